@@ -1,0 +1,5 @@
+//! The two role machines, generic over [`Host`] so that they run natively against a fake host.
+
+pub mod host;
+
+pub use host::{Headers, Host, HostError, Level, MapKind, MetricKind};

@@ -1,0 +1,199 @@
+//! The numbers that tune a policy: thresholds, selection, shedding, budgets, freshness, rollout. Defaults live in
+//! `policy`, documented with their field; here is only their shape.
+
+use super::{Kind, Name, Predicate};
+
+/// When a substrate of some kind is too full for new work. `None`: this signal does not count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Requests waiting, at most.
+    pub queue_depth: Option<u32>,
+    /// Memory in use: from here on it is demoted.
+    pub memory_soft_ppm: Option<u32>,
+    /// Memory in use: from here on it is refused.
+    pub memory_hard_ppm: Option<u32>,
+    /// Interconnect saturation, at most.
+    pub interconnect_ppm: Option<u32>,
+    /// Rack congestion, at most.
+    pub rack_ppm: Option<u32>,
+    /// East-west load, at most.
+    pub east_west_ppm: Option<u32>,
+    /// Power headroom, at least.
+    pub power_headroom_ppm: Option<u32>,
+    /// Cooling headroom, at least.
+    pub cooling_headroom_ppm: Option<u32>,
+    /// Uplink quality, at least.
+    pub link_ppm: Option<u32>,
+    /// Requests left before the provider's limit, at least.
+    pub rate_remaining: Option<u32>,
+    /// Failure rate, at most.
+    pub failure_ppm: Option<u32>,
+}
+
+/// How one is chosen among those that stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Candidates within this share of the best utility's worth are equals.
+    pub margin_ppm: u32,
+    /// How much the margin widens per second of snapshot age.
+    pub margin_per_second_ppm: u32,
+    /// The most that a substrate's share may grow per interval.
+    pub max_shift_ppm: u32,
+    /// The bonus of the substrate where the session already is, as a share of the answer's worth.
+    pub affinity_ppm: u32,
+    /// How long a new or recovered substrate ramps.
+    pub ramp_ms: u32,
+    /// Its share at the start of the ramp.
+    pub ramp_floor_ppm: u32,
+    /// Below this share of standing candidates, overload is ignored rather than piled onto the rest.
+    pub panic_ppm: u32,
+    /// The next attempt must have at least this share of its expected time left.
+    pub finish_factor_ppm: u32,
+    /// How many attempts the plan holds, at most (1 to 3).
+    pub plan: u8,
+}
+
+/// How admission gives way under load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shedding {
+    /// Where shedding begins, by tier order batch, standard, critical.
+    pub from_ppm: [u32; 3],
+    /// The most that is shed, by the same order.
+    pub most_ppm: [u32; 3],
+    /// The hint to callers.
+    pub retry_after_s: u32,
+}
+
+/// When a signal is old.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ages {
+    /// Uncertain from here on.
+    pub soft_ms: u64,
+    /// Unknown from here on.
+    pub hard_ms: u64,
+}
+
+/// Circuits and admission, for the telemetry role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaking {
+    /// Failures in a row that open.
+    pub consecutive: u32,
+    /// Failure share that opens.
+    pub failure_ppm: u32,
+    /// Only once this many answers were seen in the window.
+    pub least: u32,
+    /// The window.
+    pub window_ms: u32,
+    /// The first time open.
+    pub open_ms: u32,
+    /// The longest time open.
+    pub open_most_ms: u32,
+    /// Jitter on every cool-down.
+    pub jitter_ppm: u32,
+    /// Probes when half open.
+    pub probes: u8,
+    /// Admission: closes above.
+    pub enter_ppm: u32,
+    /// Admission: opens below.
+    pub exit_ppm: u32,
+    /// Bad samples until it closes.
+    pub bad_samples: u8,
+    /// Good samples until it opens.
+    pub good_samples: u8,
+    /// The least time in a state.
+    pub dwell_ms: u32,
+    /// The least time closed.
+    pub hold_down_ms: u32,
+}
+
+/// What a tenant may spend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// The tenant, as the fact names it.
+    pub tenant: String,
+    /// Over this window.
+    pub window_s: u32,
+    /// At most this much, in the whole fleet.
+    pub most_uusd: i64,
+    /// This proxy's part of it.
+    pub fleet_share_ppm: u32,
+}
+
+/// The cost of a path between two zones, and its ceiling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The caller's zone.
+    pub from: Name,
+    /// The substrate's zone.
+    pub to: Name,
+    /// Time added.
+    pub latency_us: i64,
+    /// Price per byte.
+    pub pusd_per_byte: i64,
+    /// Interconnect saturation above which it is not used.
+    pub ceiling_ppm: u32,
+}
+
+/// Terms that adapt to measurements, each with its switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adaptive {
+    /// Measured latency replaces the declared one.
+    pub latency: bool,
+    /// Measured prices replace the declared ones.
+    pub cost: bool,
+    /// Measured failure rates count as risk.
+    pub risk: bool,
+    /// Shares follow headroom.
+    pub shares: bool,
+}
+
+/// An approval that a caller may hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// What the approval fact says.
+    pub token: String,
+    /// The borders it opens.
+    pub borders: super::Borders,
+    /// Valid until then (Unix time).
+    pub until_ms: u64,
+}
+
+/// Which share of traffic a candidate policy gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollout {
+    /// The share of traffic.
+    pub share_ppm: u32,
+    /// Only these requests.
+    pub only: Predicate,
+}
+
+/// All settings of a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// By [`Kind`] order.
+    pub thresholds: [Thresholds; Kind::ALL.len()],
+    /// How one is chosen.
+    pub selection: Selection,
+    /// How admission gives way.
+    pub shedding: Shedding,
+    /// When a signal is old.
+    pub ages: Ages,
+    /// Circuits and admission.
+    pub breaking: Breaking,
+    /// Capacity kept free everywhere.
+    pub headroom_ppm: u32,
+    /// Prior failure probability of a substrate nobody has measured.
+    pub prior_failure_ppm: u32,
+    /// Input bytes that make a token, in the estimate.
+    pub bytes_per_token: u32,
+    /// Tenant budgets.
+    pub budgets: Vec<Budget>,
+    /// Paths between zones.
+    pub links: Vec<Link>,
+    /// Switches of what adapts.
+    pub adaptive: Adaptive,
+    /// Approvals.
+    pub approvals: Vec<Approval>,
+    /// The share of a candidate policy.
+    pub rollout: Option<Rollout>,
+}

@@ -1,0 +1,318 @@
+//! A substrate: a place that can run work, as its policy declares it.
+
+use super::{Location, Name, geography::Country};
+
+/// What kind of place it is; each kind has its own governing constraint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// Batching GPU cluster: memory pressure and interconnect govern.
+    Gpu = 0,
+    /// Low-latency inference silicon: queue depth governs.
+    Silicon = 1,
+    /// Giant-context processor: context room governs.
+    GiantContext = 2,
+    /// Provider API: rate limit and egress govern.
+    Provider = 3,
+    /// Sovereign bare metal: jurisdiction and air gap govern.
+    Sovereign = 4,
+    /// Edge node: power and the link govern.
+    Edge = 5,
+    /// General-purpose processors.
+    Cpu = 6,
+}
+
+impl Kind {
+    /// All kinds, in the order of their discriminants.
+    pub const ALL: [Self; 7] =
+        [Self::Gpu, Self::Silicon, Self::GiantContext, Self::Provider, Self::Sovereign, Self::Edge, Self::Cpu];
+
+    /// The word used in policies.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gpu => "gpu",
+            Self::Silicon => "silicon",
+            Self::GiantContext => "giant-context",
+            Self::Provider => "provider",
+            Self::Sovereign => "sovereign",
+            Self::Edge => "edge",
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
+/// How its use is paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Regime {
+    /// Owned or reserved: paid whether used or not.
+    Reserved = 0,
+    /// Committed use at a discount.
+    Committed = 1,
+    /// On demand.
+    OnDemand = 2,
+    /// Spot: cheap and revocable.
+    Spot = 3,
+    /// A provider's price list, per token.
+    Provider = 4,
+}
+
+impl Regime {
+    /// All regimes, in the order of their discriminants.
+    pub const ALL: [Self; 5] = [Self::Reserved, Self::Committed, Self::OnDemand, Self::Spot, Self::Provider];
+
+    /// The word used in policies.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reserved => "reserved",
+            Self::Committed => "committed",
+            Self::OnDemand => "on-demand",
+            Self::Spot => "spot",
+            Self::Provider => "provider",
+        }
+    }
+
+    /// Whether this capacity is already paid for, and so to be used first.
+    #[must_use]
+    pub const fn is_prepaid(self) -> bool {
+        matches!(self, Self::Reserved | Self::Committed)
+    }
+}
+
+/// Something that a request may need and a substrate may offer. Modalities are features too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Feature {
+    /// Answers as a stream of events.
+    Streaming = 0,
+    /// Tool calls.
+    Tools = 1,
+    /// Output that follows a JSON schema.
+    JsonSchema = 2,
+    /// Log probabilities.
+    Logprobs = 3,
+    /// Embeddings.
+    Embeddings = 4,
+    /// Images in.
+    Vision = 5,
+    /// Audio in or out.
+    Audio = 6,
+    /// Prefix caching.
+    PrefixCache = 7,
+    /// Adapters loaded on demand.
+    Lora = 8,
+    /// Batch jobs.
+    Batch = 9,
+    /// Reasoning traces.
+    Reasoning = 10,
+    /// A guarded output (safety profile).
+    Guarded = 11,
+}
+
+impl Feature {
+    /// All features, in the order of their discriminants.
+    pub const ALL: [Self; 12] = [
+        Self::Streaming,
+        Self::Tools,
+        Self::JsonSchema,
+        Self::Logprobs,
+        Self::Embeddings,
+        Self::Vision,
+        Self::Audio,
+        Self::PrefixCache,
+        Self::Lora,
+        Self::Batch,
+        Self::Reasoning,
+        Self::Guarded,
+    ];
+
+    /// The word used in policies.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Streaming => "streaming",
+            Self::Tools => "tools",
+            Self::JsonSchema => "json-schema",
+            Self::Logprobs => "logprobs",
+            Self::Embeddings => "embeddings",
+            Self::Vision => "vision",
+            Self::Audio => "audio",
+            Self::PrefixCache => "prefix-cache",
+            Self::Lora => "lora",
+            Self::Batch => "batch",
+            Self::Reasoning => "reasoning",
+            Self::Guarded => "guarded",
+        }
+    }
+}
+
+/// A set of features.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Features(pub u16);
+
+impl Features {
+    /// With one feature more.
+    #[must_use]
+    pub const fn with(self, feature: Feature) -> Self {
+        Self(self.0 | (1 << feature as u8))
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What is asked for here and not offered by `other`.
+    #[must_use]
+    pub const fn missing_from(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether the set is empty.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether `feature` is in the set.
+    #[must_use]
+    pub const fn contains(self, feature: Feature) -> bool {
+        self.0 & (1 << feature as u8) != 0
+    }
+
+    /// The features in the set, in their order.
+    pub fn iter(self) -> impl Iterator<Item = Feature> {
+        Feature::ALL.into_iter().filter(move |&f| self.contains(f))
+    }
+}
+
+/// Whether an attestation is asked of a substrate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attested {
+    /// None is expected.
+    #[default]
+    None,
+    /// Without a valid attestation the substrate may not be used at all.
+    Required,
+}
+
+/// Whose law reaches a substrate, and what proves where it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sovereignty {
+    /// Every country whose law reaches it: location, owner and operator. Sorted, without repeats.
+    pub subject_to: Vec<Country>,
+    /// No path leads out of it.
+    pub air_gapped: bool,
+    /// Whether an attestation is required.
+    pub attestation: Attested,
+}
+
+/// One model that a substrate serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// The model's name, as requests name it.
+    pub model: String,
+    /// How good its answers are here, by the policy's own measure.
+    pub quality_ppm: u32,
+    /// The context limit here, if it differs from the substrate's.
+    pub context_tokens: Option<u32>,
+    /// The deployed revision, a label for metrics.
+    pub revision: Option<String>,
+}
+
+/// What a substrate can do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The models served, in the document's order.
+    pub models: Vec<Offer>,
+    /// Input and output tokens together.
+    pub context_tokens: u32,
+    /// What it offers.
+    pub features: Features,
+    /// Built for throughput: synchronous classes go there only where the class permits it.
+    pub throughput_only: bool,
+}
+
+/// What the owner says of its speed: the prior until measurements arrive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// Until the first token, at no load and no prompt.
+    pub first_token_us: i64,
+    /// Per input token.
+    pub prefill_us_per_token: i64,
+    /// Per output token.
+    pub us_per_token: i64,
+}
+
+/// The price of moving bytes from a substrate to callers in one region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Egress {
+    /// Callers in this region; `None` for all others.
+    pub to_region: Option<Name>,
+    /// Price per byte.
+    pub pusd_per_byte: i64,
+}
+
+/// What its use costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// How it is paid for.
+    pub regime: Regime,
+    /// Per input token.
+    pub input_pusd_per_token: i64,
+    /// Per output token.
+    pub output_pusd_per_token: i64,
+    /// Per request, whatever its size.
+    pub request_uusd: i64,
+    /// Energy, per token of either kind.
+    pub energy_pusd_per_token: i64,
+    /// Accelerator licences, per token of either kind.
+    pub licence_pusd_per_token: i64,
+    /// Egress by destination.
+    pub egress: Vec<Egress>,
+}
+
+/// How much fits, and what is kept for whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capacity {
+    /// Requests in flight at most, counted over the whole proxy.
+    pub concurrency: u32,
+    /// Share kept free for each tier and those above it, by [`super::Tier`] order: batch, standard, critical.
+    pub keep_for_ppm: [u32; 3],
+    /// The most of it that one tenant may use.
+    pub tenant_share_ppm: Vec<(String, u32)>,
+    /// Burst only: usable once prepaid capacity is used to this share.
+    pub burst_after_ppm: u32,
+    /// Burst only: never more than this share of `concurrency`.
+    pub burst_ceiling_ppm: u32,
+}
+
+/// One place that can run work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Substrate {
+    /// Its name in policies, records and metrics.
+    pub name: Name,
+    /// The Envoy cluster that leads there.
+    pub cluster: String,
+    /// What kind of place it is.
+    pub kind: Kind,
+    /// Free labels for reports (hardware, revision, capacity layer), sorted by key.
+    pub labels: Vec<(String, String)>,
+    /// Where it stands.
+    pub location: Location,
+    /// Whose law reaches it.
+    pub sovereignty: Sovereignty,
+    /// The billing account.
+    pub account: Name,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// How fast it is said to be.
+    pub latency: Latency,
+    /// What it costs.
+    pub cost: Cost,
+    /// How much fits.
+    pub capacity: Capacity,
+}

@@ -1,0 +1,1 @@
+//! The decision: classify → filter (capability) → gate → score → attempt → account.

@@ -1,0 +1,1 @@
+//! From text to something that cannot be wrong: text → located tree → raw → [`crate::model::Document`] → [`Policy`].

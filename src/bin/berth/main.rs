@@ -1,2 +1,32 @@
 //! The native tool: the same core as the filter, at a terminal.
-fn main() {}
+
+mod trim;
+
+use std::{error::Error, process::ExitCode};
+
+use clap::Parser;
+
+/// Decides, explains and renders placements with the same core as the filter.
+#[derive(Parser)]
+#[command(version)]
+enum Verb {
+    /// Makes the files that proxies load of the module that was linked.
+    #[command(hide = true)]
+    Trim(trim::Trim),
+}
+
+fn run(verb: &Verb) -> Result<(), Box<dyn Error>> {
+    match verb {
+        Verb::Trim(trim) => trim.run(),
+    }
+}
+
+fn main() -> ExitCode {
+    match run(&Verb::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("berth: {error}");
+            ExitCode::from(1)
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! What may be linked: licences from the list in `.deny.toml`, and versions that are pinned on purpose.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 

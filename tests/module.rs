@@ -1,7 +1,7 @@
 //! What the built modules ask of the proxy, and which callbacks the proxy will enter them for: each costs, and each
 //! import is a right that an operator has to grant. A change of these lists is a change of the product.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -1,5 +1,6 @@
 //! A simulated inference server: chat completions as OpenAI-style clients expect them, metrics as vLLM writes them,
 //! health as Berth reads it, and a control endpoint that makes it slow, full or failing.
+#![allow(unreachable_pub, reason = "the demo and the program each use it as a module of their own")]
 
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes, Frame, Incoming};
@@ -172,9 +173,9 @@ impl Substrate {
             Ok(Err(e)) => return self.json(400, &json!({"error": {"message": e.to_string()}})),
             Err(why) => return self.json(413, &json!({"error": {"message": why}})),
         };
-        let tokens = chat["max_tokens"].as_u64().unwrap_or(8).clamp(1, MOST_TOKENS);
-        let model = chat["model"].as_str().unwrap_or("sim").to_string();
-        let stream = chat["stream"].as_bool().unwrap_or(false);
+        let tokens = chat.get("max_tokens").and_then(Value::as_u64).unwrap_or(8).clamp(1, MOST_TOKENS);
+        let model = chat.get("model").and_then(Value::as_str).unwrap_or("sim").to_string();
+        let stream = chat.get("stream").and_then(Value::as_bool).unwrap_or(false);
         let busy = Busy::enter(&self);
         tokio::time::sleep(Duration::from_millis(now.first_token_ms)).await;
         if stream {

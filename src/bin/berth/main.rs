@@ -1,4 +1,7 @@
 //! The native tool: the same core as the filter, at a terminal.
+// Cargo builds every program beside a test; in WebAssembly, where the core is tested too, this one is empty.
+#![cfg_attr(target_family = "wasm", no_main)]
+#![cfg(not(target_family = "wasm"))]
 
 mod trim;
 

@@ -20,6 +20,10 @@ pub struct Envoy {
     listeners: BTreeMap<String, SocketAddr>,
 }
 
+/// Becomes Envoy, and leaves a watcher behind that ends it when this process is gone, however it went: a killed test
+/// leaves nothing running. The watcher's input is a pipe that only this process holds open.
+const WATCHED: &str = r#"exec 3<&0; (cat <&3 >/dev/null; kill $$) & exec 3<&-; exec "$@" </dev/null"#;
+
 /// The Envoy that the build installed, or the one that `ENVOY` names.
 fn binary() -> String {
     std::env::var("ENVOY").unwrap_or_else(|_| panic!("ENVOY names no Envoy: run the tests through `make test`"))
@@ -45,8 +49,8 @@ impl Envoy {
         let config = dir.join("envoy.json");
         fs::write(&config, serde_json::to_vec_pretty(bootstrap).unwrap()).unwrap();
         let log = fs::File::create(dir.join("envoy.log")).unwrap();
-        let mut child = Command::new(binary())
-            .arg("-c")
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", WATCHED, "sh", &binary(), "-c"])
             .arg(&config)
             .arg("--admin-address-path")
             .arg(dir.join("admin"))
@@ -54,7 +58,7 @@ impl Envoy {
             .args(["--file-flush-interval-msec", "20", "--drain-time-s", "2", "--base-id-path"])
             .arg(dir.join("base-id"))
             .current_dir(&dir)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -164,6 +168,11 @@ async fn admin_address(child: &mut Child, dir: &Path) -> SocketAddr {
 
 impl Drop for Envoy {
     fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let end = Instant::now() + PATIENCE;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {

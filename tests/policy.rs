@@ -36,7 +36,7 @@ fn a_policy_is_the_same_as_yaml_and_as_json() {
     for (name, text) in policies() {
         let json = canonical::canonical(&yaml::parse(&text).unwrap().node);
         let (from_yaml, from_json) = (read_yaml(&text).unwrap(), read_json(json.as_bytes()).unwrap());
-        assert_eq!(from_yaml.document, from_json.document, "{name}");
+        assert!(from_yaml.document == from_json.document, "{name}");
         assert_eq!(from_yaml.digest, from_json.digest, "{name}");
     }
 }

@@ -15,6 +15,7 @@ pub mod forms;
 pub mod json;
 pub mod lint;
 pub mod path;
+pub mod permits;
 pub mod raw;
 pub mod reading;
 pub mod source;

@@ -121,17 +121,22 @@ impl<'n> Reading<'n> {
         })
     }
 
-    /// The entries of a map field; mistakes in its shape are noted.
-    fn entries(&mut self, name: &'static str) -> &'n [Entry] {
-        let Some(entry) = self.entry(name) else { return &[] };
+    /// The entries of a map field, by name: the order in which they were written means nothing and may be lost on
+    /// the way. Mistakes in its shape are noted.
+    fn entries(&mut self, name: &'static str) -> Vec<&'n Entry> {
+        let Some(entry) = self.entry(name) else { return Vec::new() };
         match &entry.node.value {
-            Value::Map(entries) => entries,
+            Value::Map(entries) => {
+                let mut sorted: Vec<&Entry> = entries.iter().collect();
+                sorted.sort_unstable_by_key(|e| &e.key);
+                sorted
+            }
             other => {
                 let found = other.to_string();
                 self.within(Step::Field(&entry.key), |r| {
                     r.note(codes::WRONG_TYPE, entry.node.at, found, String::from("a map"));
                 });
-                &[]
+                Vec::new()
             }
         }
     }
@@ -223,7 +228,7 @@ impl<'n> Source for Reading<'n> {
                     Some((key?, value?))
                 })
             };
-            entries.iter().filter_map(read).collect()
+            entries.into_iter().filter_map(read).collect()
         })
     }
 
@@ -296,7 +301,7 @@ impl<'n> Source for Reading<'n> {
                     Some((key?, value?))
                 })
             };
-            entries.iter().filter_map(read).collect()
+            entries.into_iter().filter_map(read).collect()
         })
     }
 

@@ -146,7 +146,7 @@ pub trait Source {
     fn or<F: Form>(&mut self, name: &'static str, doc: &'static str, form: F, default: F::Out) -> F::Out;
     /// A list of scalars, none twice; `None` if it is absent.
     fn list<F: Form>(&mut self, name: &'static str, doc: &'static str, form: F, count: Count) -> Option<Vec<F::Out>>;
-    /// Names with a scalar each, in the document's order.
+    /// Names with a scalar each, by name.
     fn map<K: Form, F: Form>(&mut self, name: &'static str, doc: &'static str, form: (K, F)) -> Vec<(K::Out, F::Out)>;
     /// A section that must be there.
     fn section<T>(
@@ -177,7 +177,7 @@ pub trait Source {
         count: Count,
         walk: impl FnMut(&mut Self) -> Option<T>,
     ) -> Vec<T>;
-    /// Names with a section each, in the document's order.
+    /// Names with a section each, by name.
     fn section_map<K: Form, T>(
         &mut self,
         name: &'static str,

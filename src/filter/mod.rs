@@ -1,5 +1,6 @@
 //! The two role machines, generic over [`Host`] so that they run natively against a fake host.
 
 pub mod host;
+pub mod store;
 
 pub use host::{Headers, Host, HostError, Level, MapKind, MetricKind};

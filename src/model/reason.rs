@@ -18,8 +18,7 @@ pub enum Dimension {
 
 impl Dimension {
     /// All dimensions, in the order of their discriminants.
-    pub const ALL: [Self; 5] =
-        [Self::Workload, Self::Governance, Self::Availability, Self::Cost, Self::Sovereignty];
+    pub const ALL: [Self; 5] = [Self::Workload, Self::Governance, Self::Availability, Self::Cost, Self::Sovereignty];
 
     /// Which is named first when several bind together.
     pub const PRECEDENCE: [Self; 5] =

@@ -65,7 +65,7 @@ test: ## every test: units, rules, both modules, the core in WebAssembly, a real
 
 test-native:
 	@echo "== units, rules, and end to end in a real Envoy"
-	@$(WITH_ENVOY) && $(CARGO) test --locked --lib --bins --tests --examples
+	@$(WITH_ENVOY) && $(CARGO) test --locked --no-fail-fast --lib --bins --tests --examples
 	@$(CARGO) test --locked --quiet --doc
 
 test-node: rust

@@ -24,6 +24,10 @@ pub mod time;
 pub mod tree;
 
 #[cfg(not(target_family = "wasm"))]
+pub mod describe;
+#[cfg(not(target_family = "wasm"))]
+pub mod reference;
+#[cfg(not(target_family = "wasm"))]
 pub mod yaml;
 
 pub use canonical::Digest;

@@ -183,3 +183,175 @@ mod mutations {
         }
     }
 }
+
+mod layers {
+    use super::*;
+    use berth::{
+        model::{Borders, Country, Document, Envelope, Kind, Name, Selector, Terms, envelope::Require},
+        policy::{json, narrow::narrow, permits},
+    };
+    use proptest::{option, prelude::*, sample::subsequence};
+
+    const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
+    const COUNTRIES: [&str; 5] = ["DE", "FR", "IE", "NL", "US"];
+    const ACCOUNTS: [&str; 5] = ["acme-fr", "acme-de", "cloud-us", "provider-main", "acme-edge"];
+    const CLASSES: [&str; 3] = ["interactive", "batch", "edge"];
+
+    fn global() -> Document {
+        read_yaml(&fs::read_to_string(root("policies/agentic-production.yaml")).unwrap()).unwrap().document
+    }
+
+    fn some(words: &'static [&'static str]) -> impl Strategy<Value = Option<Vec<&'static str>>> {
+        option::weighted(0.4, subsequence(words, 1..=words.len()))
+    }
+
+    fn names(words: Option<Vec<&str>>) -> Option<Vec<Name>> {
+        words.map(|w| w.iter().map(|n| Name::parse(n).unwrap()).collect())
+    }
+
+    fn terms() -> impl Strategy<Value = Terms> {
+        let kinds = option::weighted(0.3, subsequence(&Kind::ALL[..], 1..=7));
+        (some(&COUNTRIES), some(&COUNTRIES), some(&ACCOUNTS), kinds).prop_map(|(places, laws, accounts, kinds)| {
+            let countries = |l: Option<Vec<&str>>| l.map(|l| l.iter().map(|c| Country::parse(c).unwrap()).collect());
+            Terms {
+                jurisdictions: countries(places),
+                subject_to: countries(laws),
+                accounts: names(accounts),
+                kinds,
+                ..Terms::default()
+            }
+        })
+    }
+
+    fn envelopes() -> impl Strategy<Value = Vec<Envelope>> {
+        let one = (some(&TENANTS), some(&CLASSES), terms(), terms(), 0..32_u8, option::of(1..900_u64));
+        proptest::collection::vec(one, 1..5).prop_map(|all| {
+            let make = |(i, (tenants, classes, permit, forbid, borders, age)): (
+                usize,
+                (Option<Vec<&str>>, _, _, _, _, Option<u64>),
+            )| Envelope {
+                name: Name::parse(&format!("e{i}")).unwrap(),
+                applies_to: Selector {
+                    tenants: tenants.map(|t| t.into_iter().map(String::from).collect()),
+                    classes: names(classes),
+                    ..Selector::default()
+                },
+                permit,
+                forbid,
+                spillover: Borders::from_bits(borders),
+                require: Require { attestation_max_age_ms: age.map(|s| s * 1000), ..Require::default() },
+            };
+            all.into_iter().enumerate().map(make).collect()
+        })
+    }
+
+    /// A section of an override, as people might write it: narrower, wider, or neither.
+    fn section() -> impl Strategy<Value = String> {
+        let list = |words: &'static [&'static str]| subsequence(words, 1..=words.len());
+        let line = prop_oneof![
+            list(&COUNTRIES).prop_map(|l| format!(r#""permit":{{"jurisdictions":{l:?}}}"#)),
+            list(&ACCOUNTS).prop_map(|l| format!(r#""permit":{{"accounts":{l:?}}}"#)),
+            list(&COUNTRIES).prop_map(|l| format!(r#""forbid":{{"subject_to":{l:?}}}"#)),
+            list(&ACCOUNTS).prop_map(|l| format!(r#""forbid":{{"accounts":{l:?}}}"#)),
+            prop_oneof!["none", "zone", "region", "jurisdiction"].prop_map(|w| format!(r#""spillover":"{w}""#)),
+            (1..900_u32).prop_map(|s| format!(r#""attestation_max_age_s":{s}"#)),
+            any::<bool>().prop_map(|on| format!(r#""air_gapped":{on}"#)),
+        ];
+        line.prop_map(|line| format!("{{{line}}}"))
+    }
+
+    /// What is permitted to a request without a data class, as a set of substrates with what may be crossed and how old a proof may be.
+    fn permitted(document: &Document, tenant: &str, class: &str) -> Vec<(usize, u8, u64)> {
+        let class = Name::parse(class).unwrap();
+        let applies = |e: &&Envelope| {
+            e.applies_to.tenants.as_ref().is_none_or(|t| t.iter().any(|t| t == tenant))
+                && e.applies_to.data.is_none()
+                && permits::applies_to_class(e, &class)
+        };
+        let applying: Vec<&Envelope> = document.envelopes.iter().filter(applies).collect();
+        let cross = applying.iter().fold(Borders::ANY.bits(), |b, e| b & e.spillover.bits());
+        let age = applying.iter().filter_map(|e| e.require.attestation_max_age_ms).min().unwrap_or(u64::MAX);
+        let stands = |s: &_| !applying.is_empty() && applying.iter().all(|e| permits::permits(e, s));
+        (0..document.substrates.len()).filter(|&i| stands(&document.substrates[i])).map(|i| (i, cross, age)).collect()
+    }
+
+    fn is_narrower(narrowed: &Document, global: &Document) -> Result<(), TestCaseError> {
+        for tenant in ["acme", "globex", "initech", "nobody"] {
+            for class in ["interactive", "batch", "edge", "standard"] {
+                let before = permitted(global, tenant, class);
+                for (substrate, cross, age) in permitted(narrowed, tenant, class) {
+                    let was = before.iter().find(|(s, ..)| *s == substrate);
+                    prop_assert!(
+                        was.is_some_and(|(_, c, a)| cross & !c == 0 && age <= *a),
+                        "{tenant} {class} {substrate}"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn an_override_never_permits_more_than_the_global_policy(
+            envelopes in envelopes(),
+            first in section(),
+            everywhere in section(),
+            disabled in 0..9_usize,
+        ) {
+            let mut global = global();
+            global.envelopes = envelopes;
+            let off = &global.substrates[disabled].name;
+            let text = format!(
+                r#"{{"berth":1,"overrides":{{"name":"here","owner":"me","envelopes":{{"e0":{first}}},
+                "everywhere":{everywhere},"substrates":{{"{off}":{{"disabled":true}}}}}}}}"#
+            );
+            match narrow(&global, &json::parse(text.as_bytes()).unwrap(), "") {
+                Ok(narrowed) => {
+                    is_narrower(&narrowed, &global)?;
+                    let off = |(s, ..): &(usize, u8, u64)| *s == disabled;
+                    prop_assert!(!permitted(&narrowed, "acme", "batch").iter().any(off));
+                }
+                Err(errors) => prop_assert!(errors.iter().all(|e| e.code == "BTH0301" && e.at.is_some()), "{:?}", errors),
+            }
+        }
+    }
+
+    #[test]
+    fn an_override_that_would_widen_or_names_nothing_is_refused_at_every_place() {
+        let local = r#"{"berth":1,"overrides":{"name":"par","owner":"edge",
+            "envelopes":{"globex":{"permit":{"jurisdictions":["FR","US"]}},"special-data":{"spillover":"region"},"nobody":{}},
+            "classes":{"interactive":{"deadline_ms":9000,"cost_usd":0.5,"min_quality":0.1,"max_queue":20}},
+            "substrates":{"metal-fr":{"concurrency":65}},"budgets":{"globex":501,"umbrella":1}}}"#;
+        let errors = narrow(&global(), &json::parse(local.as_bytes()).unwrap(), "").unwrap_err();
+        let said: Vec<String> = errors.iter().map(|e| format!("{} {}", e.code, e.path)).collect();
+        assert_eq!(
+            said,
+            [
+                "BTH0301 overrides.envelopes.globex.permit.jurisdictions",
+                "BTH0302 overrides.envelopes.nobody",
+                "BTH0301 overrides.classes.interactive.deadline_ms",
+                "BTH0301 overrides.classes.interactive.cost_usd",
+                "BTH0301 overrides.classes.interactive.min_quality",
+                "BTH0301 overrides.classes.interactive.max_queue",
+                "BTH0301 overrides.substrates.metal-fr.concurrency",
+                "BTH0301 overrides.budgets.globex",
+                "BTH0302 overrides.budgets.umbrella",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_override_that_narrows_holds() {
+        let local = r#"{"berth":1,"overrides":{"name":"par","owner":"edge",
+            "envelopes":{"acme":{"permit":{"jurisdictions":["FR","DE"]},"spillover":"zone"}},
+            "classes":{"interactive":{"deadline_ms":1000,"attempts":1}},"budgets":{"globex":50}}}"#;
+        let narrowed = narrow(&global(), &json::parse(local.as_bytes()).unwrap(), "").unwrap();
+        assert_eq!(permitted(&narrowed, "acme", "interactive").iter().map(|p| p.0).collect::<Vec<_>>(), [0, 1, 8]);
+        let class = &narrowed.classes[0];
+        assert_eq!((class.deadline_ms, class.attempts.most, class.attempts.per_try_ms), (1000, 1, Some(1000)));
+        assert_eq!(narrowed.settings.budgets[0].most_uusd, 50_000_000);
+    }
+}

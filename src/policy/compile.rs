@@ -72,7 +72,7 @@ fn orphan(base: &str, index: usize) -> String {
 }
 
 /// In the order of the text; what a template made appear several times, once.
-fn tidy(mut found: Vec<InvalidPolicy>) -> Vec<InvalidPolicy> {
+pub(super) fn tidy(mut found: Vec<InvalidPolicy>) -> Vec<InvalidPolicy> {
     found.sort_by(|a, b| (a.at, a.code, &a.found).cmp(&(b.at, b.code, &b.found)));
     found
         .dedup_by(|b, a| a.at.is_some() && (a.at, a.code, &a.found) == (b.at, b.code, &b.found) && !b.found.is_empty());

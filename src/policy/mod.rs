@@ -14,6 +14,7 @@ pub mod error;
 pub mod forms;
 pub mod json;
 pub mod lint;
+pub mod narrow;
 pub mod path;
 pub mod permits;
 pub mod raw;

@@ -1,7 +1,10 @@
 //! `berth check`: every mistake of every file, with the line it stands on.
 
 use crate::input;
-use berth::policy::{InvalidPolicy, Severity, codes, tree::Position};
+use berth::{
+    model::Document,
+    policy::{InvalidPolicy, Severity, codes, narrow::narrow, tree::Position, yaml},
+};
 use serde_json::{Value, json};
 use std::{fs, process::ExitCode};
 
@@ -11,6 +14,9 @@ pub(crate) struct Args {
     /// Policies, or manifests that embed them.
     #[arg(required = true)]
     files: Vec<String>,
+    /// A local override that must narrow the policy; only with one file.
+    #[arg(long, value_name = "FILE")]
+    narrowed_by: Option<String>,
     /// How to say it.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -39,6 +45,8 @@ struct Report {
     /// `name@version#digest` of every policy that is well.
     well: Vec<String>,
     found: Vec<InvalidPolicy>,
+    /// The policy, if there is one that overrides can narrow.
+    narrowable: Option<Document>,
 }
 
 /// Checks all files.
@@ -48,6 +56,17 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         match fs::read(file) {
             Ok(bytes) => reports.push(check(file, &bytes)),
             Err(e) => return crate::misused(&format!("{file}: {e}")),
+        }
+    }
+    if let Some(file) = &args.narrowed_by {
+        match (reports.as_slice(), fs::read_to_string(file)) {
+            (_, Err(e)) => return crate::misused(&format!("{file}: {e}")),
+            ([Report { narrowable: Some(global), .. }], Ok(text)) => {
+                let local = narrowed(file, text, global);
+                reports.push(local);
+            }
+            ([_], Ok(_)) => {}
+            _ => return crate::misused("--narrowed-by goes with one policy"),
         }
     }
     match args.format {
@@ -60,8 +79,13 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn check(file: &str, bytes: &[u8]) -> Report {
-    let mut report =
-        Report { file: file.into(), text: String::from_utf8_lossy(bytes).into(), well: Vec::new(), found: Vec::new() };
+    let mut report = Report {
+        file: file.into(),
+        text: String::from_utf8_lossy(bytes).into(),
+        well: Vec::new(),
+        found: Vec::new(),
+        narrowable: None,
+    };
     let Ok(text) = str::from_utf8(bytes) else {
         let start = Position { line: 1, column: 1 };
         report.found.push(InvalidPolicy::new(codes::NOT_TEXT, "", start, String::new(), String::from("UTF-8")));
@@ -78,12 +102,23 @@ fn check(file: &str, bytes: &[u8]) -> Report {
                         let digest = checked.digest.short();
                         report.well.push(format!("{}@{}#{digest}", identity.name, identity.version));
                         report.found.extend(checked.warnings);
+                        report.narrowable = Some(checked.document);
                     }
                 }
             }
         }
     }
     report
+}
+
+/// Checks a local override against the policy that it narrows.
+fn narrowed(file: &str, text: String, global: &Document) -> Report {
+    let parsed = yaml::parse(&text);
+    let (well, found) = match parsed.and_then(|yaml| Ok((narrow(global, &yaml.node, "")?, yaml.warnings))) {
+        Ok((document, warnings)) => (vec![format!("narrows {}", document.identity.name)], warnings),
+        Err(errors) => (Vec::new(), errors),
+    };
+    Report { file: file.into(), text, well, found, narrowable: None }
 }
 
 fn print(report: &Report) {

@@ -19,6 +19,14 @@ impl Digest {
         Self(Sha256::digest(canonical(node).as_bytes()).into())
     }
 
+    /// The digest of a policy and the overrides that narrow it, in their order.
+    #[must_use]
+    pub fn of_layers(layers: &[Self]) -> Self {
+        let mut hash = Sha256::new();
+        layers.iter().for_each(|layer| hash.update(layer.0));
+        Self(hash.finalize().into())
+    }
+
     /// The first eight hexadecimal digits: what stands on every decision.
     #[must_use]
     pub fn short(&self) -> String {

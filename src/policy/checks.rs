@@ -43,11 +43,15 @@ impl<'a> Checks<'a> {
     }
 
     fn unique(&mut self, list: &str, field: &str, code: Code, expected: &str) {
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut seen_names) = (BTreeSet::new(), BTreeSet::new());
         for (i, item) in self.list(list).iter().enumerate() {
-            // A substrate without a cluster leads to the one of its own name.
+            // A substrate without a cluster leads to the one of its own name, which was compared before.
             let own = || (field == "cluster").then(|| item.get("name")).flatten();
             let value = item.get(field).or_else(own).and_then(Node::text);
+            if field == "cluster" && item.get(field).is_none() && value.is_some_and(|v| seen_names.contains(v)) {
+                continue;
+            }
+            seen_names.extend(item.get("name").and_then(Node::text));
             if value.is_some_and(|value| !seen.insert(value)) {
                 self.note(code, &[Step::Field(list), Step::Item(i), Step::Field(field)], String::from(expected));
             }

@@ -2,7 +2,9 @@
 //! suspicious about it.
 
 use super::{
-    Digest, InvalidPolicy, checks, json, lint, raw,
+    Digest, InvalidPolicy, checks, codes, json, lint,
+    path::{Path, Step},
+    raw,
     reading::{self, MOST_REPORTED},
     template,
     tree::Node,
@@ -47,9 +49,11 @@ pub fn read_yaml(text: &str) -> Result<Checked, Vec<InvalidPolicy>> {
 pub fn read_node(node: &Node, base: &str) -> Result<Checked, Vec<InvalidPolicy>> {
     let mut found = Vec::new();
     let resolved = template::resolve(node, base, &mut found);
-    let root = resolved.as_ref().unwrap_or(node);
+    let root = resolved.root.as_ref().unwrap_or(node);
     let (document, wrong) = reading::read(root, base, raw::document::document);
-    found.extend(wrong);
+    let orphans: Vec<String> = resolved.orphans.iter().map(|i| orphan(base, *i)).collect();
+    let lacks = |e: &InvalidPolicy| e.code == codes::MISSING_FIELD.id && orphans.iter().any(|o| e.path.starts_with(o));
+    found.extend(wrong.into_iter().filter(|e| !lacks(e)));
     checks::check(root, base, &mut found);
     match document {
         Some(document) if found.is_empty() => {
@@ -60,8 +64,15 @@ pub fn read_node(node: &Node, base: &str) -> Result<Checked, Vec<InvalidPolicy>>
     }
 }
 
+/// The beginning of every path of a substrate.
+fn orphan(base: &str, index: usize) -> String {
+    let mut path = Path { base, steps: &[Step::Field("substrates"), Step::Item(index)] }.to_string();
+    path.push('.');
+    path
+}
+
 /// In the order of the text; what a template made appear several times, once.
-fn tidy(mut found: Vec<InvalidPolicy>) -> Vec<InvalidPolicy> {
+pub(super) fn tidy(mut found: Vec<InvalidPolicy>) -> Vec<InvalidPolicy> {
     found.sort_by(|a, b| (a.at, a.code, &a.found).cmp(&(b.at, b.code, &b.found)));
     found
         .dedup_by(|b, a| a.at.is_some() && (a.at, a.code, &a.found) == (b.at, b.code, &b.found) && !b.found.is_empty());

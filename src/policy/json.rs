@@ -254,7 +254,7 @@ pub(super) fn number(literal: &str, at: Position) -> Result<f64, InvalidPolicy> 
     if value.abs() <= MOST_EXACT {
         return Ok(if value == 0.0 { 0.0 } else { value });
     }
-    let expected = String::from("a number between -2^53 and 2^53, which every reader keeps exactly");
+    let expected = String::from("a number nearer to zero than 2^53, which every reader keeps exactly");
     Err(InvalidPolicy::new(codes::NUMBER_TOO_LARGE, "", at, super::tree::shorten(literal), expected))
 }
 

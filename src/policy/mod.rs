@@ -14,6 +14,7 @@ pub mod error;
 pub mod forms;
 pub mod json;
 pub mod lint;
+pub mod narrow;
 pub mod path;
 pub mod permits;
 pub mod raw;
@@ -23,6 +24,10 @@ pub mod template;
 pub mod time;
 pub mod tree;
 
+#[cfg(not(target_family = "wasm"))]
+pub mod describe;
+#[cfg(not(target_family = "wasm"))]
+pub mod reference;
 #[cfg(not(target_family = "wasm"))]
 pub mod yaml;
 

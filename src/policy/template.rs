@@ -17,11 +17,23 @@ const MOST_ADDED: usize = 4 * MOST_BYTES;
 /// What is a substrate's own and never taken from another.
 const OWN: [&str; 3] = ["name", "cluster", "like"];
 
-/// The document with its templates filled in, or `None` if it has none.
+/// A document with its templates filled in.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    /// The document; `None` if it has no templates.
+    pub root: Option<Node>,
+    /// Substrates whose template is not to be had: what they lack is not their fault.
+    pub orphans: Vec<usize>,
+}
+
+/// Fills in the templates of a document.
 #[must_use]
-pub fn resolve(root: &Node, base: &str, found: &mut Vec<InvalidPolicy>) -> Option<Node> {
-    let substrates = root.get("substrates")?.items();
-    substrates.iter().find(|s| s.get("like").is_some())?;
+pub fn resolve(root: &Node, base: &str, found: &mut Vec<InvalidPolicy>) -> Resolved {
+    let substrates = root.get("substrates").map(Node::items).unwrap_or_default();
+    let mut orphans = Vec::new();
+    if !substrates.iter().any(|s| s.get("like").is_some()) {
+        return Resolved::default();
+    }
     let mut names: BTreeMap<&str, &Node> = BTreeMap::new();
     for substrate in substrates {
         if let Some(name) = substrate.get("name").and_then(Node::text) {
@@ -45,13 +57,14 @@ pub fn resolve(root: &Node, base: &str, found: &mut Vec<InvalidPolicy>) -> Optio
                 let path = Path { base, steps: &steps };
                 found.push(InvalidPolicy::new(code, path, path.position(root), path.found(root), expected));
                 resolved.push(substrate.clone());
+                orphans.push(index);
                 if added > MOST_ADDED {
-                    return None;
+                    return Resolved { root: None, orphans };
                 }
             }
         }
     }
-    Some(with_substrates(root, resolved))
+    Resolved { root: Some(with_substrates(root, resolved)), orphans }
 }
 
 type Refused = (codes::Code, String);

@@ -5,6 +5,7 @@
 pub mod class;
 pub mod document;
 pub mod envelope;
+pub mod overrides;
 pub mod predicate;
 pub mod settings;
 pub mod substrate;

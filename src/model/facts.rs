@@ -82,9 +82,9 @@ impl<'a> Facts<'a> {
             FactName::Approval => self.approval,
             FactName::Method => self.method,
             FactName::Path => self.path,
-            FactName::Streaming => self
-                .streaming
-                .map(|f| Fact { value: if f.value { "true" } else { "false" }, trusted: f.trusted }),
+            FactName::Streaming => {
+                self.streaming.map(|f| Fact { value: if f.value { "true" } else { "false" }, trusted: f.trusted })
+            }
             FactName::InputTokens | FactName::OutputTokens | FactName::Deadline => None,
         }
     }

@@ -26,7 +26,7 @@ pub use envelope::{Envelope, Selector, Terms};
 pub use facts::{Fact, Facts};
 pub use geography::{Border, Borders, Country, Location};
 pub use name::Name;
-pub use reason::{Code, Dimension, Dimensions, Reason};
+pub use reason::{Code, Codes, Dimension, Dimensions, Reason};
 pub use signal::{Signal, Unit};
 pub use snapshot::{Admission, Attestation, Circuit, Health, Local, Reading, Snapshot};
 pub use substrate::{Feature, Features, Kind, Offer, Regime, Substrate};

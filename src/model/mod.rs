@@ -28,7 +28,7 @@ pub use facts::{Fact, Facts};
 pub use feature::{Feature, Features};
 pub use geography::{Border, Borders, Country, Location};
 pub use name::Name;
-pub use reason::{Code, Dimension, Dimensions, Reason};
+pub use reason::{Code, Codes, Dimension, Dimensions, Reason};
 pub use signal::{Signal, Unit};
 pub use snapshot::{Admission, Attestation, Circuit, Health, Local, Reading, Snapshot};
 pub use substrate::{Kind, Offer, Regime, Substrate};

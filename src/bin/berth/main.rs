@@ -3,6 +3,7 @@
 mod check;
 mod fmt;
 mod input;
+mod layout;
 mod schema;
 
 use clap::{Parser, Subcommand};

@@ -12,7 +12,12 @@ fn policy(substrates: usize, classes: usize, envelopes: usize) -> String {
     );
     for i in 0..substrates {
         let comma = if i > 0 { "," } else { "" };
-        let (country, kind) = (["DE", "FR", "NL", "US"][i % 4], ["gpu", "silicon", "provider", "edge"][i % 4]);
+        let (country, kind) = match i % 4 {
+            0 => ("DE", "gpu"),
+            1 => ("FR", "silicon"),
+            2 => ("NL", "edge"),
+            _ => ("US", "provider"),
+        };
         let _ = write!(
             out,
             r#"{comma}{{"name":"s{i}","kind":"{kind}","account":"a{}","location":{{"jurisdiction":"{country}","region":"r{}","zone":"z{}"}},

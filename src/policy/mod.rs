@@ -13,7 +13,6 @@ pub mod decimal;
 pub mod error;
 pub mod forms;
 pub mod json;
-pub mod lint;
 pub mod narrow;
 pub mod path;
 pub mod permits;
@@ -26,6 +25,8 @@ pub mod tree;
 
 #[cfg(not(target_family = "wasm"))]
 pub mod describe;
+#[cfg(not(target_family = "wasm"))]
+pub mod lint;
 #[cfg(not(target_family = "wasm"))]
 pub mod reference;
 #[cfg(not(target_family = "wasm"))]

@@ -116,11 +116,11 @@ impl Layout<'_> {
         let flow = self.flow(node, shape);
         let fits = column + flow.chars().count() < WIDTH;
         match &node.value {
-            Value::Map(entries) if !entries.is_empty() && !(fits && self.is_flow(node)) => {
+            Value::Map(entries) if !entries.is_empty() && self.opens(node, fits) => {
                 self.end(at);
                 self.map(entries, shape, indent + 2, false);
             }
-            Value::List(items) if !items.is_empty() && !(fits && self.is_flow(node)) => {
+            Value::List(items) if !items.is_empty() && self.opens(node, fits) => {
                 self.end(at);
                 self.list(items, inner(shape), indent + 2);
             }
@@ -155,6 +155,11 @@ impl Layout<'_> {
 
     fn is_flow(&self, node: &Node) -> bool {
         self.source(node.at).starts_with(['{', '['])
+    }
+
+    /// Whether a collection is laid out over several lines.
+    fn opens(&self, node: &Node, fits: bool) -> bool {
+        !fits || !self.is_flow(node)
     }
 
     fn key(&self, entry: &Entry) -> String {

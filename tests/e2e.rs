@@ -4,3 +4,7 @@ mod support;
 
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/mesh.rs"]
+mod mesh;
+#[path = "e2e/slice.rs"]
+mod slice;

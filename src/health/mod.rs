@@ -3,6 +3,7 @@
 
 pub mod codec;
 mod frame;
+pub mod report;
 pub mod slot;
 
 pub use codec::{decode, encode};

@@ -2,7 +2,7 @@
 //! suspicious about it.
 
 use super::{
-    Digest, InvalidPolicy, checks, codes, json, lint,
+    Digest, InvalidPolicy, checks, codes, json,
     path::{Path, Step},
     raw,
     reading::{self, MOST_REPORTED},
@@ -57,7 +57,11 @@ pub fn read_node(node: &Node, base: &str) -> Result<Checked, Vec<InvalidPolicy>>
     checks::check(root, base, &mut found);
     match document {
         Some(document) if found.is_empty() => {
-            let warnings = lint::lint(&document, root, base);
+            #[cfg(not(target_family = "wasm"))]
+            let warnings = super::lint::lint(&document, root, base);
+            // Warnings are for people at a terminal; a proxy that has been given the policy has nobody to tell.
+            #[cfg(target_family = "wasm")]
+            let warnings = Vec::new();
             Ok(Checked { document, digest: Digest::of(node), warnings })
         }
         _ => Err(tidy(found)),

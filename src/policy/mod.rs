@@ -14,7 +14,6 @@ pub mod error;
 pub mod forms;
 pub mod index;
 pub mod json;
-pub mod lint;
 pub mod narrow;
 pub mod path;
 pub mod permits;
@@ -27,6 +26,8 @@ pub mod tree;
 
 #[cfg(not(target_family = "wasm"))]
 pub mod describe;
+#[cfg(not(target_family = "wasm"))]
+pub mod lint;
 #[cfg(not(target_family = "wasm"))]
 pub mod reference;
 #[cfg(not(target_family = "wasm"))]

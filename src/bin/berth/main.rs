@@ -6,6 +6,7 @@
 mod check;
 mod fmt;
 mod input;
+mod layout;
 mod schema;
 mod trim;
 

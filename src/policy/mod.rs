@@ -14,6 +14,7 @@ pub mod error;
 pub mod forms;
 pub mod json;
 pub mod narrow;
+pub mod order;
 pub mod path;
 pub mod permits;
 pub mod raw;

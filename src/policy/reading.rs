@@ -5,6 +5,7 @@ mod walk;
 use super::{
     codes::{self, Code},
     error::{InvalidPolicy, hint},
+    order,
     path::{Path, Step},
     source::{Count, Form, Wrong},
     tree::{Entry, Node, Position, Value, shorten},
@@ -135,11 +136,7 @@ impl<'n> Reading<'n> {
     fn entries(&mut self, name: &'static str) -> Vec<&'n Entry> {
         let Some(entry) = self.entry(name) else { return Vec::new() };
         match &entry.node.value {
-            Value::Map(entries) => {
-                let mut sorted: Vec<&Entry> = entries.iter().collect();
-                sorted.sort_unstable_by_key(|e| &e.key);
-                sorted
-            }
+            Value::Map(entries) => order::sorted(entries.iter().collect(), |a, b| a.key.cmp(&b.key)),
             other => {
                 let found = other.to_string();
                 self.within(Step::Field(&entry.key), |r| {
@@ -170,8 +167,7 @@ impl<'n> Reading<'n> {
             if self.found.len() > MOST_REPORTED {
                 return;
             }
-            let mut known = frame.known.clone();
-            known.sort_unstable();
+            let mut known = order::sorted(frame.known.clone(), Ord::cmp);
             known.dedup();
             let hint = hint(&entry.key, known.iter().copied());
             let expected = format!("one of {}{hint}", known.join(", "));

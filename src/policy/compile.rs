@@ -2,7 +2,7 @@
 //! suspicious about it.
 
 use super::{
-    Digest, InvalidPolicy, checks, codes, json,
+    Digest, InvalidPolicy, checks, codes, json, order,
     path::{Path, Step},
     raw,
     reading::{self, MOST_REPORTED},
@@ -77,7 +77,7 @@ fn orphan(base: &str, index: usize) -> String {
 
 /// In the order of the text; what a template made appear several times, once.
 pub(super) fn tidy(mut found: Vec<InvalidPolicy>) -> Vec<InvalidPolicy> {
-    found.sort_by(|a, b| (a.at, a.code, &a.found).cmp(&(b.at, b.code, &b.found)));
+    found = order::sorted(found, |a, b| (a.at, a.code, &a.found).cmp(&(b.at, b.code, &b.found)));
     found
         .dedup_by(|b, a| a.at.is_some() && (a.at, a.code, &a.found) == (b.at, b.code, &b.found) && !b.found.is_empty());
     found.truncate(MOST_REPORTED + 1);

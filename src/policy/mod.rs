@@ -15,6 +15,7 @@ pub mod forms;
 pub mod index;
 pub mod json;
 pub mod narrow;
+pub mod order;
 pub mod path;
 pub mod permits;
 pub mod raw;

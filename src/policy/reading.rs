@@ -5,6 +5,7 @@ mod walk;
 use super::{
     codes::{self, Code},
     error::{InvalidPolicy, hint},
+    order,
     path::{Path, Step},
     source::{Count, Form, Wrong},
     tree::{Entry, Node, Position, Value, shorten},
@@ -43,6 +44,7 @@ pub fn read<'n, T>(
 
 impl<'n> Reading<'n> {
     /// Notes a mistake at the current path.
+    #[inline(never)]
     pub fn note(&mut self, code: Code, at: Position, found: String, expected: String) {
         if self.found.len() == MOST_REPORTED {
             let expected = format!("at most {MOST_REPORTED} mistakes");
@@ -61,12 +63,14 @@ impl<'n> Reading<'n> {
     }
 
     /// The entry of a field of the current section.
+    #[inline(never)]
     fn entry(&mut self, name: &'static str) -> Option<&'n Entry> {
         let frame = self.frames.last_mut()?;
         frame.known.push(name);
         frame.entries.iter().find(|e| e.key == name)
     }
 
+    #[inline(never)]
     fn missing(&mut self, name: &'static str, expected: &str) {
         let at = self.frames.last().map(|f| f.at).unwrap_or_default();
         self.steps.push(Step::Field(name));
@@ -81,6 +85,7 @@ impl<'n> Reading<'n> {
         value
     }
 
+    #[inline(never)]
     fn scalar<F: Form>(&mut self, form: &F, node: &Node) -> Option<F::Out> {
         form.read(&node.value).map_err(|wrong| self.refuse(wrong, node.at, || node.value.to_string())).ok()
     }
@@ -95,12 +100,14 @@ impl<'n> Reading<'n> {
         form.read(&value).map_err(|wrong| self.refuse(wrong, entry.at, || shorten(&entry.key))).ok()
     }
 
+    #[inline(never)]
     fn field<F: Form>(&mut self, name: &'static str, form: &F) -> Option<F::Out> {
         let entry = self.entry(name)?;
         self.within(Step::Field(&entry.key), |r| r.scalar(form, &entry.node))
     }
 
     /// The items of a list field; mistakes in its shape are noted.
+    #[inline(never)]
     fn items(&mut self, name: &'static str, count: Count) -> Option<&'n [Node]> {
         let Some(entry) = self.entry(name) else {
             if count.required {
@@ -125,14 +132,11 @@ impl<'n> Reading<'n> {
 
     /// The entries of a map field, by name: the order in which they were written means nothing and may be lost on
     /// the way. Mistakes in its shape are noted.
+    #[inline(never)]
     fn entries(&mut self, name: &'static str) -> Vec<&'n Entry> {
         let Some(entry) = self.entry(name) else { return Vec::new() };
         match &entry.node.value {
-            Value::Map(entries) => {
-                let mut sorted: Vec<&Entry> = entries.iter().collect();
-                sorted.sort_unstable_by_key(|e| &e.key);
-                sorted
-            }
+            Value::Map(entries) => order::sorted(entries.iter().collect(), |a, b| a.key.cmp(&b.key)),
             other => {
                 let found = other.to_string();
                 self.within(Step::Field(&entry.key), |r| {
@@ -157,13 +161,13 @@ impl<'n> Reading<'n> {
     }
 
     /// Fields that no walk asked for.
+    #[inline(never)]
     fn unknown(&mut self, frame: &Frame<'n>) {
         for entry in frame.entries.iter().filter(|e| !frame.known.contains(&e.key.as_str())) {
             if self.found.len() > MOST_REPORTED {
                 return;
             }
-            let mut known = frame.known.clone();
-            known.sort_unstable();
+            let mut known = order::sorted(frame.known.clone(), Ord::cmp);
             known.dedup();
             let hint = hint(&entry.key, known.iter().copied());
             let expected = format!("one of {}{hint}", known.join(", "));

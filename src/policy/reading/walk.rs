@@ -8,15 +8,54 @@ use crate::policy::{
     tree::{Entry, Value},
 };
 
-#[expect(clippy::inline_always, reason = "so that the explanations never reach the module")]
-impl<'n> Source for Reading<'n> {
-    #[inline(always)]
-    fn required<F: Form>(&mut self, name: &'static str, _doc: &'static str, form: F) -> Option<F::Out> {
+/// The work itself, out of line: the questions are many, and only their explanations need inlining.
+impl<'n> Reading<'n> {
+    #[inline(never)]
+    fn read_required<F: Form>(&mut self, name: &'static str, form: &F) -> Option<F::Out> {
         if !self.has(name) {
             let expected = form.read(&Value::Null).err().map_or_else(String::new, |w| w.expected);
             self.missing(name, &expected);
         }
-        self.field(name, &form)
+        self.field(name, form)
+    }
+
+    #[inline(never)]
+    fn read_list<F: Form>(&mut self, name: &'static str, form: &F, count: Count) -> Option<Vec<F::Out>> {
+        let items = self.items(name, count)?;
+        let mut out = Vec::with_capacity(items.len());
+        self.within(Step::Field(name), |r| {
+            for (i, node) in items.iter().enumerate() {
+                r.within(Step::Item(i), |r| {
+                    if items.iter().take(i).any(|earlier| earlier.value == node.value) {
+                        r.note(codes::REPEATED, node.at, node.value.to_string(), String::from("each value once"));
+                    }
+                    out.extend(r.scalar(form, node));
+                });
+            }
+        });
+        Some(out)
+    }
+
+    #[inline(never)]
+    fn read_map<K: Form, F: Form>(&mut self, name: &'static str, form: &(K, F)) -> Vec<(K::Out, F::Out)> {
+        let entries = self.entries(name);
+        self.within(Step::Field(name), |r| {
+            let read = |entry: &'n Entry| {
+                r.within(Step::Field(&entry.key), |r| {
+                    let (key, value) = (r.key(&form.0, entry), r.scalar(&form.1, &entry.node));
+                    Some((key?, value?))
+                })
+            };
+            entries.into_iter().filter_map(read).collect()
+        })
+    }
+}
+
+#[expect(clippy::inline_always, reason = "so that the explanations never reach the module")]
+impl<'n> Source for Reading<'n> {
+    #[inline(always)]
+    fn required<F: Form>(&mut self, name: &'static str, _doc: &'static str, form: F) -> Option<F::Out> {
+        self.read_required(name, &form)
     }
 
     #[inline(always)]
@@ -31,33 +70,12 @@ impl<'n> Source for Reading<'n> {
 
     #[inline(always)]
     fn list<F: Form>(&mut self, name: &'static str, _doc: &'static str, form: F, count: Count) -> Option<Vec<F::Out>> {
-        let items = self.items(name, count)?;
-        let mut out = Vec::with_capacity(items.len());
-        self.within(Step::Field(name), |r| {
-            for (i, node) in items.iter().enumerate() {
-                r.within(Step::Item(i), |r| {
-                    if items.iter().take(i).any(|earlier| earlier.value == node.value) {
-                        r.note(codes::REPEATED, node.at, node.value.to_string(), String::from("each value once"));
-                    }
-                    out.extend(r.scalar(&form, node));
-                });
-            }
-        });
-        Some(out)
+        self.read_list(name, &form, count)
     }
 
     #[inline(always)]
     fn map<K: Form, F: Form>(&mut self, name: &'static str, _doc: &'static str, form: (K, F)) -> Vec<(K::Out, F::Out)> {
-        let entries = self.entries(name);
-        self.within(Step::Field(name), |r| {
-            let read = |entry: &'n Entry| {
-                r.within(Step::Field(&entry.key), |r| {
-                    let (key, value) = (r.key(&form.0, entry), r.scalar(&form.1, &entry.node));
-                    Some((key?, value?))
-                })
-            };
-            entries.into_iter().filter_map(read).collect()
-        })
+        self.read_map(name, &form)
     }
 
     #[inline(always)]

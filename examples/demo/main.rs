@@ -2,6 +2,7 @@
 //!
 //! `demo story` tells it and stops everything; `demo up` leaves it running and says what to try; `demo down` stops
 //! what `up` left running, and nothing else.
+#![allow(unreachable_pub, missing_docs, reason = "a program of a few files, not a library")]
 
 #[path = "../substrate/server.rs"]
 mod server;

@@ -1,0 +1,11 @@
+//! Laws of the decision, on policies, snapshots and requests at random; and the decision against its reference.
+
+#[path = "laws/build.rs"]
+mod build;
+#[path = "laws/generate.rs"]
+mod generate;
+#[path = "reference/mod.rs"]
+mod reference;
+
+#[path = "laws/agree.rs"]
+mod agree;

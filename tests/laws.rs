@@ -9,3 +9,7 @@ mod reference;
 
 #[path = "laws/agree.rs"]
 mod agree;
+#[path = "laws/hold.rs"]
+mod hold;
+#[path = "laws/small.rs"]
+mod small;

@@ -1,1 +1,3 @@
-//! (room being furnished)
+//! What the tool makes for a proxy to load: the module's files, and what is rendered around them.
+
+pub mod module;

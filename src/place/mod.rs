@@ -19,6 +19,7 @@ pub mod inspect;
 mod matcher;
 mod picture;
 mod reasons;
+pub mod record;
 mod refuse;
 mod scene;
 mod score;

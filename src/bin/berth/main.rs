@@ -1,2 +1,55 @@
-//! The native tool: the same core as the filter, at a terminal.
-fn main() {}
+//! The native tool: the same core as the filter, at a terminal. Exit codes: 0 well, 1 found something, 2 used wrongly.
+// Cargo builds every program beside a test; in WebAssembly, where the core is tested too, this one is empty.
+#![cfg_attr(target_family = "wasm", no_main)]
+#![cfg(not(target_family = "wasm"))]
+
+mod check;
+mod fmt;
+mod input;
+mod schema;
+mod trim;
+
+use clap::{Parser, Subcommand};
+use std::{io::Write, process::ExitCode};
+
+/// Checks, explains and formats placement policies.
+#[derive(Debug, Parser)]
+#[command(name = "berth", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check policies, or the manifests that embed them; every mistake at once.
+    Check(check::Args),
+    /// Print the JSON Schema, or explain a field such as `substrates.cost`.
+    Schema(schema::Args),
+    /// Format policies; comments stay.
+    Fmt(fmt::Args),
+    /// Make the files that proxies load of the module that was linked.
+    #[command(hide = true)]
+    Trim(trim::Args),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().verb {
+        Verb::Check(args) => check::run(&args),
+        Verb::Schema(args) => schema::run(&args),
+        Verb::Fmt(args) => fmt::run(&args),
+        Verb::Trim(args) => trim::run(&args),
+    }
+}
+
+/// Prints; a reader that has gone away is no reason to panic.
+fn say(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// It was used wrongly: says how.
+fn misused(why: &str) -> ExitCode {
+    eprintln!("berth: {why}");
+    ExitCode::from(2)
+}

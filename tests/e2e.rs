@@ -1,0 +1,10 @@
+//! The filter in a real Envoy, with real upstreams, over HTTP/1 and HTTP/2.
+
+mod support;
+
+#[path = "e2e/harness.rs"]
+mod harness;
+#[path = "e2e/mesh.rs"]
+mod mesh;
+#[path = "e2e/slice.rs"]
+mod slice;

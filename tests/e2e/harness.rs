@@ -1,0 +1,99 @@
+//! The harness itself, proven without the filter: the route obeys the header, and every scripted fault is seen.
+
+use crate::support::bootstrap::{Bootstrap, INGRESS};
+use crate::support::client::{Ask, BOTH, Http};
+use crate::support::envoy::Envoy;
+use crate::support::upstream::{Script, Upstream};
+use std::time::Duration;
+
+async fn two_clusters() -> (Envoy, Upstream, Upstream) {
+    let (a, b) = (Upstream::start("a").await, Upstream::start("b").await);
+    let bootstrap = Bootstrap::default()
+        .cluster("a", a.address)
+        .cluster_over("b", b.address, true)
+        .without_early_removal()
+        .otherwise("a");
+    (Envoy::start(&bootstrap.build()).await, a, b)
+}
+
+#[tokio::test]
+async fn the_route_obeys_the_cluster_header_and_serves_requests_without_one() {
+    let (envoy, a, b) = two_clusters().await;
+    for http in BOTH {
+        let ask = || Ask::get(envoy.listener(INGRESS), "/x").over(http);
+        assert_eq!(ask().header("x-placement-cluster", "b").send().await.unwrap().text(), "b");
+        assert_eq!(ask().send().await.unwrap().text(), "a");
+    }
+    assert_eq!((a.received().len(), b.received().len()), (2, 2));
+    assert!(b.received().iter().all(|r| r.http2), "b is spoken to over HTTP/2");
+}
+
+#[tokio::test]
+async fn a_client_cannot_forge_headers_that_are_removed_natively() {
+    let (a, b) = (Upstream::start("a").await, Upstream::start("b").await);
+    let bootstrap = Bootstrap::default().cluster("a", a.address).cluster("b", b.address).otherwise("a");
+    let envoy = Envoy::start(&bootstrap.build()).await;
+    for http in BOTH {
+        let ask = Ask::get(envoy.listener(INGRESS), "/x").over(http);
+        let ask = ask.header("x-placement-cluster", "b").header("X-Envoy-Attempt-Count".to_lowercase().as_str(), "2");
+        assert_eq!(ask.send().await.unwrap().text(), "a");
+    }
+    assert!(b.received().is_empty());
+    assert!(a.received().iter().all(|r| !r.headers.contains_key("x-placement-cluster")));
+}
+
+#[tokio::test]
+async fn every_scripted_fault_is_seen_by_the_client() {
+    let (envoy, a, b) = two_clusters().await;
+    for (upstream, http) in [(&a, Http::One), (&b, Http::Two)] {
+        let ask = || {
+            let ask = Ask::get(envoy.listener(INGRESS), "/x").over(http);
+            ask.header("x-placement-cluster", &upstream.name).send()
+        };
+        upstream.does(Script::overloaded(7));
+        let seen = ask().await.unwrap();
+        assert_eq!((seen.status, seen.header("retry-after")), (429, Some("7")));
+
+        upstream.does(Script::status(503));
+        assert_eq!(ask().await.unwrap().status, 503);
+
+        for script in [Script::Reset, Script::Close] {
+            upstream.does(script);
+            assert_eq!(ask().await.unwrap().status, 503, "an upstream that ends early is a 503 to the client");
+        }
+
+        upstream.does(Script::after(150, Script::ok("late")));
+        let seen = ask().await.unwrap();
+        assert!(seen.took >= Duration::from_millis(150) && seen.text() == "late");
+
+        upstream.does(Script::Stream(4, Duration::from_millis(40)));
+        let seen = ask().await.unwrap();
+        let spread = *seen.chunks_at.last().unwrap() - *seen.chunks_at.first().unwrap();
+        assert!(seen.chunks_at.len() >= 3 && spread >= Duration::from_millis(80), "events arrive as they are sent");
+
+        upstream.does(Script::BreakOff);
+        let seen = ask().await.unwrap();
+        assert!(seen.status == 200 && seen.broken, "a break after the headers is a cut answer");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_logged_with_its_cluster() {
+    let gone = Upstream::start("gone").await;
+    let address = gone.address;
+    drop(gone);
+    let envoy = Envoy::start(&Bootstrap::default().cluster("gone", address).otherwise("gone").build()).await;
+    assert_eq!(Ask::get(envoy.listener(INGRESS), "/x").send().await.unwrap().status, 503);
+    let log = envoy.access_log(1).await;
+    assert_eq!((log[0]["cluster"].as_str(), log[0]["flags"].as_str()), (Some("gone"), Some("UF")));
+    assert_eq!(envoy.stat("cluster.gone.upstream_cx_connect_fail").await, 1);
+}
+
+#[tokio::test]
+async fn nothing_is_left_running_when_a_test_ends() {
+    let (envoy, _a, _b) = two_clusters().await;
+    let (address, dir) = (envoy.listener(INGRESS), envoy.dir().to_owned());
+    drop(envoy);
+    assert!(Ask::get(address, "/x").send().await.is_err(), "nobody listens any more");
+    assert!(!dir.exists(), "its files are gone");
+}

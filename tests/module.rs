@@ -1,0 +1,75 @@
+//! What the built modules ask of the proxy, and which callbacks the proxy will enter them for: each costs, and each
+//! import is a right that an operator has to grant. A change of these lists is a change of the product.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use berth::manifest::module::{exports, imports};
+
+const IMPORTS: &[&str] = &[];
+
+const PLACEMENT: [&str; 10] = [
+    "_initialize",
+    "memory",
+    "proxy_abi_version_0_2_1",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_delete",
+    "proxy_on_memory_allocate",
+    "proxy_on_request_headers",
+    "proxy_on_tick",
+    "proxy_on_vm_start",
+];
+
+/// What `berth.wasm` has besides.
+const TELEMETRY: [&str; 1] = ["proxy_on_http_call_response"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn module(name: &str) -> Vec<u8> {
+    let path = root().join("dist").join(name);
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: run `make wasm`", path.display()))
+}
+
+fn sorted<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let set: BTreeSet<&str> = names.into_iter().collect();
+    set.into_iter().collect()
+}
+
+#[test]
+fn the_placement_module_exports_only_what_a_header_filter_needs() {
+    assert_eq!(sorted(exports(&module("berth-placement.wasm")).unwrap()), PLACEMENT);
+}
+
+#[test]
+fn the_full_module_exports_what_both_roles_need_and_nothing_more() {
+    assert_eq!(sorted(exports(&module("berth.wasm")).unwrap()), sorted(PLACEMENT.into_iter().chain(TELEMETRY)));
+}
+
+#[test]
+fn both_modules_import_only_what_is_written_here() {
+    for name in ["berth.wasm", "berth-placement.wasm"] {
+        let module = module(name);
+        let found = imports(&module).unwrap();
+        let found: Vec<String> = found.iter().map(|import| format!("{}.{}", import.module, import.name)).collect();
+        assert_eq!(sorted(found.iter().map(String::as_str)), IMPORTS, "{name}");
+    }
+}
+
+/// A callback that the edge implements and the build drops would silently never be called.
+#[test]
+fn every_callback_that_the_edge_implements_is_exported() {
+    let source = fs::read_to_string(root().join("src/edge/mod.rs")).unwrap();
+    let module = module("berth.wasm");
+    let exported = exports(&module).unwrap();
+    let implemented: Vec<&str> = source.split("fn on_").skip(1).filter_map(|rest| rest.split('(').next()).collect();
+    assert!(implemented.contains(&"configure"), "the callbacks were found");
+    for name in implemented {
+        let callback = format!("proxy_on_{}", name.strip_prefix("http_re").map_or(name.into(), |n| format!("re{n}")));
+        let callback = if name == "call" { "proxy_on_http_call_response" } else { &callback };
+        assert!(exported.contains(&callback), "{callback} is implemented and not exported");
+    }
+}

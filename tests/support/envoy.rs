@@ -1,0 +1,208 @@
+//! A real Envoy under test: started from a bootstrap on ports that the system picks, awaited, read, always ended.
+
+use super::client::{Ask, Seen};
+use super::{PATIENCE, eventually};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+/// A running Envoy; ended when dropped.
+#[derive(Debug)]
+pub struct Envoy {
+    child: Child,
+    dir: PathBuf,
+    admin: SocketAddr,
+    listeners: BTreeMap<String, SocketAddr>,
+}
+
+/// Becomes Envoy, and leaves a watcher behind that ends it when this process is gone, however it went: a killed test
+/// leaves nothing running. The watcher's input is a pipe that only this process holds open.
+const WATCHED: &str = r#"exec 3<&0; (cat <&3 >/dev/null; kill $$) & exec 3<&-; exec "$@" </dev/null"#;
+
+/// The Envoy that `ENVOY` names, or else the one that the build's tools install.
+fn binary() -> String {
+    static FOUND: OnceLock<String> = OnceLock::new();
+    let find = || {
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/tools");
+        let found = Command::new(tools).arg("envoy").stderr(Stdio::inherit()).output();
+        let found = found.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string()).unwrap_or_default();
+        assert!(!found.is_empty(), "no Envoy: `.ci/tools envoy` says why, or name one with ENVOY=");
+        found
+    };
+    std::env::var("ENVOY").unwrap_or_else(|_| FOUND.get_or_init(find).clone())
+}
+
+/// A fresh folder for one Envoy's files.
+pub fn workdir() -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("envoy-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
+    let parent = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let dir = parent.join(name);
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+impl Envoy {
+    /// Starts with a bootstrap and waits until every worker is ready.
+    pub async fn start(bootstrap: &Value) -> Self {
+        Self::start_in(workdir(), bootstrap).await
+    }
+
+    /// The same in a folder that the test has put files into.
+    pub async fn start_in(dir: PathBuf, bootstrap: &Value) -> Self {
+        let config = dir.join("envoy.json");
+        fs::write(&config, serde_json::to_vec_pretty(bootstrap).unwrap()).unwrap();
+        let log = fs::File::create(dir.join("envoy.log")).unwrap();
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", WATCHED, "sh", &binary(), "-c"])
+            .arg(&config)
+            .arg("--admin-address-path")
+            .arg(dir.join("admin"))
+            .args(["--concurrency", "2", "--disable-hot-restart", "--log-level", "info"])
+            .args(["--file-flush-interval-msec", "20", "--drain-time-s", "2", "--base-id-path"])
+            .arg(dir.join("base-id"))
+            .current_dir(&dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot start {}: {e}", binary()));
+        let admin = admin_address(&mut child, &dir).await;
+        let mut envoy = Self { child, dir, admin, listeners: BTreeMap::new() };
+        envoy.await_ready().await;
+        envoy
+    }
+
+    async fn await_ready(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(seen) = Ask::get(self.admin, "/ready").send().await
+                && seen.status == 200
+            {
+                break;
+            }
+            assert!(self.child.try_wait().unwrap().is_none(), "Envoy ended:\n{}", tail(&self.log()));
+            assert!(Instant::now() < end, "Envoy did not become ready:\n{}", tail(&self.log()));
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        self.refresh_listeners().await;
+    }
+
+    /// Learns the ports again, for listeners that came later.
+    pub async fn refresh_listeners(&mut self) {
+        let listeners = self.admin_get("/listeners?format=json").await;
+        let listeners: Value = serde_json::from_slice(&listeners.body).unwrap();
+        for status in listeners["listener_statuses"].as_array().into_iter().flatten() {
+            let socket = &status["local_address"]["socket_address"];
+            let address = format!("{}:{}", socket["address"].as_str().unwrap(), socket["port_value"]);
+            self.listeners.insert(status["name"].as_str().unwrap().into(), address.parse().unwrap());
+        }
+    }
+
+    /// The address of a listener.
+    pub fn listener(&self, name: &str) -> SocketAddr {
+        *self.listeners.get(name).unwrap_or_else(|| panic!("no listener `{name}`:\n{}", self.log()))
+    }
+
+    pub async fn admin_get(&self, path: &str) -> Seen {
+        Ask::get(self.admin, path).send().await.unwrap()
+    }
+
+    /// One counter or gauge; 0 where it does not exist yet.
+    pub async fn stat(&self, name: &str) -> u64 {
+        let text = self.admin_get("/stats").await.text();
+        let line = text.lines().find_map(|l| l.strip_prefix(name).and_then(|rest| rest.strip_prefix(": ")));
+        line.and_then(|v| v.parse().ok()).unwrap_or(0)
+    }
+
+    /// Waits until a statistic is as wanted.
+    pub async fn await_stat(&self, name: &str, wanted: impl Fn(u64) -> bool) -> u64 {
+        let what = format!("statistic {name} is as wanted");
+        eventually(&what, || async { Some(self.stat(name).await).filter(|v| wanted(*v)) }).await
+    }
+
+    /// The lines of the access log, once there are at least `least`.
+    pub async fn access_log(&self, least: usize) -> Vec<Value> {
+        let path = self.dir.join("access.log");
+        let read = || fs::read_to_string(&path).unwrap_or_default();
+        let parse = |text: String| text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect::<Vec<Value>>();
+        eventually("the access log is written", || async { Some(parse(read())).filter(|l| l.len() >= least) }).await
+    }
+
+    /// Waits until the access log has a line as wanted.
+    pub async fn await_log_line(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        eventually("the access log has the line", || async { self.access_log(0).await.into_iter().find(&wanted) }).await
+    }
+
+    /// What Envoy wrote to its own log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("envoy.log")).unwrap_or_default()
+    }
+
+    /// The folder of its files.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Replaces a watched file as Envoy expects it: written beside, then renamed over.
+    pub fn replace_file(&self, name: &str, content: &Value) {
+        replace_file(&self.dir, name, content);
+    }
+}
+
+/// Writes a file that Envoy watches, in one step.
+pub fn replace_file(dir: &Path, name: &str, content: &Value) {
+    let new = dir.join(format!("{name}.new"));
+    fs::write(&new, serde_json::to_vec(content).unwrap()).unwrap();
+    fs::rename(new, dir.join(name)).unwrap();
+}
+
+async fn admin_address(child: &mut Child, dir: &Path) -> SocketAddr {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(address) = fs::read_to_string(dir.join("admin")).ok().and_then(|t| t.trim().parse().ok()) {
+            return address;
+        }
+        let log = || fs::read_to_string(dir.join("envoy.log")).unwrap_or_default();
+        assert!(child.try_wait().unwrap().is_none(), "Envoy ended at once:\n{}", tail(&log()));
+        assert!(Instant::now() < end, "Envoy gave no admin address:\n{}", log());
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+/// The end of a log, where the reason stands.
+fn tail(log: &str) -> String {
+    let lines: Vec<_> = log.lines().rev().take(20).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
+
+impl Drop for Envoy {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let end = Instant::now() + PATIENCE;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<_> = log.lines().rev().take(30).collect();
+            eprintln!("--- the end of Envoy's log ---");
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        } else {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What end-to-end tests stand on: a real Envoy, scripted upstreams, a client, and waiting on conditions.
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses its own part of this")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong here fails the test"
+)]
+
+pub mod bootstrap;
+pub mod client;
+pub mod envoy;
+pub mod policy;
+pub mod upstream;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// How long a condition may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `condition` gives a value; fails with `what` when it never does.
+pub async fn eventually<T, F, Fut>(what: &str, mut condition: F) -> T
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Option<T>>,
+{
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(Instant::now() < end, "gave up waiting until {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A file that the build must have made; says how where it has not.
+pub fn built(name: &str) -> std::path::PathBuf {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("dist").join(name);
+    assert!(path.is_file(), "{} is missing: run `make wasm` first", path.display());
+    path
+}

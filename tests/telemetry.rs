@@ -1,0 +1,9 @@
+//! The telemetry role and what it stands on, natively against a fake host: bytes, shared data, sources, races.
+
+#[path = "support/fake_host.rs"]
+mod fake_host;
+
+#[path = "telemetry/codec.rs"]
+mod codec;
+#[path = "telemetry/store.rs"]
+mod store;

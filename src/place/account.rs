@@ -33,10 +33,10 @@ pub(crate) fn account(scene: &Scene, table: &Table, plan: Plan) -> Decision {
 /// them by precedence, from the best candidate that it rejects. Above all that stand, not above the chosen one: what
 /// the spread among equals gave away, no dimension took.
 fn binding(scene: &Scene, table: &Table) -> Binding {
-    let best = table.standing.iter().map(|&id| cell(&table.utility_pusd, id)).max();
+    let bar = table.standing.iter().map(|&id| cell(&table.utility_pusd, id)).max();
     let better = || {
         let rows = (0..=u16::MAX).zip(table.codes.iter().zip(&table.utility_pusd));
-        rows.filter(move |(_, (codes, utility))| **codes != 0 && best.is_none_or(|b| **utility > b))
+        rows.filter(move |(_, (codes, utility))| **codes != 0 && bar.is_none_or(|bar| **utility > bar))
             .map(|(id, (codes, utility))| (id, Codes(*codes).dimensions(), *utility))
     };
     let best = |wanted: &dyn Fn(Dimensions) -> bool| {

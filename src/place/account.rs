@@ -17,7 +17,7 @@ pub(crate) fn account(scene: &Scene, table: &Table, plan: Plan) -> Decision {
         class: asked.class,
         class_source: asked.source,
         plan,
-        binding: binding(scene, table, utility),
+        binding: binding(scene, table),
         utility_uusd: uusd(utility.unwrap_or(0)),
         runner_up: chosen.and_then(|id| runner_up(table, id)),
         spill: chosen.and_then(|id| spill(scene, table, id)),
@@ -29,12 +29,14 @@ pub(crate) fn account(scene: &Scene, table: &Table, plan: Plan) -> Decision {
     }
 }
 
-/// The best candidate above the chosen one that one dimension rejects; if every better one has several, the first of
-/// them by precedence, from the best candidate that it rejects.
-fn binding(scene: &Scene, table: &Table, chosen: Option<i64>) -> Binding {
+/// The best candidate above all that stand that one dimension rejects; if every better one has several, the first of
+/// them by precedence, from the best candidate that it rejects. Above all that stand, not above the chosen one: what
+/// the spread among equals gave away, no dimension took.
+fn binding(scene: &Scene, table: &Table) -> Binding {
+    let bar = table.standing.iter().map(|&id| cell(&table.utility_pusd, id)).max();
     let better = || {
         let rows = (0..=u16::MAX).zip(table.codes.iter().zip(&table.utility_pusd));
-        rows.filter(move |(_, (codes, utility))| **codes != 0 && chosen.is_none_or(|c| **utility > c))
+        rows.filter(move |(_, (codes, utility))| **codes != 0 && bar.is_none_or(|bar| **utility > bar))
             .map(|(id, (codes, utility))| (id, Codes(*codes).dimensions(), *utility))
     };
     let best = |wanted: &dyn Fn(Dimensions) -> bool| {

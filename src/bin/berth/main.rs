@@ -4,6 +4,7 @@
 #![cfg(not(target_family = "wasm"))]
 
 mod check;
+mod explain;
 mod fmt;
 mod input;
 mod layout;
@@ -26,6 +27,8 @@ struct Cli {
 enum Verb {
     /// Check policies, or the manifests that embed them; every mistake at once.
     Check(check::Args),
+    /// Explain one request: every candidate, every reason, every term.
+    Explain(explain::Args),
     /// Print the JSON Schema, or explain a field such as `substrates.cost`.
     Schema(schema::Args),
     /// Format policies; comments stay.
@@ -38,6 +41,7 @@ enum Verb {
 fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Check(args) => check::run(&args),
+        Verb::Explain(args) => explain::run(&args),
         Verb::Schema(args) => schema::run(&args),
         Verb::Fmt(args) => fmt::run(&args),
         Verb::Trim(args) => trim::run(&args),

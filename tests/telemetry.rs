@@ -5,5 +5,7 @@ mod fake_host;
 
 #[path = "telemetry/codec.rs"]
 mod codec;
+#[path = "telemetry/role.rs"]
+mod role;
 #[path = "telemetry/store.rs"]
 mod store;

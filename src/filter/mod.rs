@@ -2,5 +2,7 @@
 
 pub mod host;
 pub mod store;
+pub mod telemetry;
+pub mod telemetry_config;
 
 pub use host::{Headers, Host, HostError, Level, MapKind, MetricKind};

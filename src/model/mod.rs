@@ -18,6 +18,7 @@ pub mod settings;
 pub mod signal;
 pub mod snapshot;
 pub mod substrate;
+pub mod watch;
 
 pub use class::{Class, FactName, Predicate, Test, Tier};
 pub use decision::{Attempt, Binding, ClassSource, Decision, Freshness, Outcome, Plan, Spill};
@@ -30,6 +31,7 @@ pub use reason::{Code, Dimension, Dimensions, Reason};
 pub use signal::{Signal, Unit};
 pub use snapshot::{Admission, Attestation, Circuit, Health, Local, Reading, Snapshot};
 pub use substrate::{Feature, Features, Kind, Offer, Regime, Substrate};
+pub use watch::{Watch, Watched};
 
 /// One million parts: the whole, for every `_ppm` value.
 pub const WHOLE_PPM: i64 = 1_000_000;

@@ -1,7 +1,7 @@
 //! Golden decisions: requests under the policies of `policies/`, laid open as text that a person can review.
 //! `BLESS=1` rewrites them.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail")]
 
 #[path = "laws/build.rs"]
 #[allow(dead_code, reason = "shared with the laws")]

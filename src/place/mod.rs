@@ -122,7 +122,7 @@ impl<P: Deref<Target = Policy>> Placer<P> {
         cost::check(scene, table);
         availability::relieve(scene, table);
         table.stand();
-        let first = choose::choose(scene, table, |_, _| true);
+        let first = choose::choose(scene, table);
         let plan = first.map_or_else(Plan::default, |first| attempt::plan(scene, table, first));
         let decision = account::account(scene, table, plan);
         then(scene, table, decision)

@@ -132,7 +132,8 @@ fn the_scrape_of_something_else_is_none() {
 
 #[test]
 fn presets_read_what_their_exporters_write() {
-    let cases: [(&str, &str, &[(Signal, i64)]); 5] = [
+    type Case<'a> = (&'a str, &'a str, &'a [(Signal, i64)]);
+    let cases: [Case<'_>; 5] = [
         (
             "sglang",
             "sglang:num_queue_reqs 2\nsglang:token_usage 0.5\n",

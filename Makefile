@@ -1,39 +1,101 @@
-# Berth: everything a person or a CI runs. `make help` lists it. What a machine lacks is installed once, by .ci/tools.
+# Berth: everything that a person or a CI runs; `make help` lists it. What the machine lacks is got once, by .ci/tools,
+# and kept where other clones find it. ENVOY= names another Envoy binary.
 SHELL = /bin/sh
 .DEFAULT_GOAL = help
 MAKEFLAGS += --no-print-directory
 CARGO ?= cargo
 TOOLS = .ci/tools
+# Each toolchain has a target folder of its own: sharing one would rebuild everything at each change between them.
+NATIVE = $(or $(CARGO_TARGET_DIR),target)
 WASI = CARGO_TARGET_DIR=target/wasip1 $(TOOLS) cargo wasm32-wasip1
+NODE = CARGO_TARGET_DIR=target/node $(TOOLS) cargo wasm32-unknown-unknown
+WITH_ENVOY = ENVOY=$$($(TOOLS) envoy) && export ENVOY
 # Features that Rust's compiler uses and every Envoy that can run the module knows.
 WASM_OPT_FLAGS = -O3 --enable-bulk-memory --enable-sign-ext --enable-nontrapping-float-to-int \
   --enable-mutable-globals --enable-multivalue --enable-reference-types --strip-producers
-ifdef ENVOY
 export ENVOY
-endif
 
-.PHONY: help demo up down wasm cli test lint e2e bench bench-wasm bench-envoy bench-guard fuzz soak oci golden
+.PHONY: help demo up down wasm cli test test-native test-node lint e2e golden rust \
+  bench bench-wasm bench-envoy bench-guard fuzz soak oci
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-# --- building ---
+rust:
+	@command -v $(CARGO) >/dev/null || { echo "berth: no $(CARGO): install Rust (https://rustup.rs)" >&2; exit 2; }
 
-wasm: ## build dist/berth.wasm and dist/berth-placement.wasm
+# --- to look at ---
+
+demo: wasm ## a short story of requests through a real Envoy, from nothing
+	@$(WITH_ENVOY) && $(CARGO) run --locked --quiet --example demo -- story
+
+up: wasm ## the demo's world, left running, and what to try with it
+	@$(WITH_ENVOY) && $(CARGO) run --locked --quiet --example demo -- up
+
+down: rust ## stop what `make up` left running
+	@$(CARGO) run --locked --quiet --example demo -- down
+
+# --- to build ---
+
+wasm: rust ## build dist/berth.wasm and dist/berth-placement.wasm
 	@echo "== the module"
 	@$(WASI) build --locked --release --lib
 	@$(CARGO) build --locked --quiet --bin berth
 	@mkdir -p dist
-	@kind=$$($(TOOLS) toolchain wasm32-wasip1) && $${CARGO_TARGET_DIR:-target}/debug/berth trim \
+	@kind=$$($(TOOLS) toolchain wasm32-wasip1) && $(NATIVE)/debug/berth trim \
 	  target/wasip1/$$kind/wasm32-wasip1/release/berth.wasm \
 	  --full dist/.berth.wasm --placement dist/.berth-placement.wasm
 	@opt=$$($(TOOLS) wasm-opt); for name in berth berth-placement; do \
-	  if [ -z "$$opt" ]; then mv dist/.$$name.wasm dist/$$name.wasm; \
-	  else "$$opt" $(WASM_OPT_FLAGS) dist/.$$name.wasm -o dist/.$$name.opt && mv dist/.$$name.opt dist/$$name.wasm && \
-	    rm dist/.$$name.wasm; fi || exit 1; \
-	  echo "dist/$$name.wasm: $$(wc -c < dist/$$name.wasm) bytes"; done
+	  if [ -n "$$opt" ]; then \
+	    "$$opt" $(WASM_OPT_FLAGS) dist/.$$name.wasm -o dist/.$$name.opt && mv dist/.$$name.opt dist/.$$name.wasm; \
+	  fi && mv dist/.$$name.wasm dist/$$name.wasm && \
+	  echo "dist/$$name.wasm: $$(wc -c < dist/$$name.wasm) bytes" || exit 1; done
 
-cli: ## build dist/berth, the tool
+cli: rust ## build dist/berth, the tool
 	@echo "== the tool"
 	@$(CARGO) build --locked --release --bin berth
-	@mkdir -p dist && cp $${CARGO_TARGET_DIR:-target}/release/berth dist/berth
+	@mkdir -p dist && cp $(NATIVE)/release/berth dist/berth && echo "dist/berth: $$(wc -c < dist/berth) bytes"
+
+# --- to test ---
+
+test: ## every test: units, rules, both modules, the core in WebAssembly, a real Envoy
+	@$(MAKE) wasm
+	@$(MAKE) test-native
+	@$(MAKE) test-node
+
+test-native:
+	@echo "== units, rules, and end to end in a real Envoy"
+	@$(WITH_ENVOY) && $(CARGO) test --locked --no-fail-fast --lib --bins --tests --examples
+	@$(CARGO) test --locked --quiet --doc
+
+test-node: rust
+	@echo "== the core in WebAssembly, under Node"
+	@runner=$$($(TOOLS) wasm-bindgen-runner) && export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$$runner" && \
+	  WASM_BINDGEN_TEST_ONLY_NODE=1 $(NODE) test --locked --test core
+
+e2e: wasm ## only the tests in a real Envoy
+	@$(WITH_ENVOY) && $(CARGO) test --locked --test e2e
+
+golden: wasm ## rewrite the golden texts from what the code does now; look at the difference before committing it
+	@$(WITH_ENVOY) && BLESS=1 $(CARGO) test --locked --lib --bins --tests
+
+lint: rust ## format, clippy for host and wasm, documentation, licences and advisories
+	@echo "== format"
+	@$(CARGO) fmt --check
+	@echo "== clippy, host"
+	@$(CARGO) clippy --locked --quiet --all-targets -- -D warnings
+	@echo "== clippy, wasm32-wasip1"
+	@if [ "$$($(TOOLS) toolchain wasm32-wasip1)" = rustup ]; then \
+	  $(WASI) clippy --locked --quiet --lib -- -D warnings; \
+	else \
+	  echo "berth: Debian's toolchain has no clippy: the wasm build gets the compiler's own lints only"; \
+	  $(WASI) rustc --locked --quiet --lib --release -- -D warnings; fi
+	@echo "== documentation"
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --quiet --no-deps --lib
+	@echo "== dependencies"
+	@$(TOOLS) deny
+
+# --- to come ---
+
+bench bench-wasm bench-envoy bench-guard fuzz soak oci:
+	@echo "berth: make $@ is not built yet" >&2; exit 2

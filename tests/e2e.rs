@@ -1,6 +1,11 @@
 //! The filter in a real Envoy, with real upstreams, over HTTP/1 and HTTP/2.
+#![allow(unreachable_pub, missing_docs, reason = "a test, not a library")]
 
 mod support;
 
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/mesh.rs"]
+mod mesh;
+#[path = "e2e/slice.rs"]
+mod slice;

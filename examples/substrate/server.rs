@@ -1,5 +1,6 @@
 //! A simulated inference server: chat completions as OpenAI-style clients expect them, metrics as vLLM writes them,
 //! health as Berth reads it, and a control endpoint that makes it slow, full or failing.
+#![allow(unreachable_pub, reason = "the demo and the program each use it as a module of their own")]
 
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes, Frame, Incoming};
@@ -36,6 +37,8 @@ pub struct Behaviour {
     pub queue_depth: u64,
     /// Memory in use, as reported.
     pub memory_pressure: f64,
+    /// The country that it attests to be in, if it does.
+    pub attests: Option<String>,
     /// Further signals, as reported.
     pub signals: serde_json::Map<String, Value>,
 }
@@ -50,6 +53,7 @@ impl Default for Behaviour {
             failing: false,
             queue_depth: 0,
             memory_pressure: 0.2,
+            attests: None,
             signals,
         }
     }
@@ -74,7 +78,8 @@ impl Substrate {
         })
     }
 
-    fn behaviour(&self) -> Behaviour {
+    /// How it behaves now.
+    pub fn behaviour(&self) -> Behaviour {
         self.behaviour.lock().map(|b| b.clone()).unwrap_or_default()
     }
 
@@ -119,7 +124,12 @@ impl Substrate {
         signals.insert("queue_depth".into(), now.queue_depth.into());
         signals.insert("memory_pressure".into(), now.memory_pressure.into());
         signals.insert("running".into(), (*self.running.lock().unwrap_or_else(|e| e.into_inner())).into());
-        json!({"substrate": self.name, "signals": signals})
+        let mut report = json!({"substrate": self.name, "signals": signals});
+        if let Some(country) = now.attests {
+            let at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            report["attestation"] = json!({"jurisdiction": country, "at_ms": at.as_millis() as u64});
+        }
+        report
     }
 
     fn metrics(&self) -> String {
@@ -172,9 +182,9 @@ impl Substrate {
             Ok(Err(e)) => return self.json(400, &json!({"error": {"message": e.to_string()}})),
             Err(why) => return self.json(413, &json!({"error": {"message": why}})),
         };
-        let tokens = chat["max_tokens"].as_u64().unwrap_or(8).clamp(1, MOST_TOKENS);
-        let model = chat["model"].as_str().unwrap_or("sim").to_string();
-        let stream = chat["stream"].as_bool().unwrap_or(false);
+        let tokens = chat.get("max_tokens").and_then(Value::as_u64).unwrap_or(8).clamp(1, MOST_TOKENS);
+        let model = chat.get("model").and_then(Value::as_str).unwrap_or("sim").to_string();
+        let stream = chat.get("stream").and_then(Value::as_bool).unwrap_or(false);
         let busy = Busy::enter(&self);
         tokio::time::sleep(Duration::from_millis(now.first_token_ms)).await;
         if stream {

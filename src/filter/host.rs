@@ -61,24 +61,6 @@ impl fmt::Display for HostError {
     }
 }
 
-/// Severity of a log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u32)]
-pub enum Level {
-    /// Everything.
-    Trace = 0,
-    /// For development.
-    Debug = 1,
-    /// Worth knowing.
-    Info = 2,
-    /// Worth looking at.
-    Warn = 3,
-    /// Something is wrong.
-    Error = 4,
-    /// The role cannot go on.
-    Critical = 5,
-}
-
 /// A header map of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -166,8 +148,6 @@ impl Headers {
 pub trait Host {
     /// Unix time in nanoseconds; 0 if the host has none.
     fn now_ns(&self) -> u64;
-    /// One log line. Never on the request path.
-    fn log(&self, level: Level, message: &str);
     /// The plugin configuration.
     fn plugin_configuration(&self) -> Result<Vec<u8>, HostError>;
     /// Asks for a tick every so often; 0 stops it.

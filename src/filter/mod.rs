@@ -1,8 +1,17 @@
 //! The two role machines, generic over [`Host`] so that they run natively against a fake host.
 
+pub mod config;
+pub mod facts;
 pub mod host;
+mod metrics;
+pub mod placement;
+mod refusal;
+pub mod role;
 pub mod store;
 pub mod telemetry;
 pub mod telemetry_config;
+pub mod wire_struct;
 
-pub use host::{Headers, Host, HostError, Level, MapKind, MetricKind};
+pub use host::{Headers, Host, HostError, MapKind, MetricKind};
+pub use placement::Verdict;
+pub use role::Role;

@@ -11,6 +11,7 @@ pub mod decision;
 pub mod document;
 pub mod envelope;
 pub mod facts;
+pub mod feature;
 pub mod geography;
 pub mod name;
 pub mod reason;
@@ -25,12 +26,13 @@ pub use decision::{Attempt, Binding, ClassSource, Decision, Freshness, Outcome, 
 pub use document::{Document, Identity};
 pub use envelope::{Envelope, Selector, Terms};
 pub use facts::{Fact, Facts};
+pub use feature::{Feature, Features};
 pub use geography::{Border, Borders, Country, Location};
 pub use name::Name;
-pub use reason::{Code, Dimension, Dimensions, Reason};
+pub use reason::{Code, Codes, Dimension, Dimensions, Reason};
 pub use signal::{Signal, Unit};
 pub use snapshot::{Admission, Attestation, Circuit, Health, Local, Reading, Snapshot};
-pub use substrate::{Feature, Features, Kind, Offer, Regime, Substrate};
+pub use substrate::{Kind, Offer, Regime, Substrate};
 pub use watch::{Watch, Watched};
 
 /// One million parts: the whole, for every `_ppm` value.

@@ -142,4 +142,7 @@ pub struct Local {
     pub probes: Vec<u8>,
     /// Reserved against each tenant budget since its window began.
     pub spent_uusd: Vec<i64>,
+    /// Requests of a tenant in flight on a substrate, by the order in which the policy's `tenant_share` lines stand
+    /// (substrates in order, lines in order).
+    pub tenant_placed: Vec<u32>,
 }

@@ -36,7 +36,7 @@ codes! {
     DUPLICATE_KEY Error "BTH0005" "duplicate-key"
         "A name stands twice in one map, so that readers would differ about which one holds." "Remove one of the two."
     NUMBER_TOO_LARGE Error "BTH0006" "number-too-large"
-        "A number lies beyond 2^53, where a protobuf Struct would change it silently."
+        "A number is 2^53 or further from zero, where a protobuf Struct would change it silently."
         "Write a smaller number, or text where it is a name."
     YAML_FEATURE Error "BTH0007" "yaml-feature"
         "Anchors, aliases, tags and several documents in one file are refused: what a person reads must be what holds."

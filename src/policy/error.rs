@@ -75,7 +75,7 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
     let reach = 1 + written.len() / 4;
     known
         .into_iter()
-        .take(4096)
+        .take(512)
         .map(|word| (distance(&written, word), word))
         .filter(|(d, _)| *d <= reach)
         .min_by_key(|(d, _)| *d)

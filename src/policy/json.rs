@@ -4,6 +4,7 @@
 use super::{
     codes,
     error::InvalidPolicy,
+    order,
     tree::{Entry, MOST_BYTES, MOST_DEEP, MOST_EXACT, Node, Position, Value},
 };
 
@@ -254,7 +255,7 @@ pub(super) fn number(literal: &str, at: Position) -> Result<f64, InvalidPolicy> 
     if value.abs() <= MOST_EXACT {
         return Ok(if value == 0.0 { 0.0 } else { value });
     }
-    let expected = String::from("a number between -2^53 and 2^53, which every reader keeps exactly");
+    let expected = String::from("a number nearer to zero than 2^53, which every reader keeps exactly");
     Err(InvalidPolicy::new(codes::NUMBER_TOO_LARGE, "", at, super::tree::shorten(literal), expected))
 }
 
@@ -263,10 +264,9 @@ pub(super) fn duplicate(entries: &[Entry]) -> Option<&Entry> {
     if entries.len() < 2 {
         return None;
     }
-    let mut keys: Vec<(&str, usize)> = entries.iter().enumerate().map(|(i, e)| (e.key.as_str(), i)).collect();
-    keys.sort_unstable();
-    keys.windows(2).find_map(|pair| match pair {
-        [(a, _), (b, i)] if a == b => entries.get(*i),
+    let sorted = order::sorted(entries.iter().collect::<Vec<_>>(), |a, b| a.key.cmp(&b.key));
+    sorted.windows(2).find_map(|pair| match pair {
+        [a, b] if a.key == b.key => Some(*b),
         _ => None,
     })
 }

@@ -1,57 +1,59 @@
-//! Where in a document something stands, as people say it: `substrates[3].location.jurisdiction`. A chain on the
-//! stack, so that a document without errors never builds one as text.
+//! Where in a document something stands, as people say it: `substrates[3].location.jurisdiction`.
 
-use super::tree::{Node, Position, Value};
+use super::tree::{Node, Position, Value, shorten};
 use core::fmt;
 
-/// A place in a document.
-#[derive(Clone, Copy, Debug)]
-pub enum Path<'a> {
-    /// The document itself; the text is what stands before it (`policy`, where it is embedded).
-    Root(&'a str),
-    /// A field of what stands there.
-    Field(&'a Path<'a>, &'a str),
-    /// An item of what stands there.
-    Item(&'a Path<'a>, usize),
+/// One step down a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// Into a field of a map.
+    Field(&'a str),
+    /// To an item of a list.
+    Item(usize),
 }
 
-impl<'a> Path<'a> {
-    /// A field of what stands here.
-    #[must_use]
-    pub const fn field(&'a self, name: &'a str) -> Self {
-        Self::Field(self, name)
-    }
+/// The steps from the document to a value.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<'a> {
+    /// What stands before the document, where it is embedded.
+    pub base: &'a str,
+    /// The steps.
+    pub steps: &'a [Step<'a>],
+}
 
-    /// An item of what stands here.
-    #[must_use]
-    pub const fn item(&'a self, index: usize) -> Self {
-        Self::Item(self, index)
-    }
-
+impl Path<'_> {
     /// The value there.
     #[must_use]
     pub fn of<'n>(&self, root: &'n Node) -> Option<&'n Node> {
-        match self {
-            Self::Root(_) => Some(root),
-            Self::Field(parent, name) => parent.of(root)?.get(name),
-            Self::Item(parent, index) => parent.of(root)?.items().get(*index),
-        }
+        self.steps.iter().try_fold(root, |node, step| step.of(node))
     }
 
     /// The place of the value there, or of the nearest thing around it that exists.
     #[must_use]
     pub fn position(&self, root: &Node) -> Position {
-        match (self.of(root), self) {
-            (Some(node), _) => node.at,
-            (None, Self::Field(parent, _) | Self::Item(parent, _)) => parent.position(root),
-            (None, Self::Root(_)) => root.at,
+        let mut node = root;
+        for step in self.steps {
+            match step.of(node) {
+                Some(inner) => node = inner,
+                None => break,
+            }
         }
+        node.at
     }
 
     /// What a message shows of the value there.
     #[must_use]
     pub fn found(&self, root: &Node) -> String {
         self.of(root).map_or_else(String::new, |node| node.value.to_string())
+    }
+}
+
+impl Step<'_> {
+    fn of<'n>(&self, node: &'n Node) -> Option<&'n Node> {
+        match self {
+            Self::Field(name) => node.get(name),
+            Self::Item(index) => node.items().get(*index),
+        }
     }
 }
 
@@ -62,22 +64,31 @@ fn is_plain(name: &str) -> bool {
 
 impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Root(text) => f.write_str(text),
-            Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
-            Self::Field(Path::Root(""), name) if is_plain(name) => f.write_str(name),
-            Self::Field(parent, name) if is_plain(name) => write!(f, "{parent}.{name}"),
-            Self::Field(parent, name) => write!(f, "{parent}[\"{}\"]", super::tree::shorten(name)),
+        f.write_str(self.base)?;
+        let mut dot = if self.base.is_empty() { "" } else { "." };
+        for step in self.steps {
+            match step {
+                Step::Field(name) if is_plain(name) => write!(f, "{dot}{name}")?,
+                Step::Field(name) => write!(f, "[\"{}\"]", shorten(name))?,
+                Step::Item(index) => write!(f, "[{index}]")?,
+            }
+            dot = ".";
         }
+        Ok(())
     }
 }
 
-/// Every value of a tree, with its path as text: for tests and the tool.
-pub fn walk<'n>(node: &'n Node, path: &Path<'_>, see: &mut impl FnMut(&Path<'_>, &'n Node)) {
-    see(path, node);
+/// Shows every value of a tree with its steps: for tests and the tool.
+pub fn walk<'n>(node: &'n Node, steps: &mut Vec<Step<'n>>, see: &mut impl FnMut(&[Step<'n>], &'n Node)) {
+    see(steps, node);
+    let mut into = |step: Step<'n>, inner: &'n Node| {
+        steps.push(step);
+        walk(inner, steps, see);
+        steps.pop();
+    };
     match &node.value {
-        Value::Map(entries) => entries.iter().for_each(|e| walk(&e.node, &path.field(&e.key), see)),
-        Value::List(items) => items.iter().enumerate().for_each(|(i, n)| walk(n, &path.item(i), see)),
+        Value::Map(entries) => entries.iter().for_each(|e| into(Step::Field(&e.key), &e.node)),
+        Value::List(items) => items.iter().enumerate().for_each(|(i, inner)| into(Step::Item(i), inner)),
         _ => {}
     }
 }

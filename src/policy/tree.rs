@@ -47,7 +47,7 @@ pub enum Value {
     Null,
     /// Yes or no.
     Bool(bool),
-    /// Finite, and within 2^53 of zero.
+    /// Finite, and nearer to zero than 2^53.
     Number(f64),
     /// Text.
     Text(String),
@@ -57,8 +57,8 @@ pub enum Value {
     Map(Vec<Entry>),
 }
 
-/// The largest number that every reader keeps exactly.
-pub const MOST_EXACT: f64 = 9_007_199_254_740_992.0;
+/// The largest whole number that no other one is rounded to.
+pub const MOST_EXACT: f64 = 9_007_199_254_740_991.0;
 /// How deep a document may nest.
 pub const MOST_DEEP: usize = 64;
 /// How large a document may be, in bytes.
@@ -106,6 +106,10 @@ impl fmt::Display for Value {
             Self::Null => f.write_str("null"),
             Self::Bool(yes) => write!(f, "{yes}"),
             Self::Number(number) => f.write_str(&super::decimal::es6(*number)),
+            // Text that looks like something else is shown as the text that it is.
+            Self::Text(text) if matches!(text.as_str(), "true" | "false" | "null") || text.parse::<f64>().is_ok() => {
+                write!(f, "\"{}\"", shorten(text))
+            }
             Self::Text(text) => f.write_str(&shorten(text)),
             Self::List(items) if items.is_empty() => f.write_str("an empty list"),
             Self::List(_) => f.write_str("a list"),

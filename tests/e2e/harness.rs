@@ -88,3 +88,12 @@ async fn a_refused_connection_is_logged_with_its_cluster() {
     assert_eq!((log[0]["cluster"].as_str(), log[0]["flags"].as_str()), (Some("gone"), Some("UF")));
     assert_eq!(envoy.stat("cluster.gone.upstream_cx_connect_fail").await, 1);
 }
+
+#[tokio::test]
+async fn nothing_is_left_running_when_a_test_ends() {
+    let (envoy, _a, _b) = two_clusters().await;
+    let (address, dir) = (envoy.listener(INGRESS), envoy.dir().to_owned());
+    drop(envoy);
+    assert!(Ask::get(address, "/x").send().await.is_err(), "nobody listens any more");
+    assert!(!dir.exists(), "its files are gone");
+}

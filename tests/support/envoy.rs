@@ -8,6 +8,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
@@ -20,16 +21,29 @@ pub struct Envoy {
     listeners: BTreeMap<String, SocketAddr>,
 }
 
-/// The Envoy that the build installed, or the one that `ENVOY` names.
+/// Becomes Envoy, and leaves a watcher behind that ends it when this process is gone, however it went: a killed test
+/// leaves nothing running. The watcher's input is a pipe that only this process holds open.
+const WATCHED: &str = r#"exec 3<&0; (cat <&3 >/dev/null; kill $$) & exec 3<&-; exec "$@" </dev/null"#;
+
+/// The Envoy that `ENVOY` names, or else the one that the build's tools install.
 fn binary() -> String {
-    std::env::var("ENVOY").unwrap_or_else(|_| panic!("ENVOY names no Envoy: run the tests through `make test`"))
+    static FOUND: OnceLock<String> = OnceLock::new();
+    let find = || {
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/tools");
+        let found = Command::new(tools).arg("envoy").stderr(Stdio::inherit()).output();
+        let found = found.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_string()).unwrap_or_default();
+        assert!(!found.is_empty(), "no Envoy: `.ci/tools envoy` says why, or name one with ENVOY=");
+        found
+    };
+    std::env::var("ENVOY").unwrap_or_else(|_| FOUND.get_or_init(find).clone())
 }
 
 /// A fresh folder for one Envoy's files.
 pub fn workdir() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let name = format!("envoy-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let parent = option_env!("CARGO_TARGET_TMPDIR").map_or_else(std::env::temp_dir, PathBuf::from);
+    let dir = parent.join(name);
     fs::create_dir_all(&dir).unwrap();
     dir
 }
@@ -45,16 +59,17 @@ impl Envoy {
         let config = dir.join("envoy.json");
         fs::write(&config, serde_json::to_vec_pretty(bootstrap).unwrap()).unwrap();
         let log = fs::File::create(dir.join("envoy.log")).unwrap();
-        let mut child = Command::new(binary())
-            .arg("-c")
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", WATCHED, "sh", &binary(), "-c"])
             .arg(&config)
             .arg("--admin-address-path")
             .arg(dir.join("admin"))
-            .args(["--concurrency", "2", "--disable-hot-restart", "--log-level", "info"])
+            .args(["--concurrency", "2", "--disable-hot-restart", "--log-level", "warning"])
+            .args(["--component-log-level", "wasm:info,config:info"])
             .args(["--file-flush-interval-msec", "20", "--drain-time-s", "2", "--base-id-path"])
             .arg(dir.join("base-id"))
             .current_dir(&dir)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -73,8 +88,8 @@ impl Envoy {
             {
                 break;
             }
-            assert!(self.child.try_wait().unwrap().is_none(), "Envoy ended:\n{}", self.log());
-            assert!(Instant::now() < end, "Envoy did not become ready:\n{}", self.log());
+            assert!(self.child.try_wait().unwrap().is_none(), "Envoy ended:\n{}", tail(&self.log()));
+            assert!(Instant::now() < end, "Envoy did not become ready:\n{}", tail(&self.log()));
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         self.refresh_listeners().await;
@@ -121,6 +136,11 @@ impl Envoy {
         eventually("the access log is written", || async { Some(parse(read())).filter(|l| l.len() >= least) }).await
     }
 
+    /// Waits until the access log has a line as wanted.
+    pub async fn await_log_line(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        eventually("the access log has the line", || async { self.access_log(0).await.into_iter().find(&wanted) }).await
+    }
+
     /// What Envoy wrote to its own log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("envoy.log")).unwrap_or_default()
@@ -156,14 +176,25 @@ async fn admin_address(child: &mut Child, dir: &Path) -> SocketAddr {
             return address;
         }
         let log = || fs::read_to_string(dir.join("envoy.log")).unwrap_or_default();
-        assert!(child.try_wait().unwrap().is_none(), "Envoy ended at once:\n{}", log());
+        assert!(child.try_wait().unwrap().is_none(), "Envoy ended at once:\n{}", tail(&log()));
         assert!(Instant::now() < end, "Envoy gave no admin address:\n{}", log());
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }
 
+/// The end of a log, where the reason stands.
+fn tail(log: &str) -> String {
+    let lines: Vec<_> = log.lines().rev().take(20).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
+
 impl Drop for Envoy {
     fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let end = Instant::now() + PATIENCE;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {

@@ -3,7 +3,7 @@
 //! same process, with the same shared data, clock and metrics.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses its own part of this")]
 
-use berth::filter::{Headers, Host, HostError, Level, MapKind, MetricKind};
+use berth::filter::{Headers, Host, HostError, MapKind, MetricKind};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -71,7 +71,6 @@ struct Vm {
     filter_state: BTreeMap<String, Vec<u8>>,
     responses: Vec<Response>,
     sent: Vec<SentCall>,
-    logs: Vec<(Level, String)>,
     tick_ms: Option<u32>,
     route_clears: u32,
     counts: BTreeMap<&'static str, u64>,
@@ -230,10 +229,6 @@ impl FakeHost {
         std::mem::take(&mut self.vm.borrow_mut().sent)
     }
 
-    pub fn logs(&self) -> Vec<(Level, String)> {
-        self.vm.borrow().logs.clone()
-    }
-
     pub fn tick_ms(&self) -> Option<u32> {
         self.vm.borrow().tick_ms
     }
@@ -319,11 +314,6 @@ fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 impl Host for FakeHost {
     fn now_ns(&self) -> u64 {
         if self.enter("now_ns").is_err() { 0 } else { self.world.borrow().now_ns }
-    }
-
-    fn log(&self, level: Level, message: &str) {
-        let _ = self.enter("log");
-        self.vm.borrow_mut().logs.push((level, message.to_string()));
     }
 
     fn plugin_configuration(&self) -> Result<Vec<u8>, HostError> {

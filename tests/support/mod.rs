@@ -1,9 +1,17 @@
 //! What end-to-end tests stand on: a real Envoy, scripted upstreams, a client, and waiting on conditions.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses its own part of this")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "what goes wrong here fails the test"
+)]
 
 pub mod bootstrap;
 pub mod client;
 pub mod envoy;
+pub mod policy;
 pub mod upstream;
 
 use std::future::Future;

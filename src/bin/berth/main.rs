@@ -1,32 +1,60 @@
-//! The native tool: the same core as the filter, at a terminal.
+//! The native tool: the same core as the filter, at a terminal. Exit codes: 0 well, 1 found something, 2 used wrongly.
+// Cargo builds every program beside a test; in WebAssembly, where the core is tested too, this one is empty.
+#![cfg_attr(target_family = "wasm", no_main)]
+#![cfg(not(target_family = "wasm"))]
 
+mod check;
+mod explain;
+mod fmt;
+mod input;
+mod layout;
+mod schema;
 mod trim;
 
-use std::{error::Error, process::ExitCode};
+use clap::{Parser, Subcommand};
+use std::{io::Write, process::ExitCode};
 
-use clap::Parser;
-
-/// Decides, explains and renders placements with the same core as the filter.
-#[derive(Parser)]
-#[command(version)]
-enum Verb {
-    /// Makes the files that proxies load of the module that was linked.
-    #[command(hide = true)]
-    Trim(trim::Trim),
+/// Checks, explains and formats placement policies.
+#[derive(Debug, Parser)]
+#[command(name = "berth", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
 }
 
-fn run(verb: &Verb) -> Result<(), Box<dyn Error>> {
-    match verb {
-        Verb::Trim(trim) => trim.run(),
-    }
+/// What to do.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check policies, or the manifests that embed them; every mistake at once.
+    Check(check::Args),
+    /// Explain one request: every candidate, every reason, every term.
+    Explain(explain::Args),
+    /// Print the JSON Schema, or explain a field such as `substrates.cost`.
+    Schema(schema::Args),
+    /// Format policies; comments stay.
+    Fmt(fmt::Args),
+    /// Make the files that proxies load of the module that was linked.
+    #[command(hide = true)]
+    Trim(trim::Args),
 }
 
 fn main() -> ExitCode {
-    match run(&Verb::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("berth: {error}");
-            ExitCode::from(1)
-        }
+    match Cli::parse().verb {
+        Verb::Check(args) => check::run(&args),
+        Verb::Explain(args) => explain::run(&args),
+        Verb::Schema(args) => schema::run(&args),
+        Verb::Fmt(args) => fmt::run(&args),
+        Verb::Trim(args) => trim::run(&args),
     }
+}
+
+/// Prints; a reader that has gone away is no reason to panic.
+fn say(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// It was used wrongly: says how.
+fn misused(why: &str) -> ExitCode {
+    eprintln!("berth: {why}");
+    ExitCode::from(2)
 }

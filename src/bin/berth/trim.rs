@@ -1,31 +1,36 @@
 //! `berth trim`: makes the two files that proxies load of the one module that was linked. Called by the build only.
 
-use std::{error::Error, fs, path::Path};
-
+use crate::misused;
 use berth::manifest::module::{Cut, cut};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 /// Where to read from and write to.
-#[derive(clap::Args)]
-pub(crate) struct Trim {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
     /// The module as it was linked.
-    module: std::path::PathBuf,
+    module: PathBuf,
     /// Where to write the file with both roles.
     #[arg(long)]
-    full: std::path::PathBuf,
+    full: PathBuf,
     /// Where to write the file for a placement filter that looks at headers only.
     #[arg(long)]
-    placement: std::path::PathBuf,
+    placement: PathBuf,
 }
 
-impl Trim {
-    /// Reads the module once, writes both files.
-    pub(crate) fn run(&self) -> Result<(), Box<dyn Error>> {
-        let linked = fs::read(&self.module).map_err(|error| format!("{}: {error}", self.module.display()))?;
-        let write = |path: &Path, which: Cut| -> Result<(), Box<dyn Error>> {
-            let bytes = cut(&linked, which).map_err(|error| format!("{}: {error}", self.module.display()))?;
-            Ok(fs::write(path, bytes).map_err(|error| format!("{}: {error}", path.display()))?)
+/// Reads the module once, writes both files.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let linked = match fs::read(&args.module) {
+        Ok(linked) => linked,
+        Err(error) => return misused(&format!("{}: {error}", args.module.display())),
+    };
+    for (path, which) in [(&args.full, Cut::Full), (&args.placement, Cut::Placement)] {
+        let bytes = match cut(&linked, which) {
+            Ok(bytes) => bytes,
+            Err(error) => return misused(&format!("{}: {error}", args.module.display())),
         };
-        write(&self.full, Cut::Full)?;
-        write(&self.placement, Cut::Placement)
+        if let Err(error) = fs::write(path, bytes) {
+            return misused(&format!("{}: {error}", path.display()));
+        }
     }
+    ExitCode::SUCCESS
 }

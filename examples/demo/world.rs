@@ -1,0 +1,112 @@
+//! What the demo runs: one simulated substrate for each of the policy's, and Envoy with both roles in front.
+
+use crate::server::{Behaviour, Substrate};
+use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
+use crate::support::client::{Ask, Seen};
+use crate::support::envoy::Envoy;
+use crate::support::{built, eventually};
+use berth::policy;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// The policy of the demo: six kinds of substrate, five dimensions.
+const POLICY: &str = include_str!("../../policies/agentic-production.yaml");
+
+/// Everything that runs; stops when dropped.
+#[derive(Debug)]
+pub struct World {
+    pub envoy: Envoy,
+    pub substrates: BTreeMap<String, (Arc<Substrate>, SocketAddr)>,
+}
+
+impl World {
+    /// Starts everything and waits until decisions are made from a live picture.
+    pub async fn start() -> Self {
+        let policy: Value =
+            serde_json::from_str(&policy::canonical::canonical(&read())).expect("canonical JSON is JSON");
+        let mut substrates = BTreeMap::new();
+        let mut bootstrap = Bootstrap::default();
+        let mut sources = Vec::new();
+        for declared in policy["substrates"].as_array().into_iter().flatten() {
+            let name = declared["name"].as_str().expect("a checked policy names its substrates");
+            let cluster = declared["cluster"].as_str().unwrap_or(name);
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port on loopback");
+            let address = listener.local_addr().expect("a bound listener has an address");
+            let substrate = Substrate::new(name, attesting(declared["location"]["jurisdiction"].as_str()));
+            tokio::spawn(substrate.clone().serve(listener));
+            substrates.insert(name.to_string(), (substrate, address));
+            bootstrap = bootstrap.cluster(cluster, address);
+            sources.push(json!({"cluster": cluster, "path": "/health", "format": "berth", "substrate": name,
+                "interval_ms": 200, "timeout_ms": 150}));
+        }
+        let module = built("berth.wasm");
+        let placement = json!({"role": "placement", "policy": policy, "decision_upstream": true,
+            "trusted_headers": ["x-workload"],
+            "facts": {"tenant": {"header": "x-tenant", "trusted": true}, "data": {"header": "x-data-class", "trusted": true},
+                "model": {"header": "x-model"}, "input_tokens": {"header": "x-prompt-tokens"}}});
+        let telemetry = json!({"role": "telemetry", "policy": policy, "tick_ms": 50, "sources": sources});
+        let bootstrap = bootstrap
+            .filter(wasm_filter(&module, "placement", &placement, Carried::Text))
+            .telemetry(wasm_filter(&module, "telemetry", &telemetry, Carried::Text));
+        let world = Self { envoy: Envoy::start(&bootstrap.build()).await, substrates };
+        eventually("decisions are made from a live picture", || async {
+            let seen = world.ask(&[("x-tenant", "acme"), ("x-workload", "chat")]).await;
+            seen.header("x-placement-decision").is_some_and(|d| d.contains("fresh=live")).then_some(())
+        })
+        .await;
+        world
+    }
+
+    /// Sends one chat request with these headers.
+    pub async fn ask(&self, headers: &[(&str, &str)]) -> Seen {
+        let body =
+            json!({"model": "llama-3.3-70b", "max_tokens": 4, "messages": [{"role": "user", "content": "Hello"}]});
+        let mut ask = Ask::post(self.envoy.listener(INGRESS), "/v1/chat/completions", body.to_string());
+        for (name, value) in headers {
+            ask = ask.header(name, value);
+        }
+        ask.send().await.expect("Envoy answers")
+    }
+
+    /// Changes how a substrate behaves from now on.
+    pub fn change(&self, name: &str, change: impl FnOnce(&mut Behaviour)) {
+        let (substrate, _) =
+            self.substrates.get(name).unwrap_or_else(|| panic!("the policy has no substrate `{name}`"));
+        let mut behaviour = attesting(substrate.behaviour().attests.as_deref());
+        change(&mut behaviour);
+        substrate.becomes(behaviour);
+    }
+
+    /// What `up` prints.
+    pub fn hint(&self) -> String {
+        let ingress = self.envoy.listener(INGRESS);
+        let mut text = format!(
+            "Envoy listens on {ingress}. Headers that this demo trusts: x-tenant, x-data-class, x-workload.\n\n\
+             \x20 curl -i {ingress}/v1/chat/completions -H 'x-tenant: acme' -H 'x-data-class: personal' \\\n\
+             \x20   -H 'x-workload: chat' -d '{{\"max_tokens\": 4, \"messages\": []}}'\n\n\
+             Make a substrate full, slow or failing, and ask again:\n\n"
+        );
+        for (name, (_, address)) in &self.substrates {
+            text.push_str(&format!("  curl -X PUT {address}/control -d '{{\"queue_depth\": 500}}'   # {name}\n"));
+        }
+        text.push_str("\n`make down` stops everything.\n");
+        text
+    }
+}
+
+/// Healthy, and attesting where it stands.
+fn attesting(country: Option<&str>) -> Behaviour {
+    Behaviour { attests: country.map(String::from), ..Behaviour::default() }
+}
+
+fn read() -> policy::tree::Node {
+    match policy::yaml::parse(POLICY) {
+        Ok(yaml) => yaml.node,
+        Err(errors) => {
+            panic!("policies/agentic-production.yaml: {}", errors.first().map_or_else(String::new, ToString::to_string))
+        }
+    }
+}

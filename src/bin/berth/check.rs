@@ -1,0 +1,200 @@
+//! `berth check`: every mistake of every file, with the line it stands on.
+
+use crate::input;
+use berth::{
+    model::Document,
+    policy::{InvalidPolicy, Severity, codes, narrow::narrow, tree::Position, yaml},
+};
+use serde_json::{Value, json};
+use std::{fs, process::ExitCode};
+
+/// What to check, and how to say it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Policies, or manifests that embed them.
+    #[arg(required = true)]
+    files: Vec<String>,
+    /// A local override that must narrow the policy; only with one file.
+    #[arg(long, value_name = "FILE")]
+    narrowed_by: Option<String>,
+    /// How to say it.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+    /// From which severity on the exit code is 1.
+    #[arg(long, value_enum, default_value = "error")]
+    fail_on: FailOn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Sarif,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum FailOn {
+    Error,
+    Warning,
+}
+
+/// One file's report.
+struct Report {
+    file: String,
+    text: String,
+    /// `name@version#digest` of every policy that is well.
+    well: Vec<String>,
+    found: Vec<InvalidPolicy>,
+    /// The policy, if there is one that overrides can narrow.
+    narrowable: Option<Document>,
+}
+
+/// Checks all files.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let mut reports = Vec::new();
+    for file in &args.files {
+        match fs::read(file) {
+            Ok(bytes) => reports.push(check(file, &bytes)),
+            Err(e) => return crate::misused(&format!("{file}: {e}")),
+        }
+    }
+    if let Some(file) = &args.narrowed_by {
+        match (reports.as_slice(), fs::read_to_string(file)) {
+            (_, Err(e)) => return crate::misused(&format!("{file}: {e}")),
+            ([Report { narrowable: Some(global), .. }], Ok(text)) => {
+                let local = narrowed(file, text, global);
+                reports.push(local);
+            }
+            ([_], Ok(_)) => {}
+            _ => return crate::misused("--narrowed-by goes with one policy"),
+        }
+    }
+    match args.format {
+        Format::Text => reports.iter().for_each(print),
+        Format::Json => crate::say(&format!("{}\n", Value::from(reports.iter().map(as_json).collect::<Vec<_>>()))),
+        Format::Sarif => crate::say(&format!("{}\n", sarif(&reports))),
+    }
+    let least = if args.fail_on == FailOn::Warning { Severity::Warning } else { Severity::Error };
+    ExitCode::from(u8::from(reports.iter().flat_map(|r| &r.found).any(|p| p.severity >= least)))
+}
+
+fn check(file: &str, bytes: &[u8]) -> Report {
+    let mut report = Report {
+        file: file.into(),
+        text: String::from_utf8_lossy(bytes).into(),
+        well: Vec::new(),
+        found: Vec::new(),
+        narrowable: None,
+    };
+    let Ok(text) = str::from_utf8(bytes) else {
+        let start = Position { line: 1, column: 1 };
+        report.found.push(InvalidPolicy::new(codes::NOT_TEXT, "", start, String::new(), String::from("UTF-8")));
+        return report;
+    };
+    match input::policies(file, text) {
+        Err(errors) => report.found = errors,
+        Ok(policies) => {
+            for policy in policies {
+                match policy.result {
+                    Err(errors) => report.found.extend(errors),
+                    Ok(checked) => {
+                        let identity = &checked.document.identity;
+                        let digest = checked.digest.short();
+                        report.well.push(format!("{}@{}#{digest}", identity.name, identity.version));
+                        report.found.extend(checked.warnings);
+                        report.narrowable = Some(checked.document);
+                    }
+                }
+            }
+        }
+    }
+    report
+}
+
+/// Checks a local override against the policy that it narrows.
+fn narrowed(file: &str, text: String, global: &Document) -> Report {
+    let parsed = yaml::parse(&text);
+    let (well, found) = match parsed.and_then(|yaml| Ok((narrow(global, &yaml.node, "")?, yaml.warnings))) {
+        Ok((document, warnings)) => (vec![format!("narrows {}", document.identity.name)], warnings),
+        Err(errors) => (Vec::new(), errors),
+    };
+    Report { file: file.into(), text, well, found, narrowable: None }
+}
+
+fn print(report: &Report) {
+    for problem in &report.found {
+        crate::say(&excerpt(report, problem));
+    }
+    let count = |severity| report.found.iter().filter(|p| p.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let well = if report.well.is_empty() { String::from("refused") } else { report.well.join(", ") };
+    crate::say(&format!("{}: {well}: {errors} errors, {warnings} warnings\n", report.file));
+}
+
+/// A problem with the line it stands on and a caret below it.
+fn excerpt(report: &Report, problem: &InvalidPolicy) -> String {
+    let severity = problem.severity.as_str();
+    let path = if problem.path.is_empty() { "the document" } else { &problem.path };
+    let head = format!("{severity}[{}] {}: {path}", problem.code, problem.slug);
+    let found = if problem.found.is_empty() { String::new() } else { format!("found `{}`, ", problem.found) };
+    let message = format!("{found}expected {}", problem.expected);
+    let Some(at) = problem.at else { return format!("{head}\n  --> {}\n  {message}\n\n", report.file) };
+    let line = report.text.lines().nth(usize::try_from(at.line).unwrap_or(1) - 1).unwrap_or_default();
+    let before = usize::try_from(at.column).unwrap_or(1) - 1;
+    // A line of a minified document would fill the screen: a window around the place is enough.
+    let from = before.saturating_sub(80);
+    let window: String = line.chars().skip(from).take(160).collect();
+    let length = if line.chars().skip(before).collect::<String>().starts_with(&problem.found) {
+        problem.found.chars().count()
+    } else {
+        1
+    };
+    let (number, carets) = (at.line.to_string(), "^".repeat(length.clamp(1, 60)));
+    let (gutter, blank) = (" ".repeat(number.len()), " ".repeat(before - from));
+    format!(
+        "{head}\n{gutter}--> {}:{at}\n{gutter} |\n{number} | {window}\n{gutter} | {blank}{carets} {message}\n\n",
+        report.file
+    )
+}
+
+fn as_json(report: &Report) -> Value {
+    let problem = |p: &InvalidPolicy| {
+        json!({
+            "code": p.code, "slug": p.slug, "severity": p.severity.as_str(), "path": p.path,
+            "line": p.at.map(|at| at.line), "column": p.at.map(|at| at.column),
+            "found": p.found, "expected": p.expected,
+        })
+    };
+    json!({
+        "file": report.file, "policies": report.well,
+        "problems": report.found.iter().map(problem).collect::<Vec<_>>(),
+    })
+}
+
+/// SARIF 2.1.0, as code review tools read it.
+fn sarif(reports: &[Report]) -> Value {
+    let rules: Vec<Value> = codes::TABLE
+        .iter()
+        .map(|(code, meaning, fix)| {
+            json!({"id": code.id, "name": code.slug, "shortDescription": {"text": meaning}, "help": {"text": fix}})
+        })
+        .collect();
+    let result = |report: &Report, p: &InvalidPolicy| {
+        let at = p.at.unwrap_or(Position { line: 1, column: 1 });
+        json!({
+            "ruleId": p.code, "level": p.severity.as_str(), "message": {"text": p.to_string()},
+            "locations": [{"physicalLocation": {
+                "artifactLocation": {"uri": report.file},
+                "region": {"startLine": at.line, "startColumn": at.column},
+            }}],
+        })
+    };
+    let results: Vec<Value> = reports.iter().flat_map(|r| r.found.iter().map(move |p| result(r, p))).collect();
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0",
+        "runs": [{
+            "tool": {"driver": {"name": "berth", "version": env!("CARGO_PKG_VERSION"), "rules": rules}},
+            "results": results,
+        }],
+    })
+}

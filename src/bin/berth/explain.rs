@@ -1,0 +1,135 @@
+//! `berth explain`: why one request goes where it goes.
+
+use berth::{
+    explain::Explanation,
+    health::{codec, report},
+    model::{Fact, FactName, Facts, Feature, Health, Local, Snapshot},
+    policy::Policy,
+};
+use std::{fs, process::ExitCode, time::SystemTime};
+
+/// Which request, under which policy, in which state of the world.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The policy, or a manifest that embeds it.
+    policy: String,
+    /// Facts from trusted sources, such as `tenant=acme,model=llama-3.3-70b,input_tokens=1200`.
+    #[arg(long, value_name = "FACT=VALUE,…", value_delimiter = ',')]
+    facts: Vec<String>,
+    /// Facts that anybody could have written.
+    #[arg(long, value_name = "FACT=VALUE,…", value_delimiter = ',')]
+    claim: Vec<String>,
+    /// Headers, such as `x-workload=chat`.
+    #[arg(long, value_name = "NAME=VALUE,…", value_delimiter = ',')]
+    header: Vec<String>,
+    /// A snapshot as published, or a JSON list of reports. Without it, declared values.
+    #[arg(long, value_name = "FILE")]
+    snapshot: Option<String>,
+    /// When to decide, in milliseconds of Unix time; now if not said.
+    #[arg(long, value_name = "MS")]
+    at: Option<u64>,
+    /// The decision's id, by which ties and spread are settled.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// How to say it.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Explains one request: 0 if it is placed, 1 if it is refused or the policy is invalid.
+pub(crate) fn run(args: &Args) -> ExitCode {
+    match explained(args) {
+        Ok(code) => code,
+        Err(why) => crate::misused(&why),
+    }
+}
+
+fn explained(args: &Args) -> Result<ExitCode, String> {
+    let text = fs::read_to_string(&args.policy).map_err(|e| format!("{}: {e}", args.policy))?;
+    let wrong = |_| format!("{}: not a valid policy; `berth check` says why", args.policy);
+    let found = crate::input::policies(&args.policy, &text).map_err(wrong)?;
+    let first = found.into_iter().next().ok_or_else(|| format!("{}: no policy", args.policy))?;
+    let checked = first.result.map_err(wrong)?;
+    let policy = Policy::new(checked.document, checked.digest.0);
+    let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis());
+    let now_ms = args.at.unwrap_or_else(|| u64::try_from(now()).unwrap_or(u64::MAX));
+    let snapshot = args.snapshot.as_ref().map(|file| snapshot(file, now_ms)).transpose()?;
+    let headers = pairs(&args.header)?;
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, Fact::trusted(*value))).collect();
+    let mut facts = Facts { headers: &headers, ..Facts::default() };
+    for (list, trusted) in [(&args.facts, true), (&args.claim, false)] {
+        for (name, value) in pairs(list)? {
+            set(&mut facts, name, value, trusted)?;
+        }
+    }
+    let explanation = Explanation::new(&policy, snapshot.as_ref(), &Local::default(), &facts, now_ms, args.seed);
+    match args.format {
+        Format::Text => crate::say(&explanation.text()),
+        Format::Json => crate::say(&format!("{:#}\n", explanation.json())),
+    }
+    Ok(ExitCode::from(u8::from(explanation.inspection.decision.plan.is_empty())))
+}
+
+fn pairs(list: &[String]) -> Result<Vec<(&str, &str)>, String> {
+    list.iter().map(|pair| pair.split_once('=').ok_or_else(|| format!("`{pair}`: expected FACT=VALUE"))).collect()
+}
+
+fn set<'a>(facts: &mut Facts<'a>, name: &str, value: &'a str, trusted: bool) -> Result<(), String> {
+    let text = Some(Fact { value, trusted });
+    let number = || {
+        let value = value.parse().map_err(|_| format!("`{name}={value}`: expected a number"))?;
+        Ok::<_, String>(Some(Fact { value, trusted }))
+    };
+    match FactName::ALL.into_iter().find(|f| f.as_str() == name) {
+        Some(FactName::Tenant) => facts.tenant = text,
+        Some(FactName::Class) => facts.class = text,
+        Some(FactName::Model) => facts.model = text,
+        Some(FactName::Data) => facts.data = text,
+        Some(FactName::Residency) => facts.residency = text,
+        Some(FactName::Session) => facts.session = text,
+        Some(FactName::Region) => facts.region = text,
+        Some(FactName::Zone) => facts.zone = text,
+        Some(FactName::Approval) => facts.approval = text,
+        Some(FactName::Method) => facts.method = text,
+        Some(FactName::Path) => facts.path = text,
+        Some(FactName::InputTokens) => facts.input_tokens = number()?,
+        Some(FactName::OutputTokens) => facts.output_tokens = number()?,
+        Some(FactName::Deadline) => facts.deadline_ms = number()?,
+        Some(FactName::Streaming) => facts.streaming = Some(Fact { value: value == "true", trusted }),
+        None if name == "feature" => {
+            let feature = Feature::ALL.into_iter().find(|f| f.as_str() == value);
+            facts.features = facts.features.with(feature.ok_or_else(|| format!("`{value}`: no such feature"))?);
+        }
+        None => {
+            let known: Vec<&str> = FactName::ALL.iter().map(|f| f.as_str()).chain(["feature"]).collect();
+            return Err(format!("`{name}`: no such fact; there are {}", known.join(", ")));
+        }
+    }
+    Ok(())
+}
+
+/// A published snapshot, or one made of reports.
+fn snapshot(file: &str, now_ms: u64) -> Result<Snapshot, String> {
+    let bytes = fs::read(file).map_err(|e| format!("{file}: {e}"))?;
+    if let Ok(snapshot) = codec::decode(&bytes) {
+        return Ok(snapshot);
+    }
+    let reports = report::parse(&bytes, now_ms).ok_or_else(|| {
+        format!("{file}: neither a snapshot nor a health document, nor one with a list of `substrates`")
+    })?;
+    let mut substrates = Vec::new();
+    for report in reports {
+        let name = report.substrate.ok_or_else(|| format!("{file}: a report names no `substrate`"))?;
+        let mut health = Health::unknown(&name);
+        report.heard.readings.iter().for_each(|(signal, reading)| health.set(*signal, *reading));
+        health.attestation = report.attestation;
+        substrates.push(health);
+    }
+    Ok(Snapshot { writer: 0, epoch: 0, at_ms: now_ms, interval_ms: 1_000, slots: 1, substrates })
+}

@@ -1,0 +1,140 @@
+//! Where policies come from: a file of their own, or the manifest in which a traffic engineer really edits them
+//! (EnvoyFilter, WasmPlugin, TrafficExtension, Envoy bootstrap). A plugin configuration is known by its shape, a map
+//! with `role` and `policy`, written out or as text inside a text; places are those of the file that was given.
+
+use berth::policy::{
+    self, Checked, InvalidPolicy, codes, json,
+    path::{self, Path, Step},
+    tree::{Node, Position, Value},
+    yaml,
+};
+
+/// One policy that a file holds.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// What became of it.
+    pub(crate) result: Result<Checked, Vec<InvalidPolicy>>,
+}
+
+/// All policies that a file holds.
+///
+/// # Errors
+/// If the file itself cannot be read as YAML or JSON, or holds none.
+pub(crate) fn policies(name: &str, text: &str) -> Result<Vec<Found>, Vec<InvalidPolicy>> {
+    let (documents, warnings) = if name.ends_with(".json") {
+        (vec![json::parse(text.as_bytes()).map_err(|e| vec![e])?], Vec::new())
+    } else {
+        yaml::parse_all(text)?
+    };
+    let mut found = Vec::new();
+    match documents.as_slice() {
+        [only] if only.get("berth").is_some() || !holds_plugin(only) => found.push(read(only, "", &warnings)),
+        many => many.iter().for_each(|document| search(document, text, &warnings, &mut found)),
+    }
+    if found.is_empty() {
+        let start = Position { line: 1, column: 1 };
+        let expected = String::from("a policy, or a plugin configuration with `role` and `policy`");
+        return Err(vec![InvalidPolicy::new(codes::NO_POLICY, "", start, String::new(), expected)]);
+    }
+    Ok(found)
+}
+
+/// Whether a document looks like a manifest rather than like a policy that has lost its first line.
+fn holds_plugin(document: &Node) -> bool {
+    ["kind", "static_resources", "resources", "apiVersion", "role"].iter().any(|key| document.get(key).is_some())
+}
+
+fn read(node: &Node, base: &str, warnings: &[InvalidPolicy]) -> Found {
+    let mut last = node.at;
+    path::walk(node, &mut Vec::new(), &mut |_, inner| last = last.max(inner.at));
+    let within = |w: &&InvalidPolicy| w.at.is_some_and(|at| (node.at..=last).contains(&at));
+    let mut result = policy::read_node(node, base);
+    match &mut result {
+        Ok(checked) => drop(checked.warnings.splice(0..0, warnings.iter().filter(within).cloned())),
+        Err(errors) => {
+            errors.extend(warnings.iter().filter(within).cloned());
+            errors.sort_by_key(|e| e.at);
+        }
+    }
+    Found { result }
+}
+
+/// Every plugin configuration below a node.
+fn search(document: &Node, text: &str, warnings: &[InvalidPolicy], found: &mut Vec<Found>) {
+    path::walk(document, &mut Vec::new(), &mut |steps, node| {
+        for (field, policy) in plugin(node) {
+            found.push(read(policy, &base(steps, field), warnings));
+        }
+        let Value::Text(inner) = &node.value else { return };
+        if !(inner.contains("policy") && inner.contains("role")) {
+            return;
+        }
+        let Ok(mut embedded) = yaml::parse(inner) else { return };
+        let place = Place::of(text, inner, node.at);
+        place.mend(&mut embedded.node);
+        embedded.warnings.iter_mut().for_each(|w| w.at = w.at.map(|at| place.outer(at)));
+        for (field, policy) in plugin(&embedded.node) {
+            found.push(read(policy, &base(steps, field), &embedded.warnings));
+        }
+    });
+}
+
+fn base(steps: &[Step<'_>], field: &str) -> String {
+    Path { base: "", steps: &[steps, &[Step::Field(field)]].concat() }.to_string()
+}
+
+/// The policies of a plugin configuration: the current one and a candidate.
+fn plugin(node: &Node) -> impl Iterator<Item = (&'static str, &Node)> {
+    let fields = if node.get("role").is_some() { &["policy", "candidate"][..] } else { &[] };
+    let held = fields.iter().filter_map(|field| Some((*field, node.get(field)?)));
+    held.filter(|(_, policy)| matches!(policy.value, Value::Map(_)))
+}
+
+/// How places inside a text that is a value become places of the file.
+#[derive(Clone, Copy)]
+enum Place {
+    /// A block: so many lines further down, so many columns to the right.
+    Block(u32, u32),
+    /// Anything else: only where it begins is known.
+    At(Position),
+}
+
+impl Place {
+    fn of(text: &str, inner: &str, at: Position) -> Self {
+        let line = |n: u32| text.lines().nth(usize::try_from(n).unwrap_or(0)).unwrap_or_default();
+        let indicator = line(at.line - 1).trim_end();
+        let indent = |line: &str| line.chars().take_while(|c| *c == ' ').count();
+        let opens = |c| indicator.rsplit(' ').next().is_some_and(|last| last.starts_with(c));
+        let first = inner.lines().next().unwrap_or_default();
+        // `at` is the indicator's place, or the first line's, as the parser pleases.
+        for start in [at.line, at.line.saturating_sub(1)] {
+            if line(start).trim_start() == first.trim_start()
+                && !first.is_empty()
+                && (opens('|') || opens('>') || start < at.line)
+            {
+                let shift = indent(line(start)).saturating_sub(indent(first));
+                return Self::Block(start, u32::try_from(shift).unwrap_or(0));
+            }
+        }
+        Self::At(at)
+    }
+
+    fn outer(self, at: Position) -> Position {
+        match self {
+            Self::Block(lines, columns) => Position { line: at.line + lines, column: at.column + columns },
+            Self::At(at) => at,
+        }
+    }
+
+    fn mend(self, node: &mut Node) {
+        node.at = self.outer(node.at);
+        match &mut node.value {
+            Value::List(items) => items.iter_mut().for_each(|item| self.mend(item)),
+            Value::Map(entries) => entries.iter_mut().for_each(|entry| {
+                entry.at = self.outer(entry.at);
+                self.mend(&mut entry.node);
+            }),
+            _ => {}
+        }
+    }
+}

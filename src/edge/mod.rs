@@ -1,0 +1,101 @@
+//! The proxy-wasm edge: callbacks in, host calls out, no decisions. Thin enough to be read in one sitting.
+
+mod abi;
+
+use crate::filter::{Role, Verdict};
+use abi::Proxy;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// A role, shared by the root context and its streams. Nothing re-enters it; where the host would, the second
+/// entry does nothing rather than panic.
+type SharedRole = Rc<RefCell<Role>>;
+
+thread_local! {
+    /// The roots of this VM that have a role, for the one callback that does not come through the SDK.
+    static ROOTS: RefCell<Vec<(u32, SharedRole)>> = const { RefCell::new(Vec::new()) };
+}
+
+proxy_wasm::main! {{
+    std::panic::set_hook(Box::new(|info| Proxy.last_words(&info.to_string())));
+    // Only the first logger of a VM is taken, and it is this one; the configuration sets the level.
+    if log::set_logger(&Proxy).is_ok() {
+        log::set_max_level(log::LevelFilter::Info);
+    }
+    proxy_wasm::set_root_context(|id| Box::new(Root { id, role: None }));
+}}
+
+/// The answer of a call, for the root that sent it.
+fn on_call(context: u32, token: u32, body_size: usize) {
+    let role = ROOTS.with_borrow(|roots| roots.iter().find(|(id, _)| *id == context).map(|(_, role)| role.clone()));
+    if let Some(Ok(mut role)) = role.as_ref().map(|role| role.try_borrow_mut()) {
+        role.on_call(&Proxy, token, body_size);
+    }
+}
+
+struct Root {
+    id: u32,
+    role: Option<SharedRole>,
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, _size: usize) -> bool {
+        match Role::configure(&Proxy) {
+            Ok(role) => {
+                let role = Rc::new(RefCell::new(role));
+                ROOTS.with_borrow_mut(|roots| {
+                    roots.retain(|(id, _)| *id != self.id);
+                    roots.push((self.id, role.clone()));
+                });
+                self.role = Some(role);
+                true
+            }
+            Err(line) => {
+                log::error!("{line}");
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        if let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) {
+            role.on_tick(&Proxy);
+        }
+    }
+
+    fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream { role: self.role.clone() }))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        ROOTS.with_borrow_mut(|roots| roots.retain(|(id, _)| *id != self.id));
+    }
+}
+
+struct Stream {
+    role: Option<SharedRole>,
+}
+
+impl Context for Stream {}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {
+        match self.role.as_ref().map(|role| role.try_borrow_mut()) {
+            Some(Ok(mut role)) => match role.on_request(&Proxy) {
+                Verdict::Continue => Action::Continue,
+                Verdict::Answered => Action::Pause,
+            },
+            _ => Action::Continue,
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The plugin configuration: which role, which policy, which sources of facts. Refused as a whole if anything in it
+//! is wrong, with one line that names the place and what was expected.
+
+use super::facts::{MOST_PREDICATES, Source, Sources, is_reserved};
+use super::telemetry_config::{Format, SourceConfig, TelemetryConfig};
+use super::wire_struct;
+use crate::model::{FactName, Watch};
+use crate::policy::{self, Policy};
+use core::ops::RangeInclusive;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// What placement does with its decisions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Decides, and the route obeys.
+    #[default]
+    Enforce,
+    /// Decides and writes it down; the request goes where it went before.
+    Shadow,
+    /// Decides nothing.
+    Passthrough,
+}
+
+/// A valid configuration.
+#[derive(Debug)]
+pub enum Config {
+    /// The placement role.
+    Placement(Box<PlacementConfig>),
+    /// The telemetry role.
+    Telemetry(Box<TelemetryConfig>),
+}
+
+/// What the placement role needs.
+#[derive(Clone, Debug)]
+pub struct PlacementConfig {
+    /// The policy.
+    pub policy: Rc<Policy>,
+    /// What becomes of decisions.
+    pub mode: Mode,
+    /// Where facts come from.
+    pub sources: Sources,
+    /// How often the picture is refreshed.
+    pub refresh_ms: u32,
+    /// Whether the decision goes upstream as a header; never towards a provider.
+    pub decision_upstream: bool,
+    /// Whether refusals carry the decision; off at public edges.
+    pub decision_response: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawRole {
+    Placement,
+    Telemetry,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+impl From<RawLevel> for log::LevelFilter {
+    fn from(level: RawLevel) -> Self {
+        match level {
+            RawLevel::Error => Self::Error,
+            RawLevel::Warn => Self::Warn,
+            RawLevel::Info => Self::Info,
+            RawLevel::Debug => Self::Debug,
+            RawLevel::Trace => Self::Trace,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawConfig<'a> {
+    role: RawRole,
+    #[serde(borrow)]
+    policy: Option<&'a RawValue>,
+    log_level: Option<RawLevel>,
+    mode: Option<Mode>,
+    facts: Option<BTreeMap<String, RawSource>>,
+    features_header: Option<String>,
+    trusted_headers: Option<Vec<String>>,
+    trust_path: Option<bool>,
+    refresh_ms: Option<u32>,
+    decision_upstream: Option<bool>,
+    decision_response: Option<bool>,
+    sources: Option<Vec<RawScrape>>,
+    tick_ms: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSource {
+    header: String,
+    #[serde(default)]
+    trusted: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawScrape {
+    cluster: String,
+    path: String,
+    authority: Option<String>,
+    substrate: Option<String>,
+    format: Option<String>,
+    interval_ms: Option<u32>,
+    timeout_ms: Option<u32>,
+}
+
+/// The shortest and longest period between ticks.
+const TICK_MS: RangeInclusive<u32> = 10..=60_000;
+const DEFAULT_TICK_MS: u32 = 100;
+
+/// Reads a plugin configuration.
+///
+/// # Errors
+/// One line with the place, what was found and what was expected.
+pub fn parse(bytes: &[u8]) -> Result<Config, String> {
+    // A `Struct` begins with the tag of its first field, which as JSON would be an empty first line.
+    let converted = bytes.starts_with(b"\n").then(|| wire_struct::to_json(bytes)).flatten();
+    let text = converted.as_deref().map_or(bytes, str::as_bytes);
+    let raw: RawConfig<'_> = serde_json::from_slice(text).map_err(|e| refuse(&format!("configuration: {e}")))?;
+    let policy = raw.policy.ok_or_else(|| refuse("policy: missing, expected a policy document"))?;
+    let policy = Rc::new(read_policy(policy.get())?);
+    let config = match raw.role {
+        RawRole::Placement => Config::Placement(Box::new(placement(&raw, policy)?)),
+        RawRole::Telemetry => Config::Telemetry(Box::new(telemetry(&raw, &policy)?)),
+    };
+    // A refused configuration changes nothing, not even this.
+    log::set_max_level(raw.log_level.unwrap_or_default().into());
+    Ok(config)
+}
+
+fn refuse(line: &str) -> String {
+    format!("berth: configuration refused: {line}")
+}
+
+fn read_policy(text: &str) -> Result<Policy, String> {
+    match policy::read_json(text.as_bytes()) {
+        Ok(checked) => Ok(Policy::new(checked.document, checked.digest.0)),
+        Err(errors) => {
+            let first = errors.first().map_or_else(|| String::from("invalid"), ToString::to_string);
+            let more = match errors.len().saturating_sub(1) {
+                0 => String::new(),
+                n => format!(" (and {n} more; `berth check` shows all)"),
+            };
+            Err(refuse(&format!("policy: {first}{more}")))
+        }
+    }
+}
+
+fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig, String> {
+    only_for("sources", raw.sources.is_some(), "telemetry")?;
+    only_for("tick_ms", raw.tick_ms.is_some(), "telemetry")?;
+    let trusted = lower_case("trusted_headers", raw.trusted_headers.iter().flatten())?;
+    let predicates: Vec<_> = policy.wanted_headers().iter().map(|h| (h.clone(), trusted.contains(h))).collect();
+    if predicates.len() > MOST_PREDICATES {
+        return Err(refuse(&format!(
+            "policy: its predicates look at {} headers, expected at most {MOST_PREDICATES}",
+            predicates.len()
+        )));
+    }
+    let facts = raw.facts.iter().flatten().map(|(name, source)| fact_source(name, source)).collect::<Result<_, _>>()?;
+    let features = lower_case("features_header", raw.features_header.iter())?.into_iter().next();
+    Ok(PlacementConfig {
+        policy,
+        mode: raw.mode.unwrap_or_default(),
+        sources: Sources { facts, features, predicates, trust_path: raw.trust_path.unwrap_or(false) },
+        refresh_ms: period("refresh_ms", raw.refresh_ms)?,
+        decision_upstream: raw.decision_upstream.unwrap_or(false),
+        decision_response: raw.decision_response.unwrap_or(true),
+    })
+}
+
+fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
+    let place = format!("facts.{name}");
+    let fact = FactName::ALL.into_iter().find(|f| f.as_str() == name).ok_or_else(|| {
+        let known: Vec<_> = FactName::ALL.iter().map(|f| f.as_str()).collect();
+        refuse(&format!("{place}: unknown fact `{name}`, expected one of {}", known.join(", ")))
+    })?;
+    let header = lower_case(&format!("{place}.header"), std::iter::once(&source.header))?.into_iter().next();
+    Ok(Source { fact, header: header.unwrap_or_default(), trusted: source.trusted })
+}
+
+fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, String> {
+    for (name, present) in [
+        ("mode", raw.mode.is_some()),
+        ("facts", raw.facts.is_some()),
+        ("features_header", raw.features_header.is_some()),
+        ("trusted_headers", raw.trusted_headers.is_some()),
+        ("trust_path", raw.trust_path.is_some()),
+        ("refresh_ms", raw.refresh_ms.is_some()),
+        ("decision_upstream", raw.decision_upstream.is_some()),
+        ("decision_response", raw.decision_response.is_some()),
+    ] {
+        only_for(name, present, "placement")?;
+    }
+    let sources =
+        raw.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
+    Ok(TelemetryConfig::new(Watch::of(policy.document()), period("tick_ms", raw.tick_ms)?, sources))
+}
+
+fn scrape(i: usize, raw: &RawScrape, policy: &Policy) -> Result<SourceConfig, String> {
+    let place = |field: &str| format!("sources[{i}].{field}");
+    let format = raw.format.as_deref().unwrap_or("berth");
+    let format = Format::parse(format).ok_or_else(|| {
+        refuse(&format!("{}: found `{format}`, expected one of {}", place("format"), Format::names().join(", ")))
+    })?;
+    if !raw.path.starts_with('/') {
+        return Err(refuse(&format!("{}: found `{}`, expected a path from `/`", place("path"), raw.path)));
+    }
+    if raw.cluster.is_empty() {
+        return Err(refuse(&format!("{}: empty, expected the name of a cluster", place("cluster"))));
+    }
+    let mut known = policy.document().substrates.iter().map(|s| s.name.as_str());
+    if let Some(named) = raw.substrate.as_deref()
+        && !known.clone().any(|name| name == named)
+    {
+        let names: Vec<_> = known.by_ref().take(16).collect();
+        return Err(refuse(&format!("{}: found `{named}`, expected one of {}", place("substrate"), names.join(", "))));
+    }
+    Ok(SourceConfig {
+        authority: raw.authority.clone(),
+        format,
+        substrate: raw.substrate.clone(),
+        interval_ms: within(&place("interval_ms"), raw.interval_ms.unwrap_or(1_000), 50..=3_600_000)?,
+        timeout_ms: within(&place("timeout_ms"), raw.timeout_ms.unwrap_or(500), 10..=60_000)?,
+        ..SourceConfig::new(&raw.cluster, &raw.path)
+    })
+}
+
+fn only_for(name: &str, present: bool, role: &str) -> Result<(), String> {
+    if present { Err(refuse(&format!("{name}: belongs to role `{role}`, expected it to be absent"))) } else { Ok(()) }
+}
+
+fn period(name: &str, value: Option<u32>) -> Result<u32, String> {
+    within(name, value.unwrap_or(DEFAULT_TICK_MS), TICK_MS)
+}
+
+fn within(place: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32, String> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(refuse(&format!("{place}: found {value}, expected {} to {} milliseconds", range.start(), range.end())))
+}
+
+/// Header names as Envoy shows them: lower case. Names that only Berth may set are refused as sources.
+fn lower_case<'a>(place: &str, names: impl Iterator<Item = &'a String>) -> Result<Vec<String>, String> {
+    names
+        .map(|name| {
+            let lower = name.to_ascii_lowercase();
+            let token = !lower.is_empty() && lower.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+            match (token, is_reserved(&lower)) {
+                (true, false) => Ok(lower),
+                (true, true) => Err(refuse(&format!("{place}: `{name}` is reserved, clients cannot send it"))),
+                (false, _) => Err(refuse(&format!("{place}: found `{name}`, expected a header name"))),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,251 @@
+//! From a request's headers to its facts: which sources are read, and which of them are believed.
+//!
+//! One pass over the header map; nothing is copied but the borrowed slices. A header that is sent twice with
+//! different values says nothing at all: an absent fact never permits more than a present one.
+
+use crate::model::{Fact, FactName, Facts, Feature, Features};
+
+use super::Headers;
+
+/// Where one fact comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The fact.
+    pub fact: FactName,
+    /// The lower-case header that carries it.
+    pub header: String,
+    /// Whether that header can be believed: the proxy strips or sets it itself.
+    pub trusted: bool,
+}
+
+/// Which headers are read for what.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// Facts by header.
+    pub facts: Vec<Source>,
+    /// The header that lists the features that a request needs.
+    pub features: Option<String>,
+    /// Headers that the policy's predicates ask for, and whether each can be believed.
+    pub predicates: Vec<(String, bool)>,
+    /// Whether path and method can be believed to choose the class: true where the route is the operator's.
+    pub trust_path: bool,
+}
+
+/// The most headers that predicates may ask for; the configuration refuses more.
+pub const MOST_PREDICATES: usize = 64;
+
+/// What one pass over the headers found; borrows from the header map.
+#[derive(Debug, Default)]
+pub struct Found<'a> {
+    text: [Option<Fact<&'a str>>; FactName::ALL.len()],
+    ambiguous: u32,
+    kept: Vec<(&'a str, Fact<&'a str>)>,
+    cancelled: u64,
+    features: Features,
+    content_bytes: Option<u64>,
+    /// The request id, for the seed.
+    pub request_id: Option<&'a [u8]>,
+    /// Names of headers that only Berth may set, and that the client sent.
+    pub forged: Vec<&'a str>,
+}
+
+impl Sources {
+    /// Reads what these sources ask for.
+    #[must_use]
+    pub fn read<'a>(&'a self, headers: &'a Headers) -> Found<'a> {
+        let mut found = Found::default();
+        for (name, value) in headers.iter() {
+            let Ok(name) = core::str::from_utf8(name) else { continue };
+            if is_reserved(name) {
+                found.forged.push(name);
+            } else if let Ok(value) = core::str::from_utf8(value) {
+                self.take(&mut found, name, value);
+            }
+        }
+        found
+    }
+
+    fn take<'a>(&'a self, found: &mut Found<'a>, name: &'a str, value: &'a str) {
+        match name {
+            ":path" => {
+                let path = value.split_once('?').map_or(value, |(path, _)| path);
+                found.put(FactName::Path, path, self.trust_path);
+            }
+            ":method" => found.put(FactName::Method, value, self.trust_path),
+            "x-request-id" => found.request_id = Some(value.as_bytes()),
+            "content-length" => found.content_bytes = value.parse().ok(),
+            "accept" if value.starts_with("text/event-stream") => found.put(FactName::Streaming, "true", false),
+            _ => {}
+        }
+        for source in self.facts.iter().filter(|s| s.header == name) {
+            found.put(source.fact, value, source.trusted);
+        }
+        if self.features.as_deref() == Some(name) {
+            for word in value.split(',').map(str::trim) {
+                if let Some(feature) = Feature::ALL.into_iter().find(|f| f.as_str() == word) {
+                    found.features = found.features.with(feature);
+                }
+            }
+        }
+        if let Some(at) = self.predicates.iter().take(MOST_PREDICATES).position(|(key, _)| key == name)
+            && let Some((key, trusted)) = self.predicates.get(at)
+        {
+            found.keep(at, key, Fact { value, trusted: *trusted });
+        }
+    }
+}
+
+/// Headers that mean something to Berth or the router and that no client may set.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    name.starts_with("x-placement-") || name == "x-envoy-attempt-count"
+}
+
+impl<'a> Found<'a> {
+    fn put(&mut self, fact: FactName, value: &'a str, trusted: bool) {
+        let Some(slot) = self.text.get_mut(fact as usize) else { return };
+        match slot {
+            // A trusted source speaks louder than a claim; two of the same trust that differ cancel each other.
+            Some(old) if old.trusted == trusted && old.value != value => self.ambiguous |= 1 << fact as u32,
+            Some(old) if old.trusted && !trusted => {}
+            _ => *slot = Some(Fact { value, trusted }),
+        }
+    }
+
+    fn keep(&mut self, at: usize, key: &'a str, fact: Fact<&'a str>) {
+        let bit = 1u64 << (at % MOST_PREDICATES);
+        match self.kept.iter().position(|(kept, _)| *kept == key) {
+            Some(old) if self.kept.get(old).is_some_and(|(_, f)| f.value == fact.value) => {}
+            Some(old) => {
+                self.kept.swap_remove(old);
+                self.cancelled |= bit;
+            }
+            None if self.cancelled & bit == 0 => self.kept.push((key, fact)),
+            None => {}
+        }
+    }
+
+    fn text(&self, fact: FactName) -> Option<Fact<&'a str>> {
+        let ambiguous = self.ambiguous & (1 << fact as u32) != 0;
+        self.text.get(fact as usize).copied().flatten().filter(|f| !ambiguous && !f.value.is_empty())
+    }
+
+    /// A number; what is not one counts as absent.
+    fn number(&self, fact: FactName) -> Option<Fact<u32>> {
+        let text = self.text(fact)?;
+        Some(Fact { value: text.value.trim().parse().ok()?, trusted: text.trusted })
+    }
+
+    /// The facts.
+    #[must_use]
+    pub fn facts(&self) -> Facts<'_> {
+        Facts {
+            tenant: self.text(FactName::Tenant),
+            class: self.text(FactName::Class),
+            model: self.text(FactName::Model),
+            input_tokens: self.number(FactName::InputTokens),
+            output_tokens: self.number(FactName::OutputTokens),
+            features: self.features,
+            data: self.text(FactName::Data),
+            residency: self.text(FactName::Residency),
+            session: self.text(FactName::Session),
+            deadline_ms: self.number(FactName::Deadline),
+            region: self.text(FactName::Region),
+            zone: self.text(FactName::Zone),
+            approval: self.text(FactName::Approval),
+            streaming: self.text(FactName::Streaming).map(|f| Fact { value: f.value == "true", trusted: f.trusted }),
+            method: self.text(FactName::Method),
+            path: self.text(FactName::Path),
+            content_bytes: self.content_bytes,
+            headers: &self.kept,
+            attempts_left: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Source, Sources};
+    use crate::filter::Headers;
+    use crate::model::{Fact, FactName};
+
+    fn sources() -> Sources {
+        let source = |fact, header: &str, trusted| Source { fact, header: header.into(), trusted };
+        Sources {
+            facts: vec![
+                source(FactName::Tenant, "x-tenant", true),
+                source(FactName::Model, "x-model", false),
+                source(FactName::InputTokens, "x-prompt-tokens", false),
+            ],
+            features: Some("x-needs".into()),
+            predicates: vec![("x-workload".into(), false)],
+            trust_path: false,
+        }
+    }
+
+    fn headers(pairs: &[(&str, &str)]) -> Headers {
+        Headers::new(Headers::encode(pairs))
+    }
+
+    #[test]
+    fn a_fact_carries_the_trust_of_its_source() {
+        let (sources, headers) = (sources(), headers(&[("x-tenant", "acme"), ("x-model", "llama")]));
+        let found = sources.read(&headers);
+        assert_eq!(found.facts().tenant, Some(Fact::trusted("acme")));
+        assert_eq!(found.facts().model, Some(Fact::claimed("llama")));
+    }
+
+    #[test]
+    fn a_header_sent_twice_with_different_values_says_nothing() {
+        let (sources, headers) = (sources(), headers(&[("x-tenant", "acme"), ("x-tenant", "globex")]));
+        assert_eq!(sources.read(&headers).facts().tenant, None);
+    }
+
+    #[test]
+    fn a_predicate_header_sent_twice_says_nothing_either() {
+        let sources = sources();
+        let headers = headers(&[("x-workload", "chat"), ("x-workload", "batch"), ("x-workload", "chat")]);
+        assert_eq!(sources.read(&headers).facts().header("x-workload"), None);
+    }
+
+    #[test]
+    fn a_reserved_header_is_removed_whatever_its_value() {
+        let mut bytes = Headers::encode(&[("x-placement-budget", "zz")]);
+        let end = bytes.len();
+        bytes[end - 3] = 0xff;
+        assert_eq!(sources().read(&Headers::new(bytes)).forged, ["x-placement-budget"]);
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_absent_and_the_rest_survives() {
+        let (sources, headers) = (sources(), headers(&[("x-prompt-tokens", "-1"), ("x-model", "m")]));
+        let found = sources.read(&headers);
+        assert_eq!(found.facts().input_tokens, None);
+        assert_eq!(found.facts().model, Some(Fact::claimed("m")));
+    }
+
+    #[test]
+    fn reserved_headers_of_the_client_are_named_for_removal() {
+        let (sources, headers) =
+            (sources(), headers(&[("x-placement-cluster", "trap"), ("x-envoy-attempt-count", "2"), ("x-a", "b")]));
+        assert_eq!(sources.read(&headers).forged, ["x-placement-cluster", "x-envoy-attempt-count"]);
+    }
+
+    #[test]
+    fn the_path_is_read_without_its_query() {
+        let (sources, headers) = (sources(), headers(&[(":path", "/v1/chat?x=1")]));
+        assert_eq!(sources.read(&headers).facts().path, Some(Fact::claimed("/v1/chat")));
+    }
+
+    #[test]
+    fn a_map_that_contradicts_itself_ends_early_and_never_panics() {
+        let good = Headers::encode(&[("x-tenant", "acme"), ("x-model", "llama")]);
+        for cut in 0..good.len() {
+            let headers = Headers::new(good[..cut].to_vec());
+            let _ = sources().read(&headers).facts();
+        }
+        let mut huge = good;
+        huge[0..4].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(Headers::new(huge).iter().count() < 100);
+    }
+}

@@ -1,0 +1,166 @@
+//! The placement role: reads the facts of a request, has the core decide, and writes down where and why.
+//!
+//! The request path makes one read of the headers and as few further host calls as the record needs; it never reads
+//! shared data: the tick does, into this VM's memory.
+
+use super::config::{Mode, PlacementConfig};
+use super::metrics::Metrics;
+use super::refusal;
+use super::store::SnapshotReader;
+use super::{Host, MapKind};
+use crate::model::{Decision, Local, Outcome};
+use crate::place::Placer;
+use crate::place::record::write_record;
+use crate::policy::Policy;
+use std::rc::Rc;
+
+/// The header by which the route finds the cluster.
+pub const CLUSTER_HEADER: &str = "x-placement-cluster";
+/// The header that carries the decision upstream, where that is switched on.
+pub const DECISION_HEADER: &str = "x-placement-decision";
+/// Filter state: the decision. Logs read it as `%FILTER_STATE(wasm.placement:PLAIN)%`.
+pub const DECISION_STATE: &str = "placement";
+
+/// What the edge does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The request goes on.
+    Continue,
+    /// It was answered here.
+    Answered,
+}
+
+/// The role and all that it holds in this VM.
+#[derive(Debug)]
+pub struct Placement {
+    config: PlacementConfig,
+    placer: Placer<Rc<Policy>>,
+    reader: SnapshotReader,
+    metrics: Metrics,
+    local: Local,
+    /// The time of the last tick: what the request path takes for now.
+    now_ms: u64,
+    /// Makes request ids, which clients may choose, unguessable as seeds.
+    salt: u64,
+    requests: u64,
+    record: String,
+}
+
+impl Placement {
+    /// Starts the role: declares metrics, asks for ticks and reads the snapshot at once, so that the first request
+    /// does not meet an empty picture.
+    pub fn configure<H: Host>(host: &H, config: PlacementConfig) -> Result<Self, String> {
+        let policy = config.policy.clone();
+        let metrics = Metrics::declare(host, &policy);
+        let mut role = Self {
+            placer: Placer::new(policy),
+            reader: SnapshotReader::default(),
+            metrics,
+            local: Local::default(),
+            now_ms: 0,
+            salt: host.now_ns(),
+            requests: 0,
+            record: String::with_capacity(512),
+            config,
+        };
+        host.set_tick_ms(role.config.refresh_ms).map_err(|e| format!("the host refused a tick: {e}"))?;
+        role.refresh(host, true);
+        log::info!("berth: placement by {} ({:?})", role.placer.policy().label(), role.config.mode);
+        Ok(role)
+    }
+
+    /// Refreshes this VM's picture when a new one was published.
+    pub fn on_tick<H: Host>(&mut self, host: &H) {
+        self.refresh(host, false);
+    }
+
+    fn refresh<H: Host>(&mut self, host: &H, first: bool) {
+        self.now_ms = host.now_ns() / 1_000_000;
+        let before = self.reader.refused();
+        let changed = self.reader.poll(host);
+        if let Some(why) = self.reader.refused().filter(|why| before != Some(*why)) {
+            log::warn!("berth: a snapshot was not taken ({why}); the last good one ages");
+        }
+        if changed {
+            self.local.placed.clear();
+            self.local.probes.clear();
+        }
+        // Without a new snapshot the old one still ages: what was live becomes uncertain, then unknown.
+        if changed || first {
+            self.placer.refresh(self.reader.snapshot(), self.now_ms);
+        }
+        self.metrics.picture(host, &self.reader, self.now_ms);
+    }
+
+    /// Decides one request.
+    pub fn on_request<H: Host>(&mut self, host: &H) -> Verdict {
+        let headers = match host.headers(MapKind::RequestHeaders) {
+            Ok(headers) => headers,
+            Err(_) => {
+                // Nothing is known, so nothing is decided; the route without the header is the safe one.
+                self.metrics.undecided(host);
+                return Verdict::Continue;
+            }
+        };
+        let found = self.config.sources.read(&headers);
+        for name in &found.forged {
+            let _ = host.remove_header(MapKind::RequestHeaders, name);
+        }
+        if self.config.mode == Mode::Passthrough {
+            return Verdict::Continue;
+        }
+        self.requests = self.requests.wrapping_add(1);
+        let seed = seed(found.request_id, self.salt, self.requests);
+        let decision = self.placer.place(&self.local, &found.facts(), self.now_ms, seed);
+        drop(found);
+        self.act(host, &decision)
+    }
+
+    fn act<H: Host>(&mut self, host: &H, decision: &Decision) -> Verdict {
+        write_record(self.placer.policy(), decision, &mut self.record);
+        let _ = host.set_filter_state(DECISION_STATE, self.record.as_bytes());
+        self.metrics.decided(host, decision);
+        if self.config.mode == Mode::Shadow {
+            return Verdict::Continue;
+        }
+        match (decision.outcome, decision.plan.first()) {
+            (Outcome::Placed, Some(first)) => {
+                self.count(first.substrate);
+                self.send(host, first.substrate)
+            }
+            _ => refusal::answer(host, decision, self.config.decision_response.then_some(self.record.as_str())),
+        }
+    }
+
+    fn send<H: Host>(&self, host: &H, substrate: u16) -> Verdict {
+        let Some(substrate) = self.placer.policy().substrate(substrate) else { return Verdict::Continue };
+        if host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, &substrate.cluster).is_err() {
+            self.metrics.undecided(host);
+        }
+        if self.config.decision_upstream && substrate.kind != crate::model::Kind::Provider {
+            let _ = host.set_header(MapKind::RequestHeaders, DECISION_HEADER, &self.record);
+        }
+        Verdict::Continue
+    }
+
+    fn count(&mut self, substrate: u16) {
+        let at = usize::from(substrate);
+        if self.local.placed.len() <= at {
+            self.local.placed.resize(self.placer.policy().document().substrates.len().max(at + 1), 0);
+        }
+        if let Some(placed) = self.local.placed.get_mut(at) {
+            *placed = placed.saturating_add(1);
+        }
+    }
+}
+
+/// The seed of every pseudo-random pick of a request, and its decision's id: FNV-1a over the request id, salted,
+/// then mixed so that ids that differ in one digit differ in every bit.
+fn seed(request_id: Option<&[u8]>, salt: u64, count: u64) -> u64 {
+    let text = request_id.unwrap_or_default().iter().take(64);
+    let hash = text.fold(0xcbf2_9ce4_8422_2325 ^ salt, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    let mut x = if request_id.is_some() { hash } else { hash ^ count.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}

@@ -1,0 +1,60 @@
+//! Stage five: the plan. Every attempt passed the same gates; later ones prefer other failure domains, and one bound
+//! per try lets all of them fit into what is left of the deadline.
+
+use super::Scene;
+use super::choose::choose;
+use super::score::uusd;
+use super::table::{Table, cell};
+use crate::model::{Attempt, Borders, Plan, SubstrateId, WHOLE_PPM};
+
+/// Plans from the first choice on: as many attempts as are allowed, fit and are to be had.
+pub(crate) fn plan(scene: &Scene, table: &mut Table, first: SubstrateId) -> Plan {
+    let most = usize::from(scene.asked.attempts).min(table.standing.len()).max(1);
+    (1..=most).rev().find_map(|tries| of(scene, table, first, tries)).unwrap_or_default()
+}
+
+/// A plan of exactly so many tries, or `None` if they do not all fit.
+fn of(scene: &Scene, table: &mut Table, first: SubstrateId, tries: usize) -> Option<Plan> {
+    let per_try_us = per_try_us(scene, tries);
+    if tries > 1 && cell(&table.need_us, first) > per_try_us {
+        return None;
+    }
+    let mut plan = Plan::default();
+    plan.push(attempt(scene, table, first, per_try_us));
+    for before in 1..tries {
+        let left = scene.asked.deadline_us - per_try_us * before as i64;
+        let next = next(scene, table, &plan, per_try_us, left)?;
+        plan.push(attempt(scene, table, next, per_try_us));
+    }
+    Some(plan)
+}
+
+/// The class's bound, or an equal part of the deadline if that is less.
+fn per_try_us(scene: &Scene, tries: usize) -> i64 {
+    let part = scene.asked.deadline_us / tries.max(1) as i64;
+    part.min(i64::from(scene.asked.per_try_ms) * 1_000)
+}
+
+/// The best of the others that can finish, in another failure domain if there is one.
+fn next(scene: &Scene, table: &mut Table, plan: &Plan, per_try_us: i64, left_us: i64) -> Option<SubstrateId> {
+    let factor = i64::from(scene.policy.document().settings.selection.finish_factor_ppm);
+    let fits = |table: &Table, id| {
+        let need = cell(&table.need_us, id);
+        need <= per_try_us && need / 1_000 * factor <= left_us / 1_000 * WHOLE_PPM
+    };
+    let domain = |id| cell(&scene.policy.columns.domain, id);
+    let used = |id| plan.iter().any(|a| a.substrate == id);
+    let near = |id| plan.iter().any(|a| domain(a.substrate) == domain(id));
+    choose(scene, table, |table, id| !near(id) && fits(table, id))
+        .or_else(|| choose(scene, table, |table, id| !used(id) && fits(table, id)))
+}
+
+fn attempt(scene: &Scene, table: &Table, id: SubstrateId, per_try_us: i64) -> Attempt {
+    debug_assert!(scene.policy.substrate(id).is_some());
+    Attempt {
+        substrate: id,
+        crosses: Borders::from_bits(cell(&table.crosses, id)),
+        per_try_ms: u32::try_from(per_try_us / 1_000).unwrap_or(u32::MAX),
+        cost_uusd: uusd(cell(&table.cost_pusd, id)),
+    }
+}

@@ -1,0 +1,116 @@
+//! How long it will take, what it will cost and how likely it fails: measured, with what the policy declares as the
+//! prior.
+//!
+//! A measurement better than declared fades to the declared value between its soft and its hard age; one that is
+//! worse holds until its hard age. So growing old never makes anybody look better while a signal is known at all;
+//! what is past its hard age is forgotten, or nobody would ever come back.
+//!
+//! Every figure is affine in the tokens (`a + b × input + c × output`) and the same for all classes and models; only
+//! the quality and the class's worth differ. So nothing is kept per class and model: three affine figures a substrate.
+
+use super::hearing::Hearing;
+use crate::model::{Signal, SubstrateId, WHOLE_PPM, settings::Thresholds};
+use crate::policy::Policy;
+use crate::policy::index::{MOST_PUSD_PER_TOKEN, MOST_US, MOST_US_PER_TOKEN};
+
+/// The share of requests taken to fail where memory is at its hard limit; none at its soft limit.
+const PRESSED_PPM: i64 = 250_000;
+
+/// Figures of one substrate.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) first_us: i64,
+    pub(crate) input_us: i64,
+    pub(crate) output_us: i64,
+    pub(crate) input_pusd: i64,
+    pub(crate) output_pusd: i64,
+    pub(crate) risk_ppm: u32,
+}
+
+/// Figures of all substrates, by policy order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Forecast {
+    pub(crate) figures: Vec<Figures>,
+}
+
+impl Forecast {
+    pub(crate) fn emptied(mut self) -> Self {
+        self.figures.clear();
+        self
+    }
+
+    pub(crate) fn add(&mut self, figures: Figures) {
+        self.figures.push(figures);
+    }
+}
+
+/// The figures of one substrate.
+pub(crate) fn of(policy: &Policy, id: SubstrateId, hearing: &Hearing, thresholds: &Thresholds) -> Figures {
+    let (columns, at) = (&policy.columns, usize::from(id));
+    let declared = |column: &[i64]| column.get(at).copied().unwrap_or(0);
+    let adaptive = policy.document().settings.adaptive;
+    let mut figures = Figures {
+        first_us: declared(&columns.first_us),
+        input_us: declared(&columns.input_us),
+        output_us: declared(&columns.output_us),
+        input_pusd: declared(&columns.input_pusd),
+        output_pusd: declared(&columns.output_pusd),
+        risk_ppm: policy.document().settings.prior_failure_ppm.min(WHOLE_PPM as u32),
+    };
+    if adaptive.latency {
+        let concurrency = i64::from(columns.concurrency.get(at).copied().unwrap_or(0));
+        speed(&mut figures, hearing, concurrency);
+    }
+    if adaptive.cost {
+        let running = declared(&columns.running_pusd);
+        let price = |signal, total: i64| {
+            measured(hearing, signal, total - running).map_or(total, |p| (p + running).min(MOST_PUSD_PER_TOKEN))
+        };
+        figures.input_pusd = price(Signal::InputPrice, figures.input_pusd);
+        figures.output_pusd = price(Signal::OutputPrice, figures.output_pusd);
+    }
+    if adaptive.risk {
+        figures.risk_ppm = risk(hearing, i64::from(figures.risk_ppm), thresholds);
+    }
+    figures
+}
+
+/// A measurement weighed against what is declared.
+fn measured(hearing: &Hearing, signal: Signal, declared: i64) -> Option<i64> {
+    let (value, certainty) = hearing.aged(signal)?;
+    let better = (declared - value).max(0);
+    Some(declared.max(value) - better * certainty / WHOLE_PPM)
+}
+
+/// The speed factor scales whatever was not measured itself; a queue counts where the first token was not measured.
+fn speed(figures: &mut Figures, hearing: &Hearing, concurrency: i64) {
+    let factor = measured(hearing, Signal::SpeedFactor, WHOLE_PPM).unwrap_or(WHOLE_PPM);
+    let scaled = |us: i64, most: i64| (us.saturating_mul(factor) / WHOLE_PPM).min(most);
+    let queued = |us: i64| {
+        let waiting = hearing.value(Signal::QueueDepth).unwrap_or(0);
+        us.saturating_add(us.saturating_mul(waiting) / concurrency.max(1))
+    };
+    figures.first_us = measured(hearing, Signal::FirstToken, figures.first_us)
+        .unwrap_or_else(|| queued(scaled(figures.first_us, MOST_US)))
+        .clamp(0, MOST_US);
+    figures.input_us = scaled(figures.input_us, MOST_US_PER_TOKEN);
+    figures.output_us = measured(hearing, Signal::PerToken, figures.output_us)
+        .unwrap_or_else(|| scaled(figures.output_us, MOST_US_PER_TOKEN))
+        .clamp(0, MOST_US_PER_TOKEN);
+}
+
+/// Failures and overloads seen lately, memory between its two limits, and doubt about what is old.
+fn risk(hearing: &Hearing, prior: i64, thresholds: &Thresholds) -> u32 {
+    let failing = measured(hearing, Signal::FailureRate, prior).unwrap_or(prior);
+    let overloaded = hearing.value(Signal::OverloadRate).unwrap_or(0);
+    let pressed = match (hearing.value(Signal::MemoryPressure), thresholds.memory_soft_ppm, thresholds.memory_hard_ppm)
+    {
+        (Some(value), Some(soft), Some(hard)) => {
+            let (soft, hard) = (i64::from(soft), i64::from(hard).max(i64::from(soft) + 1));
+            (value - soft).clamp(0, hard - soft) * PRESSED_PPM / (hard - soft)
+        }
+        _ => 0,
+    };
+    let doubt = prior * (WHOLE_PPM - hearing.snapshot_certainty_ppm()) / WHOLE_PPM;
+    u32::try_from((failing + overloaded + pressed + doubt).clamp(0, WHOLE_PPM)).unwrap_or(0)
+}

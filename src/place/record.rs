@@ -1,0 +1,100 @@
+//! The decision as text: one RFC 9651 dictionary, the same in filter state, headers, logs and the tool.
+//!
+//! Every value is a token, an integer or a quoted string of characters that need no escape, because names are
+//! validated where they enter; what is not a name never gets here.
+
+use crate::model::{Borders, ClassSource, Decision, Outcome, Plan, SubstrateId};
+use crate::policy::Policy;
+use core::fmt::Write;
+
+/// Writes the record of a decision into `out`, which is cleared first and can be used again.
+pub fn write_record(policy: &Policy, decision: &Decision, out: &mut String) {
+    out.clear();
+    // Writing to a String cannot fail; the result is a formality of the trait.
+    let _ = fields(policy, decision, out);
+}
+
+/// The record of a decision.
+#[must_use]
+pub fn record(policy: &Policy, decision: &Decision) -> String {
+    let mut out = String::with_capacity(256);
+    write_record(policy, decision, &mut out);
+    out
+}
+
+fn fields(policy: &Policy, d: &Decision, out: &mut String) -> core::fmt::Result {
+    write!(out, "v=1, id=\"{:016x}\", class={}", d.id, class_name(policy, d))?;
+    match d.class_source {
+        ClassSource::Trusted => {}
+        ClassSource::Claimed => out.push_str(";by=claim"),
+        ClassSource::Default => out.push_str(";by=default"),
+    }
+    match (&d.outcome, d.plan.first()) {
+        (Outcome::Placed, Some(first)) => write!(out, ", substrate={}", name(policy, first.substrate))?,
+        (Outcome::Placed, None) => {}
+        (Outcome::Refused { status, reason, .. }, _) => {
+            write!(out, ", refused={status}, reason={}/{}", reason.code.dimension().as_str(), reason.code.as_str())?;
+        }
+    }
+    binding(policy, d, out)?;
+    write!(out, ", epoch={}, policy=\"{}\", fresh={}", d.epoch, policy.label(), d.freshness.as_str())?;
+    if !d.plan.is_empty() {
+        plan(policy, &d.plan, out)?;
+        write!(out, ", cost={}", d.cost_uusd)?;
+    }
+    if let Some(spill) = &d.spill {
+        write!(out, ", spill={}", name(policy, spill.from))?;
+        crossings(spill.crosses, out)?;
+    }
+    if d.last_resort {
+        out.push_str(", last-resort");
+    }
+    Ok(())
+}
+
+fn binding(policy: &Policy, d: &Decision, out: &mut String) -> core::fmt::Result {
+    let Some(dimension) = d.binding.dimension else {
+        out.push_str(", binding=none");
+        return Ok(());
+    };
+    write!(out, ", binding={}", dimension.as_str())?;
+    if d.binding.joint {
+        out.push_str(";joint");
+    }
+    if let Some(reason) = d.binding.reason {
+        write!(out, ";by={}", reason.code.as_str())?;
+    }
+    if let Some(unbound) = d.binding.unbound {
+        write!(out, ", unbound={}", name(policy, unbound))?;
+    }
+    Ok(())
+}
+
+fn plan(policy: &Policy, plan: &Plan, out: &mut String) -> core::fmt::Result {
+    out.push_str(", plan=(");
+    for (i, attempt) in plan.iter().enumerate() {
+        if i > 0 {
+            out.push(' ');
+        }
+        out.push_str(name(policy, attempt.substrate));
+        crossings(attempt.crosses, out)?;
+    }
+    out.push(')');
+    Ok(())
+}
+
+/// `;x=region+account`: what is crossed, narrowest first; nothing where nothing is.
+fn crossings(crosses: Borders, out: &mut String) -> core::fmt::Result {
+    for (i, border) in crosses.iter().enumerate() {
+        write!(out, "{}{}", if i == 0 { ";x=" } else { "+" }, border.as_str())?;
+    }
+    Ok(())
+}
+
+fn name(policy: &Policy, substrate: SubstrateId) -> &str {
+    policy.substrate(substrate).map_or("unknown", |s| s.name.as_str())
+}
+
+fn class_name<'p>(policy: &'p Policy, d: &Decision) -> &'p str {
+    policy.class(d.class).name.as_str()
+}

@@ -1,0 +1,57 @@
+//! What is said when nothing stands: the most hopeful answer wins.
+
+use super::account::tie;
+use super::table::{PASSING, Table, cell};
+use super::{Scene, reasons};
+use crate::model::{Code, Codes, Dimension, Outcome, Reason, SubstrateId};
+
+const AVAILABILITY: u64 = Codes::all_of(Dimension::Availability).0;
+const WORKLOAD: u64 = Codes::all_of(Dimension::Workload).0;
+
+/// Not now → 503; too dear, perhaps also not now, or shed on purpose → 429; not there → 422; else 403, and whether an
+/// approval would change that.
+pub(crate) fn refuse(scene: &Scene, table: &Table) -> Outcome {
+    let status = |status, id, codes| refused(scene, table, status, id, codes);
+    if let Some(id) = best(scene, table, |codes| codes & !AVAILABILITY == 0) {
+        let shed = cell(&table.codes, id) & Codes::of(Code::Shed).0;
+        return if shed != 0 { status(429, id, shed) } else { status(503, id, AVAILABILITY) };
+    }
+    if let Some(id) = best(scene, table, |codes| codes & !PASSING == 0) {
+        return status(429, id, Codes::all_of(Dimension::Cost).0);
+    }
+    if let Some(id) = best(scene, table, |codes| codes & !(PASSING | WORKLOAD) == 0) {
+        return status(422, id, WORKLOAD);
+    }
+    let approval = Codes::of(Code::NeedsApproval).0;
+    if let Some(id) = best(scene, table, |codes| codes & !(PASSING | approval) == 0) {
+        return status(403, id, approval);
+    }
+    best(scene, table, |_| true)
+        .map_or(Outcome::Refused { status: 403, reason: reasons::nobody(), retry_after_s: None }, |id| {
+            status(403, id, !(PASSING | WORKLOAD))
+        })
+}
+
+fn best(scene: &Scene, table: &Table, hopeful: impl Fn(u64) -> bool) -> Option<SubstrateId> {
+    let rows = (0..=u16::MAX).zip(table.codes.iter().zip(&table.utility_pusd));
+    rows.filter(|(_, (codes, _))| hopeful(**codes))
+        .max_by_key(|(id, (_, utility))| (**utility, tie(scene, *id)))
+        .map(|(id, _)| id)
+}
+
+fn refused(scene: &Scene, table: &Table, status: u16, id: SubstrateId, codes: u64) -> Outcome {
+    let reason = reasons::first_of(scene, table, id, Codes(codes)).unwrap_or_else(reasons::nobody);
+    let retry_after_s = matches!(status, 429 | 503).then(|| retry_after_s(scene, &reason));
+    Outcome::Refused { status, reason, retry_after_s }
+}
+
+/// What the reason knows, or else the policy's hint; a minute at most.
+fn retry_after_s(scene: &Scene, reason: &Reason) -> u32 {
+    let hint = scene.policy.document().settings.shedding.retry_after_s;
+    let wait_ms = match reason.code {
+        Code::CircuitOpen => reason.needed.saturating_sub(i64::try_from(scene.picture.at_ms).unwrap_or(i64::MAX)),
+        Code::RetryAfter => reason.needed,
+        _ => return hint,
+    };
+    u32::try_from(wait_ms.max(0).saturating_add(999) / 1_000).unwrap_or(60).clamp(1, 60)
+}

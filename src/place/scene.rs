@@ -1,0 +1,86 @@
+//! Everything that the stages of one decision read: the policy, the picture, the request and what it asks for.
+
+use super::classify::Asked;
+use super::gate::Law;
+use super::hearing::Hearing;
+use super::picture::{Aligned, Picture};
+use super::table::cell;
+use crate::model::{Circuit, Facts, Freshness, Local, Signal, SubstrateId, WHOLE_PPM, settings::Thresholds};
+use crate::policy::Policy;
+use crate::policy::index::{LinkTo, MOST_US, Share};
+
+/// What one decision reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scene<'a> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) aligned: &'a Aligned,
+    pub(crate) picture: &'a Picture,
+    pub(crate) local: &'a Local,
+    pub(crate) facts: &'a Facts<'a>,
+    pub(crate) asked: &'a Asked,
+    pub(crate) law: Law,
+    pub(crate) seed: u64,
+}
+
+impl<'a> Scene<'a> {
+    /// Paths from the caller's zone.
+    pub(crate) fn links(&self) -> &'a [LinkTo] {
+        let zone = self.facts.zone.and_then(|zone| self.policy.lookups.links.get(zone.value));
+        zone.map_or(&[], Vec::as_slice)
+    }
+
+    /// The time that the deadline bounds, as declared and without load.
+    pub(crate) fn unloaded_us(&self, id: SubstrateId, path_us: i64) -> i64 {
+        let columns = &self.policy.columns;
+        let first = cell(&columns.first_us, id) + path_us + cell(&columns.input_us, id) * self.asked.input;
+        let rest = if self.asked.stream { 0 } else { cell(&columns.output_us, id) * self.asked.output };
+        (first.min(MOST_US) + rest).min(MOST_US)
+    }
+
+    /// What this proxy may still spend for the tenant; `None` without a budget.
+    pub(crate) fn budget_left_uusd(&self) -> Option<i64> {
+        let position = self.policy.budget_of(self.facts.tenant?.value)?;
+        let budget = self.policy.document().settings.budgets.get(position)?;
+        let share = i128::from(budget.most_uusd.max(0)) * i128::from(budget.fleet_share_ppm) / i128::from(WHOLE_PPM);
+        let spent = self.local.spent_uusd.get(position).copied().unwrap_or(0);
+        Some(i64::try_from(share).unwrap_or(i64::MAX).saturating_sub(spent).max(0))
+    }
+
+    /// The tenant's share of a substrate, where the policy bounds it.
+    pub(crate) fn tenant_share(&self, id: SubstrateId) -> Option<&'a Share> {
+        let shares = self.policy.lookups.shares.get(self.facts.tenant?.value)?;
+        shares.iter().find(|share| share.substrate == id)
+    }
+
+    /// How much of a substrate the tenant uses.
+    pub(crate) fn tenant_use_ppm(&self, share: &Share) -> i64 {
+        let used = self.local.tenant_placed.get(share.position).copied().unwrap_or(0);
+        let whole = i64::from(cell(&self.policy.columns.concurrency, share.substrate)).max(1);
+        i64::from(used) * WHOLE_PPM / whole
+    }
+
+    pub(crate) fn thresholds(&self, id: SubstrateId) -> Thresholds {
+        let kind = self.policy.substrate(id).map_or(0, |s| s.kind as usize);
+        self.policy.document().settings.thresholds.get(kind).copied().unwrap_or_default()
+    }
+
+    fn hearing(&self, id: SubstrateId) -> Hearing<'a> {
+        let health = self.aligned.health.get(usize::from(id)).and_then(Option::as_ref);
+        let live = self.picture.freshness.is_some_and(|f| f != Freshness::Stale);
+        let ages = self.policy.document().settings.ages;
+        Hearing::new(health, live, self.picture.at_ms, self.picture.age_ms, ages)
+    }
+
+    /// A reading that is not too old.
+    pub(crate) fn heard(&self, id: SubstrateId, signal: Signal) -> Option<i64> {
+        self.hearing(id).value(signal)
+    }
+
+    pub(crate) fn circuit(&self, id: SubstrateId) -> Circuit {
+        self.hearing(id).circuit()
+    }
+
+    pub(crate) fn retry_in_ms(&self, id: SubstrateId) -> i64 {
+        i64::try_from(self.hearing(id).retry_in_ms()).unwrap_or(i64::MAX)
+    }
+}

@@ -1,0 +1,215 @@
+//! What is legal, but suspicious: looked for by evaluating the envelopes as written, without an index, a request or
+//! the state of anything.
+
+use super::{
+    codes::{self, Code},
+    error::InvalidPolicy,
+    path::{Path, Step},
+    permits::{applies_to_class, permits},
+    tree::Node,
+};
+use crate::model::{Class, Document, Envelope, Name, Predicate, Substrate, Terms};
+use std::collections::BTreeMap;
+
+/// Everything suspicious about a document.
+#[must_use]
+pub fn lint(document: &Document, root: &Node, base: &str) -> Vec<InvalidPolicy> {
+    let positions = document.substrates.iter().enumerate().map(|(i, s)| (&s.name, i)).collect();
+    let permitted = document.envelopes.iter().map(|e| Set::of(&document.substrates, |s| permits(e, s))).collect();
+    let mut lint = Lint { document, root, base, positions, permitted, found: Vec::new() };
+    lint.classes();
+    lint.substrates();
+    lint.names();
+    lint.found.sort_by_key(|w| w.at);
+    lint.found
+}
+
+struct Lint<'a> {
+    document: &'a Document,
+    root: &'a Node,
+    base: &'a str,
+    positions: BTreeMap<&'a Name, usize>,
+    /// What each envelope permits.
+    permitted: Vec<Set>,
+    found: Vec<InvalidPolicy>,
+}
+
+use Step::{Field, Item};
+
+impl<'a> Lint<'a> {
+    fn note(&mut self, code: Code, steps: &[Step<'_>], found: String, expected: &str) {
+        let path = Path { base: self.base, steps };
+        self.found.push(InvalidPolicy::new(code, path, path.position(self.root), found, String::from(expected)));
+    }
+
+    /// The envelopes that may apply to a class, with what they permit.
+    fn applying(&self, class: &Class) -> Vec<(usize, &'a Envelope, Set)> {
+        let all = self.document.envelopes.iter().zip(&self.permitted).enumerate();
+        let applying = all.filter(|(_, (e, _))| applies_to_class(e, &class.name));
+        applying.map(|(i, (e, set))| (i, e, set.clone())).collect()
+    }
+
+    fn named(&self, name: &Name) -> Option<(usize, &'a Substrate)> {
+        let index = *self.positions.get(name)?;
+        Some((index, self.document.substrates.get(index)?))
+    }
+
+    fn classes(&mut self) {
+        for (i, class) in self.document.classes.iter().enumerate() {
+            let at = [Field("classes"), Item(i)];
+            let name = class.name.to_string();
+            let worth = class.worth;
+            if worth.answer_uusd == 0 && worth.second_uusd == 0 && worth.failure_uusd == 0 {
+                let steps = [&at[..], &[Field("worth")]].concat();
+                self.note(codes::IDLE_WORTH, &steps, name.clone(), "a worth above 0 in one of its terms");
+            }
+            let earlier = self.document.classes.iter().take(i).find(|e| shadows(&e.matches, &class.matches));
+            if let Some(earlier) = earlier {
+                let steps = [&at[..], &[Field("match")]].concat();
+                let expected = format!("requests that the earlier class `{}` does not take", earlier.name);
+                self.note(codes::SHADOWED_CLASS, &steps, name.clone(), &expected);
+            }
+            let applying = self.applying(class);
+            self.homes(class, i, &applying);
+            self.candidates(class, i, &applying);
+        }
+    }
+
+    /// Homes that are of no use, or all fail together.
+    fn homes(&mut self, class: &'a Class, index: usize, applying: &[(usize, &Envelope, Set)]) {
+        let home = [Field("classes"), Item(index), Field("home")];
+        for (j, name) in class.home.iter().enumerate() {
+            let Some((position, _)) = self.named(name) else { continue };
+            if !applying.is_empty() && !applying.iter().any(|(_, _, set)| set.contains(position)) {
+                let steps = [&home[..], &[Item(j)]].concat();
+                self.note(
+                    codes::HOME_OUTSIDE,
+                    &steps,
+                    name.to_string(),
+                    "a home that an envelope of the class permits",
+                );
+            }
+        }
+        let mut domains: Vec<&Name> =
+            class.home.iter().filter_map(|n| Some(&self.named(n)?.1.location.failure_domain)).collect();
+        domains.dedup();
+        if let ([domain], true) = (domains.as_slice(), class.home.len() > 1) {
+            self.note(codes::ONE_DOMAIN, &home, domain.to_string(), "homes in more than one failure domain");
+        }
+        let first = class.home.first().and_then(|n| self.named(n));
+        let (true, Some((position, first))) = (class.name == self.document.default_class, first) else { return };
+        // Unknown requests carry no facts: only envelopes that ask for none apply to them.
+        let unsafe_for = applying.iter().find(|(_, e, set)| asks_nothing(e) && !set.contains(position));
+        if let Some((_, envelope, _)) = unsafe_for {
+            let expected = format!("a first home of the default class that `{}` permits", envelope.name);
+            let steps = [&home[..], &[Item(0)]].concat();
+            self.note(codes::UNSAFE_DEFAULT, &steps, first.name.to_string(), &expected);
+        }
+    }
+
+    fn candidates(&mut self, class: &Class, index: usize, applying: &[(usize, &Envelope, Set)]) {
+        let at = [Field("classes"), Item(index)];
+        if applying.is_empty() {
+            self.note(codes::NO_ENVELOPE, &at, class.name.to_string(), "an envelope that can apply to the class");
+        }
+        let able = Set::of(&self.document.substrates, |s| can_run(class, s));
+        for (i, envelope, set) in applying {
+            if !set.meets(&able) {
+                let expected =
+                    format!("a substrate that `{}` permits and that can run `{}`", envelope.name, class.name);
+                let found = format!("{} under {}", class.name, envelope.name);
+                self.note(codes::NO_CANDIDATE, &[Field("envelopes"), Item(*i)], found, &expected);
+            }
+        }
+    }
+
+    fn substrates(&mut self) {
+        for (i, substrate) in self.document.substrates.iter().enumerate() {
+            if !self.permitted.iter().any(|set| set.contains(i)) {
+                let steps = [Field("substrates"), Item(i)];
+                self.note(codes::UNUSED_SUBSTRATE, &steps, substrate.name.to_string(), "an envelope that permits it");
+            }
+        }
+    }
+
+    /// Accounts, regions, regimes and kinds that no substrate has.
+    fn names(&mut self) {
+        for (i, envelope) in self.document.envelopes.iter().enumerate() {
+            for (section, terms) in [("permit", &envelope.permit), ("forbid", &envelope.forbid)] {
+                for (line, j, text) in idle(terms, &self.document.substrates) {
+                    let steps = [Field("envelopes"), Item(i), Field(section), Field(line), Item(j)];
+                    self.note(codes::IDLE_NAME, &steps, text, "something that a substrate of this policy has");
+                }
+            }
+        }
+    }
+}
+
+/// A set of substrates, by their positions.
+#[derive(Clone, Debug)]
+struct Set(Vec<u64>);
+
+impl Set {
+    fn of(substrates: &[Substrate], holds: impl Fn(&Substrate) -> bool) -> Self {
+        let word = |chunk: &[Substrate]| {
+            chunk.iter().enumerate().fold(0, |word, (bit, s)| word | (u64::from(holds(s)) << bit))
+        };
+        Self(substrates.chunks(64).map(word).collect())
+    }
+
+    fn contains(&self, position: usize) -> bool {
+        self.0.get(position / 64).is_some_and(|word| word & (1 << (position % 64)) != 0)
+    }
+
+    fn meets(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
+    }
+}
+
+/// Whether everything that `later` matches is matched by `earlier`, as far as it can be seen from their shape.
+fn shadows(earlier: &Predicate, later: &Predicate) -> bool {
+    match earlier {
+        Predicate::All(parts) if parts.is_empty() => true,
+        Predicate::Any(parts) if parts.is_empty() => false,
+        Predicate::Any(parts) => earlier == later || parts.iter().any(|part| shadows(part, later)),
+        _ => earlier == later || matches!(later, Predicate::All(parts) if parts.contains(earlier)),
+    }
+}
+
+fn asks_nothing(envelope: &Envelope) -> bool {
+    let asked = &envelope.applies_to;
+    asked.tenants.is_none() && asked.data.is_none() && asked.regions.is_none()
+}
+
+/// Whether a substrate could ever run work of a class.
+fn can_run(class: &Class, substrate: &Substrate) -> bool {
+    let capabilities = &substrate.capabilities;
+    class.needs.missing_from(capabilities.features).is_empty()
+        && (!capabilities.throughput_only || !class.synchronous || class.allow_throughput)
+        && (!class.air_gapped || substrate.sovereignty.air_gapped)
+        && capabilities.models.iter().any(|m| m.quality_ppm >= class.limits.min_quality_ppm)
+}
+
+fn idle(terms: &Terms, substrates: &[Substrate]) -> Vec<(&'static str, usize, String)> {
+    let mut found = Vec::new();
+    let names = |list: &Option<Vec<Name>>, line, of: fn(&Substrate) -> &Name, found: &mut Vec<_>| {
+        for (j, name) in list.iter().flatten().enumerate() {
+            if !substrates.iter().any(|s| of(s) == name) {
+                found.push((line, j, name.to_string()));
+            }
+        }
+    };
+    names(&terms.accounts, "accounts", |s| &s.account, &mut found);
+    names(&terms.regions, "regions", |s| &s.location.region, &mut found);
+    for (j, kind) in terms.kinds.iter().flatten().enumerate() {
+        if !substrates.iter().any(|s| s.kind == *kind) {
+            found.push(("kinds", j, String::from(kind.as_str())));
+        }
+    }
+    for (j, regime) in terms.regimes.iter().flatten().enumerate() {
+        if !substrates.iter().any(|s| s.cost.regime == *regime) {
+            found.push(("regimes", j, String::from(regime.as_str())));
+        }
+    }
+    found
+}

@@ -1,0 +1,82 @@
+//! A small mesh for tests: three substrates, the telemetry role that pulls their health, the placement role in front.
+
+use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
+use crate::support::client::Ask;
+use crate::support::envoy::Envoy;
+use crate::support::policy::{placement, policy, telemetry};
+use crate::support::upstream::{Script, Upstream};
+use crate::support::{built, eventually};
+use serde_json::json;
+
+/// A running mesh.
+#[derive(Debug)]
+pub struct Mesh {
+    pub envoy: Envoy,
+    pub metal: Upstream,
+    pub onprem: Upstream,
+    pub provider: Upstream,
+}
+
+/// The health document of a substrate.
+pub fn health(name: &str, queue_depth: u64) -> Script {
+    Script::ok(&json!({"substrate": name, "signals": {"queue_depth": queue_depth, "memory_pressure": 0.3}}).to_string())
+}
+
+impl Mesh {
+    /// Starts it with healthy substrates and waits until the filter has a live picture.
+    pub async fn start() -> Self {
+        Self::start_with(Carried::Text, |b| b).await
+    }
+
+    /// The same, with the configuration carried in another way or the bootstrap changed.
+    pub async fn start_with(carried: Carried, change: impl FnOnce(Bootstrap) -> Bootstrap) -> Self {
+        let (metal, onprem) = (Upstream::start("metal-fr").await, Upstream::start("onprem-de").await);
+        let provider = Upstream::start("provider-us").await;
+        for upstream in [&metal, &onprem, &provider] {
+            upstream.does_at("/health", health(&upstream.name, 0));
+        }
+        let module = built("berth.wasm");
+        let policy = policy();
+        let bootstrap = Bootstrap::default()
+            .cluster("metal-fr", metal.address)
+            .cluster_over("onprem-de", onprem.address, true)
+            .cluster("provider-us", provider.address)
+            .filter(wasm_filter(&module, "placement", &placement(&policy), carried))
+            .telemetry(wasm_filter(&module, "telemetry", &telemetry(&policy), carried));
+        let envoy = Envoy::start(&change(bootstrap).build()).await;
+        let mesh = Self { envoy, metal, onprem, provider };
+        mesh.await_live().await;
+        mesh
+    }
+
+    /// A chat request of tenant acme.
+    pub fn chat(&self) -> Ask {
+        Ask::post(self.envoy.listener(INGRESS), "/v1/chat/completions", "{}")
+            .header("x-tenant", "acme")
+            .header("x-workload", "chat")
+            .header("x-model", "llama-3.3-70b")
+    }
+
+    /// Waits until both workers have had a picture to decide from.
+    pub async fn await_live(&self) {
+        let mut live = 0;
+        eventually("decisions are made from a live picture", || {
+            let ask = self.chat();
+            let again = async {
+                let seen = ask.send().await.ok()?;
+                seen.header("x-placement-decision")?.contains("fresh=live").then_some(())
+            };
+            async { again.await }
+        })
+        .await;
+        // Connections land on either worker: a run of live decisions shows that both are.
+        while live < 12 {
+            let seen = self.chat().send().await.unwrap();
+            live = if seen.header("x-placement-decision").is_some_and(|d| d.contains("fresh=live")) {
+                live + 1
+            } else {
+                0
+            };
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Laws of the decision, on policies, snapshots and requests at random; and the decision against its reference.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+#[path = "laws/build.rs"]
+mod build;
+#[path = "laws/generate.rs"]
+mod generate;
+#[path = "reference/mod.rs"]
+mod reference;
+
+#[path = "laws/agree.rs"]
+mod agree;
+#[path = "laws/hold.rs"]
+mod hold;
+#[path = "laws/small.rs"]
+mod small;

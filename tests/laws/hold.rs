@@ -1,0 +1,308 @@
+//! One law a test.
+
+use super::agree::look;
+use super::build::*;
+use super::generate::{Case, case, envelope_};
+use berth::model::*;
+use berth::place::{Inspection, Placer, Row, place};
+use berth::policy::Policy;
+use proptest::prelude::*;
+
+const POLICY: [Dimension; 2] = [Dimension::Governance, Dimension::Sovereignty];
+
+/// Which candidates the policy permits, whatever their health.
+fn permitted(inspection: &Inspection) -> Vec<bool> {
+    inspection.rows.iter().map(|r| !POLICY.iter().any(|&d| r.dimensions.contains(d))).collect()
+}
+
+/// Nobody is in `more` who is not in `fewer`'s place too.
+fn within(narrow: &[bool], wide: &[bool]) -> bool {
+    narrow.iter().zip(wide).all(|(n, w)| !n || *w)
+}
+
+fn stands(row: &Row) -> bool {
+    row.reasons.is_empty()
+}
+
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// The request without what anybody could have written.
+fn vouched(facts: &Facts<'static>) -> Facts<'static> {
+    fn kept<T>(fact: Option<Fact<T>>) -> Option<Fact<T>> {
+        fact.filter(|f| f.trusted)
+    }
+    Facts {
+        tenant: kept(facts.tenant),
+        class: kept(facts.class),
+        data: kept(facts.data),
+        residency: kept(facts.residency),
+        session: kept(facts.session),
+        region: kept(facts.region),
+        zone: kept(facts.zone),
+        approval: kept(facts.approval),
+        input_tokens: kept(facts.input_tokens),
+        output_tokens: kept(facts.output_tokens),
+        deadline_ms: kept(facts.deadline_ms),
+        ..*facts
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn without_an_envelope_nothing_is_permitted(mut case in case()) {
+        case.document.envelopes.clear();
+        let seen = look(&case);
+        prop_assert!(seen.decision.plan.is_empty());
+        prop_assert!(permitted(&seen).iter().all(|p| !p));
+    }
+
+    #[test]
+    fn one_envelope_more_never_permits_more_to_whom_one_speaks_already(case in case(), more in envelope_()) {
+        let before = look(&case);
+        prop_assume!(!before.rows.iter().any(|r| r.reasons.iter().any(|r| r.code == Code::NoEnvelope)));
+        let mut wider = case.clone();
+        wider.document.envelopes.push(more);
+        prop_assert!(within(&permitted(&look(&wider)), &permitted(&before)));
+    }
+
+    #[test]
+    fn forbid_beats_permit(mut case in case(), at in 0..6_usize) {
+        let at = at % case.document.substrates.len();
+        let called = case.document.substrates[at].name.clone();
+        let mut forbids = envelope("e9");
+        forbids.permit.substrates = Some(vec![called.clone()]);
+        forbids.forbid.substrates = Some(vec![called]);
+        case.document.envelopes.push(forbids);
+        prop_assert!(!stands(&look(&case).rows[at]));
+    }
+
+    #[test]
+    fn the_order_of_envelopes_and_their_repetition_change_nothing(case in case()) {
+        let mut other = case.clone();
+        other.document.envelopes.reverse();
+        let again = other.document.envelopes.clone();
+        other.document.envelopes.extend(again);
+        let codes = |c: &Case| -> Vec<Vec<Code>> {
+            look(c).rows.iter().map(|r| r.reasons.iter().map(|r| r.code).collect()).collect()
+        };
+        prop_assert_eq!(codes(&case), codes(&other));
+        prop_assert_eq!(look(&case).decision.plan, look(&other).decision.plan);
+    }
+
+    #[test]
+    fn the_order_of_substrates_does_not_choose(case in case()) {
+        let mut other = case.clone();
+        other.document.substrates.reverse();
+        other.local.placed.clear();
+        other.local.probes.clear();
+        other.local.tenant_placed.clear();
+        let mut case = case;
+        case.local = other.local.clone();
+        let name = |c: &Case| -> Vec<Name> {
+            let plan = look(c).decision.plan;
+            plan.iter().map(|a| c.document.substrates[usize::from(a.substrate)].name.clone()).collect()
+        };
+        prop_assert_eq!(name(&case), name(&other));
+    }
+
+    #[test]
+    fn telemetry_never_permits_what_the_policy_alone_does_not(case in case()) {
+        // Attestations and known health are asked for by the policy: the one thing that telemetry may bring.
+        let seen = look(&case);
+        let mut blind = case.clone();
+        blind.snapshot = None;
+        let proofs = [Code::Attestation, Code::Unverified];
+        let alone: Vec<bool> = look(&blind).rows.iter().map(|r| {
+            !r.reasons.iter().any(|r| POLICY.contains(&r.code.dimension()) && !proofs.contains(&r.code))
+        }).collect();
+        prop_assert!(within(&permitted(&seen), &alone));
+    }
+
+    #[test]
+    fn what_this_vm_placed_and_spent_never_makes_anybody_permitted(case in case()) {
+        let mut idle = case.clone();
+        idle.local = Local::default();
+        prop_assert!(within(&permitted(&look(&case)), &permitted(&look(&idle))));
+    }
+
+    #[test]
+    fn untrusted_facts_never_permit_and_never_make_cheap(case in case()) {
+        let mut honest = case.clone();
+        honest.facts = vouched(&case.facts);
+        let (with, without) = (look(&case), look(&honest));
+        prop_assert!(within(&permitted(&with), &permitted(&without)));
+        prop_assert!(with.tier <= without.tier);
+        prop_assert!(with.deadline_us <= without.deadline_us);
+        for (a, b) in with.rows.iter().zip(&without.rows) {
+            let has = |row: &Row, code| row.reasons.iter().any(|r| r.code == code);
+            prop_assert!(has(a, Code::RequestCost) || !has(b, Code::RequestCost));
+            for code in [Code::Context, Code::Quality, Code::Feature, Code::Throughput, Code::Slow] {
+                prop_assert!(has(a, code) || !has(b, code), "{:?} is gone by a claim", code);
+            }
+        }
+    }
+
+    #[test]
+    fn every_attempt_of_a_plan_stands_and_each_is_another(case in case()) {
+        let seen = look(&case);
+        let mut used = vec![];
+        for attempt in seen.decision.plan.iter() {
+            let row = &seen.rows[usize::from(attempt.substrate)];
+            prop_assert!(stands(row), "{:?}", row.reasons);
+            prop_assert!(!used.contains(&attempt.substrate));
+            prop_assert_eq!(attempt.crosses, row.crosses);
+            used.push(attempt.substrate);
+        }
+        prop_assert_eq!(seen.decision.plan.is_empty(), !seen.rows.iter().any(stands));
+    }
+
+    #[test]
+    fn all_attempts_fit_into_the_deadline(case in case()) {
+        let seen = look(&case);
+        let total: i64 = seen.decision.plan.iter().map(|a| i64::from(a.per_try_ms) * 1_000).sum();
+        prop_assert!(total <= seen.deadline_us);
+        for (before, attempt) in seen.decision.plan.iter().enumerate().skip(1) {
+            let left = seen.deadline_us - i64::from(attempt.per_try_ms) * 1_000 * before as i64;
+            let need = seen.rows[usize::from(attempt.substrate)].need_us;
+            prop_assert!(need + need / 2 <= left + 2_000, "{need} of {left}");
+        }
+    }
+
+    #[test]
+    fn worse_health_never_raises_a_utility(case in case(), at in 0..6_usize, signal in 0..28_usize, parts in (0..20_i64, 0..20_i64)) {
+        let (signal, at) = (Signal::ALL[signal], at % case.document.substrates.len());
+        let (low, high) = signal.bounds();
+        let high = high.min(20_000_000);
+        let value = |part: i64| low + (high - low) / 20 * part;
+        let (least, most) = (value(parts.0.min(parts.1)), value(parts.0.max(parts.1)));
+        let (good, bad) = if signal.more_is_better() { (most, least) } else { (least, most) };
+        let with = |value: i64| {
+            let mut case = case.clone();
+            let called = case.document.substrates[at].name.as_str().to_string();
+            let snapshot = case.snapshot.get_or_insert_with(|| snapshot(vec![]));
+            let known = snapshot.substrates.iter().position(|h| h.name == called);
+            let record = known.unwrap_or_else(|| {
+                snapshot.substrates.push(Health::unknown(&called));
+                snapshot.substrates.len() - 1
+            });
+            snapshot.substrates[record].set(signal, Reading { value, at_ms: NOW_MS - 500 });
+            look(&case)
+        };
+        for (well, ill) in with(good).rows.iter().zip(with(bad).rows) {
+            prop_assert!(ill.utility_pusd <= well.utility_pusd, "{signal:?} {good} {bad}");
+        }
+    }
+
+    #[test]
+    fn a_signal_that_grows_old_never_raises_a_utility(case in case(), at in 0..8_usize, age in 0..9_000_u64) {
+        prop_assume!(case.snapshot.is_some());
+        let mut fresh = case.clone();
+        let snapshot = fresh.snapshot.as_mut().unwrap();
+        snapshot.at_ms = NOW_MS;
+        let at = at % snapshot.substrates.len();
+        let all = |health: &mut Health, at_ms| {
+            health.readings.iter_mut().flatten().for_each(|r| r.at_ms = at_ms);
+        };
+        all(&mut snapshot.substrates[at], NOW_MS);
+        let mut old = fresh.clone();
+        all(&mut old.snapshot.as_mut().unwrap().substrates[at], NOW_MS - age);
+        for (fresh, old) in look(&fresh).rows.iter().zip(look(&old).rows) {
+            prop_assert!(old.utility_pusd <= fresh.utility_pusd);
+        }
+    }
+
+    #[test]
+    fn the_terms_of_a_utility_add_up_to_it(case in case()) {
+        for row in look(&case).rows {
+            let rounded = (row.utility_pusd + 500_000).div_euclid(1_000_000);
+            prop_assert_eq!(row.terms.sum_uusd(), rounded);
+            prop_assert!(row.terms.time_uusd <= 0 && row.terms.cost_uusd <= 0 && row.terms.risk_uusd <= 0);
+        }
+    }
+
+    #[test]
+    fn without_what_bound_the_named_candidate_would_have_been_the_best(case in case()) {
+        let seen = look(&case);
+        let binding = seen.decision.binding;
+        prop_assume!(binding.dimension.is_some() && !binding.joint);
+        let (dimension, named) = (binding.dimension.unwrap(), binding.unbound.unwrap());
+        let freed = |r: &&Row| r.reasons.iter().all(|r| r.code.dimension() == dimension);
+        let best = seen.rows.iter().filter(freed).map(|r| r.utility_pusd).max();
+        prop_assert_eq!(best, Some(seen.rows[usize::from(named)].utility_pusd));
+        prop_assert!(seen.rows.iter().filter(|r| stands(r)).map(|r| r.utility_pusd).max() < best);
+        prop_assert_eq!(binding.reason.map(|r| r.code.dimension()), Some(dimension));
+    }
+
+    #[test]
+    fn the_choice_is_within_the_margin_of_the_best(mut case in case()) {
+        case.document.settings.selection.affinity_ppm = 0;
+        let seen = look(&case);
+        prop_assume!(!seen.decision.plan.is_empty());
+        let best = seen.rows.iter().filter(|r| stands(r)).max_by_key(|r| r.utility_pusd).unwrap();
+        let chosen = &seen.rows[usize::from(seen.decision.plan.first().unwrap().substrate)];
+        // 5 % and 1 % for each second of age (10 at most), of the larger of the answer's worth and the utility.
+        let scale = (best.terms.quality_uusd * 1_000_000).max(best.utility_pusd.abs());
+        let age_s = case.snapshot.as_ref().map_or(0, |s| NOW_MS.saturating_sub(s.at_ms) / 1_000);
+        let margin = scale / 100 * (5 + age_s.min(10) as i64);
+        prop_assert!(chosen.utility_pusd >= best.utility_pusd - margin);
+    }
+
+    #[test]
+    fn the_same_input_gives_the_same_decision_whoever_decided_before(case in case(), other in case()) {
+        let policy = Policy::new(case.document.clone(), [0; 32]);
+        let once = place(&policy, case.snapshot.as_ref(), &case.local, &case.facts, NOW_MS, case.seed);
+        let mut placer = Placer::new(&policy);
+        placer.refresh(other.snapshot.as_ref(), NOW_MS - 100_000);
+        let _ = placer.place(&other.local, &other.facts, NOW_MS, other.seed);
+        placer.refresh(case.snapshot.as_ref(), NOW_MS - 1_234);
+        let _ = placer.place(&other.local, &other.facts, NOW_MS - 700, other.seed);
+        prop_assert_eq!(placer.place(&case.local, &case.facts, NOW_MS, case.seed), once);
+    }
+
+    #[test]
+    fn a_refusal_gives_the_most_hopeful_answer(case in case()) {
+        let seen = look(&case);
+        let Outcome::Refused { status, reason, retry_after_s } = seen.decision.outcome else { return Ok(()) };
+        let only = |allowed: &[Dimension]| {
+            seen.rows.iter().any(|r| r.reasons.iter().all(|r| allowed.contains(&r.code.dimension())))
+        };
+        use Dimension::{Availability, Cost, Workload};
+        let expected = if only(&[Availability]) {
+            if reason.code == Code::Shed { 429 } else { 503 }
+        } else if only(&[Availability, Cost]) {
+            429
+        } else if only(&[Availability, Cost, Workload]) {
+            422
+        } else {
+            403
+        };
+        prop_assert_eq!(status, expected);
+        prop_assert_eq!(retry_after_s.is_some(), matches!(status, 429 | 503));
+    }
+
+    #[test]
+    fn any_document_and_any_moment_are_decided_without_panic(case in case(), now_ms: u64, big: i64, huge: u32) {
+        let mut odd = case;
+        odd.document.default_class = name("nowhere");
+        for s in &mut odd.document.substrates {
+            s.latency.us_per_token = big;
+            s.cost.output_pusd_per_token = big;
+            s.cost.request_uusd = big;
+            s.capacity.concurrency = huge;
+            s.capacity.keep_for_ppm = [huge; 3];
+        }
+        for c in &mut odd.document.classes {
+            c.worth.answer_uusd = big;
+            c.worth.second_uusd = big;
+            c.usual_output_tokens = huge;
+        }
+        odd.document.settings.bytes_per_token = 0;
+        odd.document.settings.ages = berth::model::settings::Ages { soft_ms: now_ms, hard_ms: now_ms / 2 };
+        let policy = Policy::new(odd.document, [0; 32]);
+        let _ = place(&policy, odd.snapshot.as_ref(), &odd.local, &odd.facts, now_ms, odd.seed);
+    }
+}

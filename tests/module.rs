@@ -1,0 +1,116 @@
+//! What the built modules ask of the proxy, and which callbacks the proxy will enter them for: each costs, and each
+//! import is a right that an operator has to grant. A change of these lists is a change of the product.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use berth::manifest::module::{exports, imports};
+
+/// The host functions that Berth calls: what an operator grants.
+const CALLED: [&str; 16] = [
+    "env.proxy_define_metric",
+    "env.proxy_get_buffer_bytes",
+    "env.proxy_get_current_time_nanoseconds",
+    "env.proxy_get_header_map_pairs",
+    "env.proxy_get_property",
+    "env.proxy_get_shared_data",
+    "env.proxy_http_call",
+    "env.proxy_increment_metric",
+    "env.proxy_log",
+    "env.proxy_record_metric",
+    "env.proxy_remove_header_map_value",
+    "env.proxy_replace_header_map_value",
+    "env.proxy_send_local_response",
+    "env.proxy_set_property",
+    "env.proxy_set_shared_data",
+    "env.proxy_set_tick_period_milliseconds",
+];
+
+/// Host functions that the SDK's traits name and nobody calls; not granted, they are answered with an error.
+const NAMED: [&str; 10] = [
+    "env.proxy_close_stream",
+    "env.proxy_continue_stream",
+    "env.proxy_dequeue_shared_queue",
+    "env.proxy_done",
+    "env.proxy_get_header_map_value",
+    "env.proxy_get_status",
+    "env.proxy_grpc_cancel",
+    "env.proxy_grpc_close",
+    "env.proxy_register_shared_queue",
+    "env.proxy_set_header_map_pairs",
+];
+
+/// What Rust's standard library asks of WASI: to write a panic, to read an environment, to end.
+const SYSTEM: [&str; 4] = [
+    "wasi_snapshot_preview1.environ_get",
+    "wasi_snapshot_preview1.environ_sizes_get",
+    "wasi_snapshot_preview1.fd_write",
+    "wasi_snapshot_preview1.proc_exit",
+];
+
+const PLACEMENT: [&str; 10] = [
+    "_initialize",
+    "memory",
+    "proxy_abi_version_0_2_1",
+    "proxy_on_configure",
+    "proxy_on_context_create",
+    "proxy_on_delete",
+    "proxy_on_memory_allocate",
+    "proxy_on_request_headers",
+    "proxy_on_tick",
+    "proxy_on_vm_start",
+];
+
+/// What `berth.wasm` has besides.
+const TELEMETRY: [&str; 1] = ["proxy_on_http_call_response"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn module(name: &str) -> Vec<u8> {
+    let path = root().join("dist").join(name);
+    fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}: run `make wasm`", path.display()))
+}
+
+fn sorted<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let set: BTreeSet<&str> = names.into_iter().collect();
+    set.into_iter().collect()
+}
+
+#[test]
+fn the_placement_module_exports_only_what_a_header_filter_needs() {
+    assert_eq!(sorted(exports(&module("berth-placement.wasm")).unwrap()), PLACEMENT);
+}
+
+#[test]
+fn the_full_module_exports_what_both_roles_need_and_nothing_more() {
+    assert_eq!(sorted(exports(&module("berth.wasm")).unwrap()), sorted(PLACEMENT.into_iter().chain(TELEMETRY)));
+}
+
+#[test]
+fn both_modules_import_only_what_is_written_here() {
+    for name in ["berth.wasm", "berth-placement.wasm"] {
+        let module = module(name);
+        let found = imports(&module).unwrap();
+        let found: Vec<String> = found.iter().map(|import| format!("{}.{}", import.module, import.name)).collect();
+        let written = CALLED.into_iter().chain(NAMED).chain(SYSTEM);
+        assert_eq!(sorted(found.iter().map(String::as_str)), sorted(written), "{name}");
+    }
+}
+
+/// A callback that the edge implements and the build drops would silently never be called.
+#[test]
+fn every_callback_that_the_edge_implements_is_exported() {
+    let source = fs::read_to_string(root().join("src/edge/mod.rs")).unwrap();
+    let module = module("berth.wasm");
+    let exported = exports(&module).unwrap();
+    let implemented: Vec<&str> = source.split("fn on_").skip(1).filter_map(|rest| rest.split('(').next()).collect();
+    assert!(implemented.contains(&"configure"), "the callbacks were found");
+    for name in implemented {
+        let callback = format!("proxy_on_{}", name.strip_prefix("http_re").map_or(name.into(), |n| format!("re{n}")));
+        let callback = if name == "call" { "proxy_on_http_call_response" } else { &callback };
+        assert!(exported.contains(&callback), "{callback} is implemented and not exported");
+    }
+}

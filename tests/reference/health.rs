@@ -1,0 +1,236 @@
+//! Availability, burst, panic: by what was heard, unless it is too old.
+
+use super::classes::Demand;
+use super::{Bug, Judged, Question};
+use berth::model::*;
+use std::collections::BTreeSet;
+
+/// What was heard of one substrate, at the step of time in which pictures are made.
+pub(crate) struct Heard<'a> {
+    health: Option<&'a Health>,
+    now_ms: u64,
+    live: bool,
+    doubt_ppm: i128,
+    ages: settings::Ages,
+    bug: Bug,
+}
+
+pub(crate) struct Figures {
+    pub(crate) first_us: i128,
+    pub(crate) input_us: i128,
+    pub(crate) output_us: i128,
+    pub(crate) input_pusd: i128,
+    pub(crate) output_pusd: i128,
+    pub(crate) risk_ppm: i128,
+}
+
+impl<'a> Heard<'a> {
+    pub(crate) fn of(q: &Question<'a>, s: &Substrate) -> Self {
+        let now_ms = q.now_ms - q.now_ms % 250;
+        let ages = q.document.settings.ages;
+        let age = q.snapshot.map(|snapshot| now_ms.saturating_sub(snapshot.at_ms));
+        let mut heard = Self {
+            health: q.snapshot.and_then(|snapshot| snapshot.of(s.name.as_str())),
+            now_ms,
+            live: age.is_some_and(|age| age < ages.hard_ms || q.bug == Bug::OldReadingsCount),
+            doubt_ppm: 1_000_000,
+            ages,
+            bug: q.bug,
+        };
+        if let Some(age) = age.filter(|_| heard.live) {
+            heard.doubt_ppm = 1_000_000 - heard.certainty(age);
+        }
+        heard
+    }
+
+    fn certainty(&self, age: u64) -> i128 {
+        let (soft, hard) = (self.ages.soft_ms, self.ages.hard_ms);
+        if age <= soft { 1_000_000 } else { i128::from(hard.saturating_sub(age)) * 1_000_000 / i128::from(hard - soft) }
+    }
+
+    fn aged(&self, signal: Signal) -> Option<(i128, i128)> {
+        let reading = self.health.filter(|_| self.live)?.reading(signal)?;
+        let age = self.now_ms.saturating_sub(reading.at_ms);
+        if age >= self.ages.hard_ms && self.bug != Bug::OldReadingsCount {
+            return None;
+        }
+        Some((i128::from(reading.value), self.certainty(age)))
+    }
+
+    pub(crate) fn value(&self, signal: Signal) -> Option<i128> {
+        self.aged(signal).map(|(value, _)| value)
+    }
+
+    /// Worse than declared: believed. Better: less and less, until it is forgotten.
+    fn measured(&self, signal: Signal, declared: i128) -> Option<i128> {
+        let (value, certainty) = self.aged(signal)?;
+        Some(if value >= declared { value } else { declared - (declared - value) * certainty / 1_000_000 })
+    }
+
+    fn in_flight(&self) -> Option<i128> {
+        [Signal::InFlight, Signal::Running].into_iter().filter_map(|s| self.value(s)).max()
+    }
+
+    pub(crate) fn figures(&self, q: &Question, s: &Substrate) -> Figures {
+        let factor = self.measured(Signal::SpeedFactor, 1_000_000).unwrap_or(1_000_000);
+        let slower = |us: i64| i128::from(us) * factor / 1_000_000;
+        let queue = if q.bug == Bug::ForgetsQueueInTime { 0 } else { self.value(Signal::QueueDepth).unwrap_or(0) };
+        let first = slower(s.latency.first_token_us);
+        let queued = first + first * queue / i128::from(s.capacity.concurrency.max(1));
+        let running = i128::from(s.cost.energy_pusd_per_token + s.cost.licence_pusd_per_token);
+        let price = |signal, declared: i64| {
+            self.measured(signal, i128::from(declared)).unwrap_or(i128::from(declared)) + running
+        };
+        let measured = |signal, declared: i64| self.measured(signal, i128::from(declared));
+        let prior = i128::from(q.document.settings.prior_failure_ppm);
+        let thresholds = &q.document.settings.thresholds[s.kind as usize];
+        let pressed = match (self.value(Signal::MemoryPressure), thresholds.memory_soft_ppm, thresholds.memory_hard_ppm)
+        {
+            (Some(value), Some(soft), Some(hard)) => {
+                let (soft, hard) = (i128::from(soft), i128::from(hard.max(soft + 1)));
+                (value.clamp(soft, hard) - soft) * 250_000 / (hard - soft)
+            }
+            _ => 0,
+        };
+        let risk = self.measured(Signal::FailureRate, prior).unwrap_or(prior)
+            + self.value(Signal::OverloadRate).unwrap_or(0)
+            + pressed
+            + prior * self.doubt_ppm / 1_000_000;
+        Figures {
+            first_us: measured(Signal::FirstToken, s.latency.first_token_us).unwrap_or(queued),
+            input_us: slower(s.latency.prefill_us_per_token),
+            output_us: measured(Signal::PerToken, s.latency.us_per_token).unwrap_or(slower(s.latency.us_per_token)),
+            input_pusd: price(Signal::InputPrice, s.cost.input_pusd_per_token),
+            output_pusd: price(Signal::OutputPrice, s.cost.output_pusd_per_token),
+            risk_ppm: risk.min(1_000_000),
+        }
+    }
+}
+
+fn placed(q: &Question, at: usize) -> i128 {
+    if q.bug == Bug::PlacedForgotten { 0 } else { i128::from(q.local.placed.get(at).copied().unwrap_or(0)) }
+}
+
+pub(crate) fn of(q: &Question, demand: &Demand, at: usize, s: &Substrate) -> BTreeSet<Code> {
+    let heard = Heard::of(q, s);
+    let t = &q.document.settings.thresholds[s.kind as usize];
+    let mut codes = BTreeSet::new();
+    let mut on = |code, on: bool| {
+        if on {
+            codes.insert(code);
+        }
+    };
+    let above =
+        |signal, most: Option<u32>| heard.value(signal).zip(most).is_some_and(|(value, most)| value > i128::from(most));
+    let below = |signal, least: Option<u32>| {
+        heard.value(signal).zip(least).is_some_and(|(value, least)| value < i128::from(least))
+    };
+    let state = heard.health.filter(|_| heard.live);
+    let open = match state.map(|h| h.circuit).unwrap_or_default() {
+        Circuit::Closed => false,
+        Circuit::Open { .. } => true,
+        Circuit::HalfOpen { slot, probes, until_ms } => {
+            let ours = slot == q.local.slot || q.bug == Bug::AnySlotProbes;
+            !(ours && heard.now_ms < until_ms && q.local.probes.get(at).copied().unwrap_or(0) < probes)
+        }
+    };
+    on(Code::CircuitOpen, open);
+    on(Code::NoHost, heard.value(Signal::Hosts) == Some(0));
+    on(Code::Admission, state.is_some_and(|h| h.admission != Admission::All));
+    on(Code::RetryAfter, state.and_then(|h| h.retry_at_ms).is_some_and(|until| until > heard.now_ms));
+    let at_limit = heard.value(Signal::QueueDepth).map(|q| q as u32) == t.queue_depth && t.queue_depth.is_some();
+    on(Code::QueueFull, above(Signal::QueueDepth, t.queue_depth) || (q.bug == Bug::QueueAtLimitIsFull && at_limit));
+    on(Code::QueueFull, above(Signal::QueueDepth, demand.max_queue));
+    let hard = heard.value(Signal::MemoryPressure).zip(t.memory_hard_ppm);
+    on(Code::MemoryFull, hard.is_some_and(|(value, hard)| value >= i128::from(hard)));
+    on(Code::Congested, above(Signal::Interconnect, t.interconnect_ppm));
+    on(Code::Congested, above(Signal::RackCongestion, t.rack_ppm) || above(Signal::EastWest, t.east_west_ppm));
+    let path =
+        |l: &&settings::Link| q.facts.zone.is_some_and(|z| z.value == l.from.as_str()) && l.to == s.location.zone;
+    on(
+        Code::Congested,
+        q.document.settings.links.iter().filter(path).any(|l| above(Signal::Interconnect, Some(l.ceiling_ppm))),
+    );
+    on(Code::Power, below(Signal::PowerHeadroom, t.power_headroom_ppm));
+    on(Code::Power, below(Signal::CoolingHeadroom, t.cooling_headroom_ppm));
+    on(Code::Link, below(Signal::Link, t.link_ppm));
+    on(Code::RateLimited, below(Signal::RateRemaining, t.rate_remaining));
+    on(Code::Failing, above(Signal::FailureRate, t.failure_ppm));
+    let tokens = demand.input + demand.output;
+    on(Code::RateLimited, heard.value(Signal::TokensRemaining).is_some_and(|left| tokens > left));
+    on(Code::ContextRoom, heard.value(Signal::ContextRoom).is_some_and(|room| tokens > room));
+    on(Code::Headroom, heard.in_flight().is_some_and(|n| n + placed(q, at) >= limit(q, demand.tier, s)));
+    codes
+}
+
+/// What a tier may use: not what is kept free everywhere, nor what is kept for the tiers above it.
+fn limit(q: &Question, tier: Tier, s: &Substrate) -> i128 {
+    let above = Tier::ALL.into_iter().filter(|t| *t > tier).map(|t| i128::from(s.capacity.keep_for_ppm[t as usize]));
+    let kept: i128 = if q.bug == Bug::ReserveOpenToAll { 0 } else { above.sum() };
+    let share = 1_000_000 - i128::from(q.document.settings.headroom_ppm) - kept;
+    i128::from(s.capacity.concurrency) * share.max(0) / 1_000_000
+}
+
+fn is(codes: &BTreeSet<Code>, dimensions: &[Dimension]) -> bool {
+    codes.iter().all(|c| dimensions.contains(&c.dimension()))
+}
+
+/// Burst waits for what is paid for, and has a ceiling.
+pub(crate) fn burst(q: &Question, judged: &mut [Judged]) {
+    let (mut used, mut whole) = (0, 0);
+    for (at, (s, j)) in q.document.substrates.iter().zip(judged.iter()).enumerate() {
+        if !s.cost.regime.is_prepaid() || !is(&j.codes, &[Dimension::Availability, Dimension::Cost]) {
+            continue;
+        }
+        let capacity = i128::from(s.capacity.concurrency);
+        let heard = Heard::of(q, s);
+        let reserved = heard.value(Signal::ReservedUse).map(|ppm| ppm * capacity / 1_000_000);
+        let measured = [reserved, heard.in_flight()].into_iter().flatten().max();
+        let broken = j.codes.iter().any(|c| c.dimension() == Dimension::Availability);
+        if broken && q.bug != Bug::BrokenPrepaidCountsAsFree {
+            (used, whole) = (used + capacity, whole + capacity);
+        } else if let Some(n) = measured {
+            (used, whole) = (used + (n + placed(q, at)).min(capacity), whole + capacity);
+        }
+    }
+    for (at, (s, j)) in q.document.substrates.iter().zip(judged).enumerate() {
+        if s.cost.regime.is_prepaid() {
+            continue;
+        }
+        if whole > 0 && used * 1_000_000 / whole < i128::from(s.capacity.burst_after_ppm) {
+            j.codes.insert(Code::ReservedFirst);
+        }
+        let heard = Heard::of(q, s);
+        let ceiling = i128::from(s.capacity.burst_ceiling_ppm);
+        let by_report = heard.value(Signal::BurstUse).is_some_and(|ppm| ppm >= ceiling);
+        let most = i128::from(s.capacity.concurrency) * ceiling / 1_000_000;
+        let by_count = heard.in_flight().is_some_and(|n| n + placed(q, at) >= most);
+        if (by_report || by_count) && q.bug != Bug::CeilingIgnored {
+            j.codes.insert(Code::BurstCeiling);
+        }
+    }
+}
+
+/// Few are available: what load says is ignored; none is: only the failure rate is.
+pub(crate) fn panic(q: &Question, demand: &Demand, judged: &mut [Judged]) {
+    let able = judged.iter().filter(|j| is(&j.codes, &[Dimension::Availability])).count() as u64;
+    let available = judged.iter().filter(|j| j.codes.is_empty()).count() as u64;
+    if available * 1_000_000 >= u64::from(q.document.settings.selection.panic_ppm) * able {
+        return;
+    }
+    let load = [Code::QueueFull, Code::MemoryFull, Code::Congested, Code::Admission, Code::RateLimited];
+    let tokens = demand.input + demand.output;
+    for (s, j) in q.document.substrates.iter().zip(judged) {
+        let heard = Heard::of(q, s);
+        let own_queue = heard.value(Signal::QueueDepth).zip(demand.max_queue).is_some_and(|(v, m)| v > i128::from(m));
+        let no_quota = heard.value(Signal::TokensRemaining).is_some_and(|left| tokens > left);
+        let soft = |c: &Code| {
+            *c == Code::Failing
+                || (available > 0 && load.contains(c))
+                || (*c == Code::CircuitOpen && q.bug == Bug::PanicForgivesCircuits)
+        };
+        if j.codes.iter().all(soft) && !own_queue && !no_quota {
+            j.codes.clear();
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Both roles against a host without a proxy: what they ask of it, and that nothing it answers can stop them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+#[path = "support/fake_host.rs"]
+mod fake_host;
+#[path = "support/policy.rs"]
+mod policy;
+
+use berth::filter::{Host, HostError, MapKind, Role, Verdict};
+use fake_host::FakeHost;
+use serde_json::Value;
+
+const CHAT: [(&str, &str); 6] = [
+    (":method", "POST"),
+    (":path", "/v1/chat/completions"),
+    ("x-request-id", "4f7c0e9a-0000-4000-8000-000000000001"),
+    ("x-tenant", "acme"),
+    ("x-workload", "chat"),
+    ("x-model", "llama-3.3-70b"),
+];
+
+/// Every status that the ABI knows, and one that it does not.
+const ERRORS: [HostError; 9] = [
+    HostError::NotFound,
+    HostError::BadArgument,
+    HostError::Serialization,
+    HostError::Parse,
+    HostError::Empty,
+    HostError::CasMismatch,
+    HostError::Internal,
+    HostError::Unimplemented,
+    HostError::Unexpected(77),
+];
+
+fn start(host: &FakeHost, configuration: &Value) -> Role {
+    host.set_configuration(&configuration.to_string());
+    Role::configure(host).unwrap_or_else(|line| panic!("{line}"))
+}
+
+fn ask(host: &FakeHost, role: &mut Role, headers: &[(&str, &str)]) -> Verdict {
+    host.set_headers(MapKind::RequestHeaders, headers);
+    role.on_request(host)
+}
+
+fn decision(host: &FakeHost) -> String {
+    host.filter_state("placement").map(|d| String::from_utf8(d).unwrap()).unwrap_or_default()
+}
+
+/// Has a telemetry role in another VM of the same process pull and publish a healthy picture.
+fn publish(host: &FakeHost) -> (FakeHost, Role) {
+    let vm = host.another_vm();
+    let mut role = start(&vm, &policy::telemetry(&policy::policy()));
+    vm.advance_ms(1_000);
+    role.on_tick(&vm);
+    for call in vm.take_calls() {
+        let report = format!(r#"{{"substrate":"{}","signals":{{"queue_depth":0}}}}"#, call.cluster);
+        let size = vm.answer(&[(":status", "200")], report.as_bytes());
+        role.on_call(&vm, call.token, size);
+    }
+    vm.advance_ms(50);
+    role.on_tick(&vm);
+    (vm, role)
+}
+
+#[test]
+fn a_decided_request_carries_its_cluster_and_leaves_its_decision_in_filter_state() {
+    let host = FakeHost::new();
+    let mut role = start(&host, &policy::placement(&policy::policy()));
+    assert_eq!(ask(&host, &mut role, &CHAT), Verdict::Continue);
+    assert_eq!(host.header(MapKind::RequestHeaders, "x-placement-cluster").as_deref(), Some("metal-fr"));
+    let decision = decision(&host);
+    assert!(decision.contains("substrate=metal-fr") && decision.contains("fresh=stale"), "{decision}");
+    assert_eq!(host.metric_value("berth.placed.substrate.metal-fr"), 1);
+    assert_eq!(host.metric_value("berth.binding.dimension.sovereignty"), 1);
+}
+
+#[test]
+fn the_request_path_makes_few_host_calls_and_reads_no_shared_data() {
+    let host = FakeHost::new();
+    let mut configuration = policy::placement(&policy::policy());
+    configuration["decision_upstream"] = false.into();
+    let mut role = start(&host, &configuration);
+    host.reset_counts();
+    ask(&host, &mut role, &CHAT);
+    let counts: Vec<_> = host.counts().into_iter().collect();
+    // The budget of simple mode: one read, two writes, two counters (the outcome, and what bound it).
+    assert_eq!(counts, [("headers", 1), ("increment", 2), ("set_filter_state", 1), ("set_header", 1)]);
+}
+
+#[test]
+fn a_new_root_reads_the_picture_when_it_is_configured_not_at_its_first_tick() {
+    let host = FakeHost::new();
+    let _telemetry = publish(&host);
+    let mut role = start(&host, &policy::placement(&policy::policy()));
+    ask(&host, &mut role, &CHAT);
+    assert!(decision(&host).contains("fresh=live"), "{}", decision(&host));
+}
+
+#[test]
+fn a_picture_is_decoded_once_and_then_only_its_mark_is_read() {
+    let host = FakeHost::new();
+    let _telemetry = publish(&host);
+    let mut role = start(&host, &policy::placement(&policy::policy()));
+    host.reset_counts();
+    for _ in 0..5 {
+        role.on_tick(&host);
+    }
+    assert_eq!(host.count("shared_get"), 5);
+}
+
+#[test]
+fn shadow_writes_down_and_leaves_the_request_alone() {
+    let host = FakeHost::new();
+    let mut configuration = policy::placement(&policy::policy());
+    configuration["mode"] = "shadow".into();
+    let mut role = start(&host, &configuration);
+    assert_eq!(ask(&host, &mut role, &CHAT), Verdict::Continue);
+    assert!(decision(&host).contains("substrate=metal-fr"));
+    assert_eq!(host.header(MapKind::RequestHeaders, "x-placement-cluster"), None);
+    ask(&host, &mut role, &[(":path", "/"), ("x-tenant", "nobody")]);
+    assert!(host.responses().is_empty(), "a shadow refuses nobody");
+}
+
+#[test]
+fn passthrough_decides_nothing_but_still_removes_forged_headers() {
+    let host = FakeHost::new();
+    let mut configuration = policy::placement(&policy::policy());
+    configuration["mode"] = "passthrough".into();
+    let mut role = start(&host, &configuration);
+    ask(&host, &mut role, &[(":path", "/"), ("x-tenant", "acme"), ("x-placement-cluster", "provider-us")]);
+    assert_eq!(host.header(MapKind::RequestHeaders, "x-placement-cluster"), None);
+    assert_eq!(host.filter_state("placement"), None);
+}
+
+#[test]
+fn a_refusal_answers_exactly_once_and_names_no_substrate() {
+    let host = FakeHost::new();
+    let mut role = start(&host, &policy::placement(&policy::policy()));
+    assert_eq!(ask(&host, &mut role, &[(":path", "/"), ("x-tenant", "nobody")]), Verdict::Answered);
+    let responses = host.responses();
+    assert_eq!(responses.len(), 1);
+    assert_eq!(responses[0].status, 403);
+    let body = String::from_utf8(responses[0].body.clone()).unwrap();
+    assert!(body.contains("governance/no-envelope"), "{body}");
+    assert!(["metal-fr", "onprem-de", "provider-us"].iter().all(|name| !body.contains(name)), "{body}");
+}
+
+#[test]
+fn a_decision_is_never_sent_to_a_provider() {
+    let host = FakeHost::new();
+    let mut role = start(&host, &policy::placement(&policy::policy()));
+    ask(&host, &mut role, &[(":path", "/"), ("x-tenant", "initech"), ("x-workload", "chat")]);
+    assert_eq!(host.header(MapKind::RequestHeaders, "x-placement-cluster").as_deref(), Some("provider-us"));
+    assert_eq!(host.header(MapKind::RequestHeaders, "x-placement-decision"), None);
+}
+
+#[test]
+fn no_status_of_any_host_call_stops_a_role() {
+    let calls = FakeHost::new();
+    let every_call = [
+        "headers",
+        "set_header",
+        "remove_header",
+        "set_filter_state",
+        "clear_route_cache",
+        "respond",
+        "define_metric",
+        "increment",
+        "record",
+        "shared_get",
+        "shared_set",
+        "call",
+        "call_body",
+        "set_tick_ms",
+        "plugin_configuration",
+        "property",
+        "request_body",
+    ];
+    drop(calls);
+    for configuration in [policy::placement(&policy::policy()), policy::telemetry(&policy::policy())] {
+        for call in every_call {
+            for error in ERRORS {
+                for from_the_start in [true, false] {
+                    live_through(&configuration, call, error, from_the_start);
+                }
+            }
+        }
+    }
+}
+
+/// A whole life of a role during which one kind of call always fails.
+fn live_through(configuration: &Value, call: &str, error: HostError, from_the_start: bool) {
+    let host = FakeHost::new();
+    host.set_configuration(&configuration.to_string());
+    if from_the_start {
+        host.fail_always(call, error);
+    }
+    let Ok(mut role) = Role::configure(&host) else { return };
+    host.fail_always(call, error);
+    for _ in 0..3 {
+        host.advance_ms(300);
+        role.on_tick(&host);
+        for sent in host.take_calls() {
+            let size = host.answer(&[(":status", "200")], br#"{"substrate":"metal-fr","signals":{"queue_depth":1}}"#);
+            role.on_call(&host, sent.token, size);
+        }
+        role.on_call(&host, 4_711, 10);
+        ask(&host, &mut role, &CHAT);
+        ask(&host, &mut role, &[(":path", "/"), ("x-tenant", "nobody"), ("x-placement-cluster", "x")]);
+    }
+    let _ = host.now_ns();
+}

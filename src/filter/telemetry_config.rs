@@ -81,7 +81,10 @@ pub enum Format {
 
 impl Format {
     /// The names of the formats that need no more to be said; beside these there are mappings of one's own.
-    pub const NAMES: [&'static str; 8] = ["berth", "query", "vllm", "sglang", "tgi", "triton", "dcgm", "node"];
+    #[must_use]
+    pub const fn names() -> [&'static str; 8] {
+        ["berth", "query", "vllm", "sglang", "tgi", "triton", "dcgm", "node"]
+    }
 
     /// The format of that name: `berth`, `query`, or a preset of the Prometheus text format.
     #[must_use]

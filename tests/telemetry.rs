@@ -11,6 +11,8 @@ mod fake_host;
 
 #[path = "telemetry/codec.rs"]
 mod codec;
+#[path = "telemetry/fold.rs"]
+mod fold;
 #[path = "telemetry/role.rs"]
 mod role;
 #[path = "telemetry/store.rs"]

@@ -6,12 +6,11 @@ mod source;
 
 use super::Host;
 use super::store::{
-    Generation, Lease, SLOTS, SlotKeeper, SlotReader, SlotState, SnapshotReader, Standing, Unpublished, publish,
+    Generation, Lease, Reporter, SLOTS, SlotReader, SlotState, SnapshotReader, Standing, Unpublished, publish,
 };
 use super::telemetry_config::TelemetryConfig;
 use crate::health::breaker::mix;
-use crate::health::slot::SlotRecord;
-use crate::health::{Fold, Observation, Observer};
+use crate::health::{Fold, Observation};
 use crate::model::{Snapshot, Watch};
 use counters::{Count, Counters};
 use source::Source;
@@ -26,9 +25,7 @@ pub struct Telemetry {
     generation: Generation,
     retired: bool,
     lease: Lease,
-    observer: Observer,
-    keeper: SlotKeeper,
-    record: SlotRecord,
+    reporter: Reporter,
     slots: SlotReader,
     reader: SnapshotReader,
     /// Only whoever leads has one.
@@ -51,7 +48,7 @@ impl Telemetry {
         let period_ms = u64::from(period_ms.max(tick_ms).max(1));
         let born_ns = host.now_ns();
         let text = host.plugin_configuration().unwrap_or_default();
-        let lasts_ms = period_ms.saturating_mul(5);
+        let names = watch.substrates.iter().map(|s| s.name.as_str());
         Ok(Self {
             sources,
             counters: Counters::declare(host, &watch),
@@ -59,10 +56,8 @@ impl Telemetry {
             retired: false,
             // Renewed on every tick; whoever follows notices within two periods.
             lease: Lease::new(period_ms.saturating_mul(3) / 2),
-            observer: Observer::new(watch.substrates.iter().map(|s| s.name.as_str())),
-            keeper: SlotKeeper::new(born_ns, lasts_ms),
-            record: SlotRecord::default(),
-            slots: SlotReader::new(lasts_ms),
+            reporter: Reporter::new(born_ns, u64::from(tick_ms), false, names),
+            slots: SlotReader::default(),
             reader: SnapshotReader::default(),
             fold: None,
             leads: false,
@@ -84,11 +79,10 @@ impl Telemetry {
             Standing::Replaced => return self.retire(host),
             Standing::Unknown => return self.counters.count(host, Count::Unsure),
         }
-        self.observer.write(&mut self.record);
-        if self.keeper.publish(host, now_ms, &mut self.record).is_err() {
+        if self.reporter.tell(host, now_ms).is_err() {
             self.counters.count(host, Count::Unslotted);
         }
-        let Some(me) = self.keeper.incarnation() else { return };
+        let Some(me) = self.reporter.incarnation() else { return };
         if !self.lease.acquire(host, me, now_ms) {
             return self.step_down(host);
         }
@@ -129,12 +123,12 @@ impl Telemetry {
 
     /// An attempt has begun, at the substrate of this position.
     pub fn on_attempt_begun(&mut self, substrate: usize) {
-        self.observer.began(substrate);
+        self.reporter.observer.began(substrate);
     }
 
     /// An attempt has ended.
     pub fn on_attempt<H: Host>(&mut self, host: &H, observation: &Observation<'_>) {
-        self.observer.observe(observation, host.now_ns() / 1_000_000);
+        self.reporter.observer.observe(observation, host.now_ns() / 1_000_000);
     }
 
     /// What this VM published last, while it leads.
@@ -212,11 +206,11 @@ impl Telemetry {
     /// A newer configuration is at work: nothing more is asked, written or published, and no tick is wanted.
     fn retire<H: Host>(&mut self, host: &H) {
         self.retired = true;
-        if let Some(me) = self.keeper.incarnation() {
+        if let Some(me) = self.reporter.incarnation() {
             self.lease.release(host, me);
         }
         self.step_down(host);
-        self.keeper.release(host);
+        self.reporter.fall_silent(host);
         let _ = host.set_tick_ms(0);
     }
 }

@@ -1,5 +1,8 @@
 //! What the telemetry role is told: whom to watch, whom to ask, how often. Plain values; `config` reads them.
 
+use crate::health::presets::preset;
+use crate::health::prometheus::Mapping;
+use crate::health::query::Labels;
 use crate::model::Watch;
 
 /// What the telemetry role is told.
@@ -70,18 +73,26 @@ impl SourceConfig {
 pub enum Format {
     /// Berth's own health document.
     Berth,
+    /// The Prometheus text format.
+    Prometheus(Vec<Mapping>),
+    /// The answer of a Prometheus-compatible query API.
+    Query(Labels),
 }
 
 impl Format {
-    /// The format of that name; `None` if there is none.
+    /// The names of the formats that need no more to be said; beside these there are mappings of one's own.
     #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        (name == "berth").then_some(Self::Berth)
+    pub const fn names() -> [&'static str; 8] {
+        ["berth", "query", "vllm", "sglang", "tgi", "triton", "dcgm", "node"]
     }
 
-    /// The names of all formats.
+    /// The format of that name: `berth`, `query`, or a preset of the Prometheus text format.
     #[must_use]
-    pub fn names() -> Vec<&'static str> {
-        vec!["berth"]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "berth" => Some(Self::Berth),
+            "query" => Some(Self::Query(Labels::default())),
+            other => preset(other).map(Self::Prometheus),
+        }
     }
 }

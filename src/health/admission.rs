@@ -88,3 +88,109 @@ pub fn pressure(health: &Health, limits: &Thresholds, now_ms: u64, hard_ms: u64)
     let all = most.into_iter().filter_map(|m| near(m, false)).chain(least.into_iter().filter_map(|l| near(l, true)));
     all.reduce(|(a, at), (b, bt)| (a.max(b), at.max(bt)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Gate, pressure};
+    use crate::model::settings::{Breaking, Thresholds};
+    use crate::model::{Admission, Health, Reading, Signal};
+
+    const HARD_MS: u64 = 10_000;
+    const LIMITS: Thresholds = Thresholds {
+        queue_depth: Some(100),
+        memory_soft_ppm: None,
+        memory_hard_ppm: Some(900_000),
+        interconnect_ppm: None,
+        rack_ppm: None,
+        east_west_ppm: None,
+        power_headroom_ppm: Some(100_000),
+        cooling_headroom_ppm: None,
+        link_ppm: None,
+        rate_remaining: Some(0),
+        failure_ppm: None,
+    };
+    const RULES: Breaking = Breaking {
+        consecutive: 0,
+        failure_ppm: 0,
+        least: 0,
+        window_ms: 0,
+        open_ms: 0,
+        open_most_ms: 0,
+        jitter_ppm: 0,
+        probes: 0,
+        enter_ppm: 850_000,
+        exit_ppm: 700_000,
+        bad_samples: 2,
+        good_samples: 3,
+        dwell_ms: 10_000,
+        hold_down_ms: 30_000,
+    };
+
+    fn with(readings: &[(Signal, i64)], at_ms: u64) -> Health {
+        let mut health = Health::unknown("a");
+        readings.iter().for_each(|(signal, value)| health.set(*signal, Reading { value: *value, at_ms }));
+        health
+    }
+
+    /// What became of it, one queue depth a second: the seconds at which it turned.
+    fn turns(depths: impl Iterator<Item = i64>) -> Vec<(u64, Admission)> {
+        let (mut gate, mut turns) = (Gate::default(), Vec::new());
+        for (second, depth) in (100..).zip(depths) {
+            let now_ms = second * 1_000;
+            gate.judge(&with(&[(Signal::QueueDepth, depth)], now_ms), &LIMITS, &RULES, now_ms, HARD_MS);
+            if turns.last().map_or(Admission::All, |(_, last)| *last) != gate.admission() {
+                turns.push((second - 100, gate.admission()));
+            }
+        }
+        turns
+    }
+
+    #[test]
+    fn it_takes_two_bad_samples_to_close_and_three_good_ones_and_time_to_open() {
+        let existing = std::iter::repeat_n(90, 2).chain(std::iter::repeat_n(0, 30));
+        assert_eq!(turns(existing), [(1, Admission::Existing), (11, Admission::All)]);
+        let closed = std::iter::repeat_n(120, 2).chain(std::iter::repeat_n(0, 60));
+        assert_eq!(turns(closed), [(1, Admission::Closed), (31, Admission::All)]);
+        assert_eq!(turns([120, 0, 120, 0, 120, 0].into_iter()), []);
+    }
+
+    #[test]
+    fn a_value_that_swings_around_the_threshold_turns_it_at_most_once_in_its_dwell_time() {
+        let swinging = (0..300).map(|i| if i / 3 % 2 == 0 { 90 } else { 60 });
+        let turns = turns(swinging);
+        assert!(turns.windows(2).all(|w| w[0].1 != Admission::Existing || w[1].0 - w[0].0 >= 10), "{turns:?}");
+        assert!(turns.len() <= 60);
+    }
+
+    #[test]
+    fn between_the_thresholds_nothing_turns() {
+        let held = std::iter::repeat_n(90, 2).chain(std::iter::repeat_n(75, 100));
+        assert_eq!(turns(held), [(1, Admission::Existing)]);
+    }
+
+    #[test]
+    fn the_same_sample_twice_is_one_sample() {
+        let (mut gate, health) = (Gate::default(), with(&[(Signal::QueueDepth, 120)], 1_000));
+        (0..50).for_each(|i| gate.judge(&health, &LIMITS, &RULES, 1_000 + i, HARD_MS));
+        assert_eq!(gate.admission(), Admission::All);
+    }
+
+    #[test]
+    fn what_is_no_longer_known_closes_nothing() {
+        let mut gate = Gate::resumed(Admission::Closed, 0);
+        let old = with(&[(Signal::QueueDepth, 120)], 1_000);
+        gate.judge(&old, &LIMITS, &RULES, 1_000 + HARD_MS, HARD_MS);
+        assert_eq!(gate.admission(), Admission::All);
+    }
+
+    #[test]
+    fn the_nearest_threshold_counts_whichever_way_it_points() {
+        let near = |readings: &[(Signal, i64)]| pressure(&with(readings, 0), &LIMITS, 0, HARD_MS).map(|(p, _)| p);
+        assert_eq!(near(&[]), None);
+        assert_eq!(near(&[(Signal::QueueDepth, 50), (Signal::MemoryPressure, 810_000)]), Some(900_000));
+        assert_eq!(near(&[(Signal::PowerHeadroom, 200_000)]), Some(500_000));
+        assert_eq!(near(&[(Signal::PowerHeadroom, 0)]), Some(1_000_000));
+        assert_eq!(near(&[(Signal::RateRemaining, 0)]), Some(0));
+        assert_eq!(near(&[(Signal::EastWest, 1_000_000)]), None, "no threshold, no pressure");
+    }
+}

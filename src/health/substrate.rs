@@ -108,8 +108,11 @@ impl State {
         if measured.is_some_and(|at_ms| now_ms.saturating_sub(at_ms) < ages.soft_ms) {
             return false;
         }
+        let (least, most) = signal.bounds();
+        let believed = (least..=most).contains(&reading.value);
         // What is known from the future was heard before the clock jumped back.
-        let newer = self.health.reading(signal).is_none_or(|r| r.at_ms <= reading.at_ms || r.at_ms > now_ms);
+        let newer =
+            believed && self.health.reading(signal).is_none_or(|r| r.at_ms <= reading.at_ms || r.at_ms > now_ms);
         if newer {
             if signal == Signal::QueueDepth {
                 self.swing.add(reading.value, now_ms);

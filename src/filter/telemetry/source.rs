@@ -5,11 +5,15 @@ use crate::filter::telemetry_config::{Format, SourceConfig};
 use crate::filter::{Host, HostError, MapKind};
 use crate::health::breaker::mix;
 use crate::health::heard::{Drop, Dropped, Heard};
+use crate::health::prometheus::{Before, MOST_SCRAPE, Scrape};
+use crate::health::query;
 use crate::health::report::{self, Report};
 use crate::model::{Attestation, Watch};
 
 /// The longest document that is read.
 const MOST_DOCUMENT: usize = 1 << 20;
+/// How much of a scrape is in memory at a time.
+const PIECE: usize = 64 << 10;
 
 /// Why an answer could not be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,17 +75,23 @@ pub(super) struct Source {
     substrate: Option<usize>,
     next_ms: u64,
     pending: Option<(u32, u64)>,
+    before: Before,
 }
 
 impl Source {
     pub(super) fn new(config: SourceConfig, watch: &Watch) -> Result<Self, String> {
         let substrate = match &config.substrate {
             Some(name) => Some(watch.position(name).ok_or_else(|| {
-                format!("sources: `{name}` is no substrate of the policy, expected one of its substrates")
+                ["sources: `", name, "` is no substrate of the policy, expected one of its substrates"].concat()
             })?),
             None => None,
         };
-        Ok(Self { config, substrate, next_ms: 0, pending: None })
+        if substrate.is_none() && matches!(config.format, Format::Prometheus(_)) {
+            return Err(
+                ["sources: `", &config.cluster, "`: a scrape does not say whose it is, expected `substrate`"].concat()
+            );
+        }
+        Ok(Self { config, substrate, next_ms: 0, pending: None, before: Before::new() })
     }
 
     /// Whether the answer under this token is for this source.
@@ -90,8 +100,9 @@ impl Source {
     }
 
     /// Forgets what was asked, when this VM no longer leads.
-    pub(super) const fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         (self.pending, self.next_ms) = (None, 0);
+        self.before.clear();
     }
 
     /// Asks, if it is time to. An answer that is long overdue is given up.
@@ -146,17 +157,62 @@ impl Source {
         }
         match self.config.format {
             Format::Berth => self.document(host, size, now_ms, watch),
+            Format::Prometheus(_) => self.scrape(host, size, now_ms),
+            Format::Query(_) => self.query(host, size, now_ms, watch),
         }
     }
 
-    fn document<H: Host>(&self, host: &H, size: usize, now_ms: u64, watch: &Watch) -> Result<Answer, Failure> {
-        if size > MOST_DOCUMENT {
-            return Err(Failure::Oversized);
+    fn body<H: Host>(host: &H, size: usize, most: usize) -> Result<Vec<u8>, Failure> {
+        match size {
+            0 => Err(Failure::Malformed),
+            _ if size > most => Err(Failure::Oversized),
+            _ => host.call_body(0, size).map_err(|_| Failure::Unreadable),
         }
+    }
+
+    /// Reads piece by piece: the whole is never in this VM's memory.
+    fn scrape<H: Host>(&mut self, host: &H, size: usize, now_ms: u64) -> Result<Answer, Failure> {
+        let (Format::Prometheus(mappings), Some(substrate)) = (&self.config.format, self.substrate) else {
+            return Err(Failure::Misdirected);
+        };
         if size == 0 {
             return Err(Failure::Malformed);
         }
-        let body = host.call_body(0, size).map_err(|_| Failure::Unreadable)?;
+        if size > MOST_SCRAPE {
+            return Err(Failure::Oversized);
+        }
+        let mut scrape = Scrape::new(mappings);
+        let mut at = 0;
+        while at < size {
+            let piece = host.call_body(at, PIECE.min(size - at)).map_err(|_| Failure::Unreadable)?;
+            if piece.is_empty() {
+                return Err(Failure::Unreadable);
+            }
+            scrape.feed(&piece);
+            at = at.saturating_add(piece.len());
+        }
+        let heard = scrape.finish(&mut self.before, now_ms).ok_or(Failure::Malformed)?;
+        Ok(Answer { heard: vec![(substrate, heard, None)], dropped: Dropped::default() })
+    }
+
+    fn query<H: Host>(&self, host: &H, size: usize, now_ms: u64, watch: &Watch) -> Result<Answer, Failure> {
+        let Format::Query(labels) = &self.config.format else { return Err(Failure::Malformed) };
+        let body = Self::body(host, size, query::MOST_ANSWER)?;
+        let (found, dropped) = query::parse(&body, labels, now_ms).ok_or(Failure::Malformed)?;
+        let mut answer = Answer { heard: Vec::with_capacity(found.len()), dropped };
+        for (name, heard) in found {
+            match (watch.position(&name), self.substrate) {
+                (Some(named), None) => answer.heard.push((named, heard, None)),
+                (Some(named), Some(mine)) if named == mine => answer.heard.push((named, heard, None)),
+                // A fleet has more substrates than one policy names.
+                _ => answer.dropped.count(Drop::Unknown),
+            }
+        }
+        Ok(answer)
+    }
+
+    fn document<H: Host>(&self, host: &H, size: usize, now_ms: u64, watch: &Watch) -> Result<Answer, Failure> {
+        let body = Self::body(host, size, MOST_DOCUMENT)?;
         let reports = report::parse(&body, now_ms).ok_or(Failure::Malformed)?;
         let mut answer = Answer::default();
         let alone = reports.len() == 1;

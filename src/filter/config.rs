@@ -5,6 +5,7 @@ use super::facts::{MOST_PREDICATES, Source, Sources, is_reserved};
 use super::telemetry_config::{Format, SourceConfig, TelemetryConfig};
 use super::wire_struct;
 use crate::model::{FactName, Watch};
+use crate::policy::tree::shorten;
 use crate::policy::{self, Policy};
 use core::ops::RangeInclusive;
 use serde::Deserialize;
@@ -132,6 +133,11 @@ pub fn parse(bytes: &[u8]) -> Result<Config, String> {
     // A `Struct` begins with the tag of its first field, which as JSON would be an empty first line.
     let converted = bytes.starts_with(b"\n").then(|| wire_struct::to_json(bytes)).flatten();
     let text = converted.as_deref().map_or(bytes, str::as_bytes);
+    // A list would do for a struct as well, as far as serde is concerned.
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        let found = shorten(&String::from_utf8_lossy(text));
+        return Err(refuse(&format!("configuration: found `{found}`, expected a JSON object")));
+    }
     let raw: RawConfig<'_> = serde_json::from_slice(text).map_err(|e| refuse(&format!("configuration: {e}")))?;
     let policy = raw.policy.ok_or_else(|| refuse("policy: missing, expected a policy document"))?;
     let policy = Rc::new(read_policy(policy.get())?);

@@ -32,11 +32,11 @@ pub async fn tell(world: World) -> Result<(), String> {
     say("acme, personal data, all is well", world.ask(PERSONAL).await);
 
     world.change("metal-fr", |b| b.queue_depth = 500);
-    let moved = until(&world, PERSONAL, |d| !d.contains("substrate=metal-fr")).await;
+    let moved = until(&world, PERSONAL, |d| d.contains("substrate=onprem-de")).await;
     say("… metal-fr reports a queue of 500", moved);
 
     world.change("onprem-de", |b| b.queue_depth = 500);
-    let refused = until(&world, PERSONAL, |d| d.contains("refused=") || !d.contains("substrate=onprem-de")).await;
+    let refused = until(&world, PERSONAL, |d| d.contains("refused=")).await;
     say("… and so does onprem-de", refused);
 
     world.change("metal-fr", |_| {});

@@ -25,8 +25,10 @@ pub struct World {
 impl World {
     /// Starts everything and waits until decisions are made from a live picture.
     pub async fn start() -> Self {
-        let policy: Value =
+        let mut policy: Value =
             serde_json::from_str(&policy::canonical::canonical(&read())).expect("canonical JSON is JSON");
+        // By default a substrate that was full is left alone for half a minute: longer than a story may pause.
+        policy["breaking"] = json!({"dwell_ms": 200, "hold_down_ms": 400});
         let mut substrates = BTreeMap::new();
         let mut bootstrap = Bootstrap::default();
         let mut sources = Vec::new();
@@ -52,9 +54,14 @@ impl World {
             .filter(wasm_filter(&module, "placement", &placement, Carried::Text))
             .telemetry(wasm_filter(&module, "telemetry", &telemetry, Carried::Text));
         let world = Self { envoy: Envoy::start(&bootstrap.build()).await, substrates };
+        // A run of good answers: both workers know all substrates, attestations included.
         eventually("decisions are made from a live picture", || async {
-            let seen = world.ask(&[("x-tenant", "acme"), ("x-workload", "chat")]).await;
-            seen.header("x-placement-decision").is_some_and(|d| d.contains("fresh=live")).then_some(())
+            for _ in 0..12 {
+                let seen =
+                    world.ask(&[("x-tenant", "acme"), ("x-data-class", "personal"), ("x-workload", "chat")]).await;
+                seen.header("x-placement-decision").filter(|d| seen.status == 200 && d.contains("fresh=live"))?;
+            }
+            Some(())
         })
         .await;
         world

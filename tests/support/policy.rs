@@ -47,6 +47,8 @@ pub fn policy() -> Value {
             "worth": {"answer_usd": 0.02, "second_usd": 0.002, "failure_usd": 0.05}
         }],
         "default_class": "standard",
+        // By default a substrate that was full is left alone for half a minute: longer than a test likes to wait.
+        "breaking": {"dwell_ms": 200, "hold_down_ms": 400},
         "envelopes": [{
             "name": "eu-personal", "applies_to": {"tenants": ["acme"]},
             "permit": {"jurisdictions": ["EU"], "subject_to": ["EU"]}, "spillover": "jurisdiction"

@@ -1,6 +1,6 @@
 //! The policy as its authors meet it: whole documents, whole answers.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
 use berth::policy::{read_json, read_yaml};
 use std::{fs, path::Path};
@@ -75,7 +75,11 @@ fn every_broken_document_is_refused_with_the_errors_written_next_to_it() {
 
 #[test]
 fn the_reference_is_what_the_schema_and_the_codes_say() {
-    same_as_golden(&root("policies/README.md"), &berth::policy::reference::reference());
+    const MARK: &str = "<!-- From here on written from the schema: BLESS=1 cargo test --test policy -->\n\n";
+    let path = root("policies/README.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let by_hand = text.split_once(MARK).expect("the mark").0;
+    same_as_golden(&path, &format!("{by_hand}{MARK}{}", berth::policy::reference::reference()));
 }
 
 mod mutations {
@@ -354,4 +358,227 @@ mod layers {
         assert_eq!((class.deadline_ms, class.attempts.most, class.attempts.per_try_ms), (1000, 1, Some(1000)));
         assert_eq!(narrowed.settings.budgets[0].most_uusd, 50_000_000);
     }
+}
+
+mod tool {
+    use super::*;
+    use std::process::Command;
+
+    /// What the tool prints and its exit code.
+    fn berth(args: &[&str]) -> (String, i32) {
+        let output = Command::new(env!("CARGO_BIN_EXE_berth")).args(args).current_dir(root("")).output().unwrap();
+        (String::from_utf8(output.stdout).unwrap(), output.status.code().unwrap())
+    }
+
+    fn file(name: &str, text: &str) -> String {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn exit_codes_are_0_well_1_found_something_2_used_wrongly() {
+        assert_eq!(berth(&["check", "policies/starter.yaml", "--fail-on", "warning"]).1, 0);
+        assert_eq!(berth(&["check", "tests/bad/kind-unknown.yaml"]).1, 1);
+        assert_eq!(berth(&["check", "no/such/file.yaml"]).1, 2);
+        assert_eq!(berth(&["check"]).1, 2);
+        assert_eq!(berth(&["schema", "substrates.costs"]).1, 2);
+    }
+
+    #[test]
+    fn the_library_is_formatted() {
+        for (name, _) in policies() {
+            assert_eq!(berth(&["fmt", "--check", &format!("policies/{name}.yaml")]), (String::new(), 0));
+        }
+    }
+
+    #[test]
+    fn an_excerpt_shows_the_line_and_points_at_the_mistake() {
+        let (said, _) = berth(&["check", "tests/bad/jurisdiction-is-a-region.yaml"]);
+        assert!(said.contains("tests/bad/jurisdiction-is-a-region.yaml:9:30"), "{said}");
+        let line = said.lines().find(|l| l.starts_with("9 |")).unwrap();
+        let caret = said.lines().find(|l| l.contains('^')).unwrap();
+        assert_eq!(&line[caret.find('^').unwrap()..][..3], "EUR");
+        assert!(caret.contains("^^^ found `EUR`, expected an ISO 3166-1"), "{caret}");
+    }
+
+    #[test]
+    fn warnings_fail_only_where_it_was_asked_for() {
+        let text = fs::read_to_string(root("policies/starter.yaml")).unwrap().replace("[AT, BE", "[NO, BE");
+        let path = file("norway.yaml", &text);
+        let (said, code) = berth(&["check", &path]);
+        assert!(said.contains("BTH0009") && code == 0, "{said}");
+        assert_eq!(berth(&["check", &path, "--fail-on", "warning"]).1, 1);
+    }
+
+    /// A manifest around a policy whose one mistake is its `kind`, and where that mistake stands in it.
+    fn embedded(head: &str, indent: usize) -> (String, usize) {
+        let policy = fs::read_to_string(root("tests/bad/kind-unknown.yaml")).unwrap();
+        let indented: String = policy.lines().map(|l| format!("{}{l}\n", " ".repeat(indent))).collect();
+        let text = format!("{head}{indented}");
+        let line = text.lines().position(|l| l.contains("kind: tpu")).unwrap() + 1;
+        (text, line)
+    }
+
+    #[test]
+    fn a_mistake_in_an_embedded_policy_is_shown_where_it_stands_in_the_manifest() {
+        let envoy_filter = "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nspec:\n  configPatches:\n    - patch:\n        value:\n          typed_config:\n            config:\n              configuration:\n                \"@type\": type.googleapis.com/google.protobuf.Struct\n                value:\n                  role: placement\n                  policy:\n";
+        let text_in_text = envoy_filter.replace(
+            "Struct\n                value:\n                  role",
+            "StringValue\n                value: |\n                  role",
+        );
+        let wasm_plugin = "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec:\n  pluginConfig:\n    role: placement\n    policy:\n";
+        let bootstrap = "static_resources:\n  listeners:\n    - filter_chains:\n        - filters:\n            - configuration:\n                role: placement\n                policy:\n";
+        for (name, head, indent) in [
+            ("struct", envoy_filter, 20),
+            ("string", text_in_text.as_str(), 20),
+            ("wasm-plugin", wasm_plugin, 6),
+            ("bootstrap", bootstrap, 18),
+        ] {
+            let (text, line) = embedded(head, indent);
+            let path = file(&format!("{name}.yaml"), &text);
+            let (said, code) = berth(&["check", &path, "--format", "json"]);
+            let report: serde_json::Value = serde_json::from_str(&said).unwrap();
+            let problem = &report[0]["problems"][0];
+            assert_eq!(problem["code"], "BTH0016", "{name}: {said}");
+            assert_eq!((problem["line"].as_u64(), code), (u64::try_from(line).ok(), 1), "{name}");
+            assert_eq!(problem["column"].as_u64(), u64::try_from(indent + 11).ok(), "{name}");
+            assert!(problem["path"].as_str().unwrap().ends_with("policy.substrates[0].kind"), "{name}");
+        }
+    }
+
+    #[test]
+    fn json_in_a_string_of_a_bootstrap_is_found_too() {
+        use berth::policy::{canonical::canonical, yaml};
+        let policy = canonical(&yaml::parse(&fs::read_to_string(root("policies/starter.yaml")).unwrap()).unwrap().node);
+        let inner = format!(r#"{{"role":"placement","policy":{policy},"candidate":{policy}}}"#);
+        let outer = serde_json::json!({"static_resources": {"configuration": {"value": inner}}});
+        let (said, code) = berth(&["check", &file("bootstrap.json", &outer.to_string())]);
+        assert_eq!((said.matches("starter@1#").count(), code), (2, 0), "{said}");
+    }
+
+    #[test]
+    fn a_manifest_without_a_policy_is_refused() {
+        let (said, code) = berth(&["check", &file("service.yaml", "kind: Service\nspec: {}\n")]);
+        assert!(said.contains("BTH0401") && code == 1, "{said}");
+    }
+
+    #[test]
+    fn sarif_names_rules_and_regions() {
+        let (said, _) = berth(&["check", "tests/bad/kind-unknown.yaml", "--format", "sarif"]);
+        let sarif: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(sarif["runs"][0]["results"][0]["ruleId"], "BTH0016");
+        assert_eq!(sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["region"]["startLine"], 7);
+    }
+
+    #[test]
+    fn the_schema_is_json_and_knows_every_field_that_the_library_uses() {
+        let (said, code) = berth(&["schema"]);
+        let schema: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(code, 0);
+        let substrate = &schema["properties"]["substrates"]["items"];
+        assert_eq!(substrate["additionalProperties"], false);
+        assert_eq!(substrate["properties"]["cost"]["properties"]["regime"]["enum"][0], "reserved");
+        assert_eq!(schema["properties"]["classes"]["items"]["properties"]["match"]["$anchor"], "predicate");
+        assert_eq!(said.matches(r#""$anchor""#).count(), 1);
+    }
+
+    #[test]
+    fn a_field_is_explained_with_its_type_default_and_what_is_below_it() {
+        let (said, _) = berth(&["schema", "classes.attempts"]);
+        assert!(said.contains("`most` (whole number from 1 to 3): Attempts in all. Default: `3`."), "{said}");
+    }
+}
+
+#[test]
+fn a_policy_that_went_through_a_protobuf_struct_has_the_same_digest_and_says_the_same() {
+    use berth::policy::tree::{Node, Value};
+    /// As a Struct prints: fields in an order of its own, every number a double.
+    fn through(node: &Node) -> String {
+        match &node.value {
+            Value::Number(number) if number.fract() == 0.0 => format!("{number:.1}"),
+            Value::Number(number) => format!("{number:e}"),
+            Value::List(items) => format!("[{}]", items.iter().map(through).collect::<Vec<_>>().join(",")),
+            Value::Map(entries) => {
+                let field = |e: &berth::policy::tree::Entry| format!("{:?}:{}", e.key, through(&e.node));
+                format!("{{{}}}", entries.iter().rev().map(field).collect::<Vec<_>>().join(","))
+            }
+            _ => berth::policy::canonical::canonical(node),
+        }
+    }
+    for (name, text) in policies() {
+        let json = through(&berth::policy::yaml::parse(&text).unwrap().node);
+        let (direct, through) = (read_yaml(&text).unwrap(), read_json(json.as_bytes()).unwrap());
+        assert_eq!(direct.digest, through.digest, "{name}");
+        assert!(direct.document == through.document, "{name}");
+    }
+}
+
+#[test]
+fn every_warning_is_raised_by_what_it_warns_of() {
+    let starter = fs::read_to_string(root("policies/starter.yaml")).unwrap();
+    let eu = "permit: {jurisdictions: [EU, US]}";
+    let cases: [(&str, &str, &str); 10] = [
+        ("BTH0201", "    tier: critical\n", "    tier: critical\n    needs: [embeddings]\n"),
+        ("BTH0202", eu, "permit: {jurisdictions: [EU]}"),
+        (
+            "BTH0203",
+            "match: {path_prefix: /v1/chat}",
+            "match: {all: []}\n    tier: critical\n    home: [gpu-de, gpu-fr]\n    deadline_ms: 9000\n  - name: second\n    match: {path_prefix: /v1/chat}",
+        ),
+        ("BTH0204", "home: [gpu-de, gpu-fr]", "home: [gpu-de, gpu-fr, provider-us]"),
+        ("BTH0205", "zone: par-1", "zone: par-1, failure_domain: fra-1"),
+        (
+            "BTH0206",
+            "    deadline_ms: 8000",
+            "    deadline_ms: 8000\n    worth: {answer_usd: 0, second_usd: 0, failure_usd: 0}",
+        ),
+        ("BTH0207", eu, "permit: {jurisdictions: [EU, US]}\n    forbid: {accounts: [trial]}"),
+        ("BTH0208", "  - name: everyone\n", "  - name: everyone\n    applies_to: {classes: [other]}\n"),
+        ("BTH0209", eu, "permit: {jurisdictions: [EU, US], kinds: [provider]}"),
+        ("BTH0009", "[AT, BE", "[NO, BE"),
+    ];
+    for (code, from, to) in cases {
+        assert!(starter.contains(from), "{from}");
+        let mut text = starter.replacen(from, to, 1);
+        if matches!(code, "BTH0202" | "BTH0204") {
+            text = text.replace(eu, "permit: {jurisdictions: [EU]}");
+        }
+        if code == "BTH0208" {
+            text = text.replace("applies_to: {tenants: [acme]}", "applies_to: {tenants: [acme], classes: [other]}");
+        }
+        let warnings = read_yaml(&text).unwrap_or_else(|e| panic!("{code}: {e:?}")).warnings;
+        let raised = warnings.iter().find(|w| w.code == code);
+        assert!(raised.is_some_and(|w| w.at.is_some() && !w.is_error()), "{code}: {warnings:?}");
+    }
+}
+
+#[test]
+fn a_template_gives_what_is_not_written_and_nothing_of_its_own() {
+    let starter = read_yaml(&fs::read_to_string(root("policies/starter.yaml")).unwrap()).unwrap().document;
+    let (de, fr) = (&starter.substrates[0], &starter.substrates[1]);
+    assert_eq!((fr.kind, &fr.capabilities, &fr.capacity), (de.kind, &de.capabilities, &de.capacity));
+    assert_eq!((fr.name.as_str(), fr.cluster.as_str()), ("gpu-fr", "gpu-fr"));
+    assert_eq!(fr.location.zone.as_str(), "par-1");
+    assert_eq!((de.cost.input_pusd_per_token, fr.cost.input_pusd_per_token), (100_000, 300_000));
+}
+
+#[test]
+fn templates_cannot_make_a_small_document_large() {
+    let labels: String = (0..20_000).map(|i| format!("\"k{i}\":\"{i}\",")).collect();
+    let likes: String = (0..3_000).map(|i| format!(",{{\"name\":\"s{i}\",\"like\":\"base\"}}")).collect();
+    let text = format!(
+        "{{\"berth\":1,\"substrates\":[{{\"name\":\"base\",\"labels\":{{{}}}}}{likes}]}}",
+        labels.trim_end_matches(',')
+    );
+    let errors = read_json(text.as_bytes()).unwrap_err();
+    assert!(errors.iter().any(|e| e.code == "BTH0001" && e.expected.contains("16 MiB")));
+}
+
+#[test]
+fn a_policy_over_4_mib_is_refused_with_the_limit_named() {
+    let errors = read_json(&vec![b' '; 4 * 1024 * 1024 + 1]).unwrap_err();
+    assert!(errors[0].expected.contains("4 MiB"));
+    let errors = read_yaml(&" ".repeat(4 * 1024 * 1024 + 1)).unwrap_err();
+    assert!(errors[0].expected.contains("4 MiB"));
 }

@@ -1,4 +1,10 @@
 //! Both roles against a host without a proxy: what they ask of it, and that nothing it answers can stop them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers too"
+)]
 
 #[path = "support/fake_host.rs"]
 mod fake_host;

@@ -1,9 +1,19 @@
 //! The telemetry role and what it stands on, natively against a fake host: bytes, shared data, sources, races.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail a test; clippy exempts only the tests themselves"
+)]
 
 #[path = "support/fake_host.rs"]
 mod fake_host;
 
 #[path = "telemetry/codec.rs"]
 mod codec;
+#[path = "telemetry/fold.rs"]
+mod fold;
+#[path = "telemetry/role.rs"]
+mod role;
 #[path = "telemetry/store.rs"]
 mod store;

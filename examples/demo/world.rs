@@ -35,7 +35,7 @@ impl World {
             let cluster = declared["cluster"].as_str().unwrap_or(name);
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port on loopback");
             let address = listener.local_addr().expect("a bound listener has an address");
-            let substrate = Substrate::new(name, Behaviour::default());
+            let substrate = Substrate::new(name, attesting(declared["location"]["jurisdiction"].as_str()));
             tokio::spawn(substrate.clone().serve(listener));
             substrates.insert(name.to_string(), (substrate, address));
             bootstrap = bootstrap.cluster(cluster, address);
@@ -75,7 +75,7 @@ impl World {
     pub fn change(&self, name: &str, change: impl FnOnce(&mut Behaviour)) {
         let (substrate, _) =
             self.substrates.get(name).unwrap_or_else(|| panic!("the policy has no substrate `{name}`"));
-        let mut behaviour = Behaviour::default();
+        let mut behaviour = attesting(substrate.behaviour().attests.as_deref());
         change(&mut behaviour);
         substrate.becomes(behaviour);
     }
@@ -95,6 +95,11 @@ impl World {
         text.push_str("\n`make down` stops everything.\n");
         text
     }
+}
+
+/// Healthy, and attesting where it stands.
+fn attesting(country: Option<&str>) -> Behaviour {
+    Behaviour { attests: country.map(String::from), ..Behaviour::default() }
 }
 
 fn read() -> policy::tree::Node {

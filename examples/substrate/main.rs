@@ -1,4 +1,5 @@
 //! A simulated substrate as a program: `substrate --name metal-fr --port 9001`.
+#![allow(unreachable_pub, missing_docs, reason = "a program of a few files, not a library")]
 
 mod server;
 

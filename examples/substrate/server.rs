@@ -37,6 +37,8 @@ pub struct Behaviour {
     pub queue_depth: u64,
     /// Memory in use, as reported.
     pub memory_pressure: f64,
+    /// The country that it attests to be in, if it does.
+    pub attests: Option<String>,
     /// Further signals, as reported.
     pub signals: serde_json::Map<String, Value>,
 }
@@ -51,6 +53,7 @@ impl Default for Behaviour {
             failing: false,
             queue_depth: 0,
             memory_pressure: 0.2,
+            attests: None,
             signals,
         }
     }
@@ -75,7 +78,8 @@ impl Substrate {
         })
     }
 
-    fn behaviour(&self) -> Behaviour {
+    /// How it behaves now.
+    pub fn behaviour(&self) -> Behaviour {
         self.behaviour.lock().map(|b| b.clone()).unwrap_or_default()
     }
 
@@ -120,7 +124,11 @@ impl Substrate {
         signals.insert("queue_depth".into(), now.queue_depth.into());
         signals.insert("memory_pressure".into(), now.memory_pressure.into());
         signals.insert("running".into(), (*self.running.lock().unwrap_or_else(|e| e.into_inner())).into());
-        json!({"substrate": self.name, "signals": signals})
+        let attestation = now.attests.map(|country| {
+            let at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            json!({"jurisdiction": country, "at_ms": at.as_millis() as u64})
+        });
+        json!({"substrate": self.name, "signals": signals, "attestation": attestation})
     }
 
     fn metrics(&self) -> String {

@@ -2,9 +2,10 @@
 //! is wrong, with one line that names the place and what was expected.
 
 use super::facts::{MOST_PREDICATES, Source, Sources, is_reserved};
-use super::telemetry_config::{SourceConfig, TelemetryConfig};
+use super::telemetry_config::{Format, SourceConfig, TelemetryConfig};
 use super::wire_struct;
-use crate::model::FactName;
+use crate::model::{FactName, Watch};
+use crate::policy::tree::shorten;
 use crate::policy::{self, Policy};
 use core::ops::RangeInclusive;
 use serde::Deserialize;
@@ -113,6 +114,7 @@ struct RawSource {
 struct RawScrape {
     cluster: String,
     path: String,
+    authority: Option<String>,
     substrate: Option<String>,
     format: Option<String>,
     interval_ms: Option<u32>,
@@ -131,12 +133,17 @@ pub fn parse(bytes: &[u8]) -> Result<Config, String> {
     // A `Struct` begins with the tag of its first field, which as JSON would be an empty first line.
     let converted = bytes.starts_with(b"\n").then(|| wire_struct::to_json(bytes)).flatten();
     let text = converted.as_deref().map_or(bytes, str::as_bytes);
+    // A list would do for a struct as well, as far as serde is concerned.
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        let found = shorten(&String::from_utf8_lossy(text));
+        return Err(refuse(&format!("configuration: found `{found}`, expected a JSON object")));
+    }
     let raw: RawConfig<'_> = serde_json::from_slice(text).map_err(|e| refuse(&format!("configuration: {e}")))?;
     let policy = raw.policy.ok_or_else(|| refuse("policy: missing, expected a policy document"))?;
     let policy = Rc::new(read_policy(policy.get())?);
     let config = match raw.role {
         RawRole::Placement => Config::Placement(Box::new(placement(&raw, policy)?)),
-        RawRole::Telemetry => Config::Telemetry(Box::new(telemetry(&raw, &policy, text)?)),
+        RawRole::Telemetry => Config::Telemetry(Box::new(telemetry(&raw, &policy)?)),
     };
     // A refused configuration changes nothing, not even this.
     log::set_max_level(raw.log_level.unwrap_or_default().into());
@@ -194,7 +201,7 @@ fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
     Ok(Source { fact, header: header.unwrap_or_default(), trusted: source.trusted })
 }
 
-fn telemetry(raw: &RawConfig<'_>, policy: &Policy, text: &[u8]) -> Result<TelemetryConfig, String> {
+fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, String> {
     for (name, present) in [
         ("mode", raw.mode.is_some()),
         ("facts", raw.facts.is_some()),
@@ -209,38 +216,35 @@ fn telemetry(raw: &RawConfig<'_>, policy: &Policy, text: &[u8]) -> Result<Teleme
     }
     let sources =
         raw.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
-    let digest = policy.short_digest().bytes().chain(text.iter().copied());
-    Ok(TelemetryConfig {
-        substrates: policy.document().substrates.iter().map(|s| s.name.to_string()).collect(),
-        sources,
-        tick_ms: period("tick_ms", raw.tick_ms)?,
-        generation: digest.fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)),
-    })
+    Ok(TelemetryConfig::new(Watch::of(policy.document()), period("tick_ms", raw.tick_ms)?, sources))
 }
 
 fn scrape(i: usize, raw: &RawScrape, policy: &Policy) -> Result<SourceConfig, String> {
     let place = |field: &str| format!("sources[{i}].{field}");
-    if let Some(format) = raw.format.as_deref().filter(|f| *f != "berth") {
-        return Err(refuse(&format!("{}: found `{format}`, expected `berth`", place("format"))));
-    }
+    let format = raw.format.as_deref().unwrap_or("berth");
+    let format = Format::parse(format).ok_or_else(|| {
+        refuse(&format!("{}: found `{format}`, expected one of {}", place("format"), Format::names().join(", ")))
+    })?;
     if !raw.path.starts_with('/') {
         return Err(refuse(&format!("{}: found `{}`, expected a path from `/`", place("path"), raw.path)));
     }
     if raw.cluster.is_empty() {
         return Err(refuse(&format!("{}: empty, expected the name of a cluster", place("cluster"))));
     }
-    let known = || policy.document().substrates.iter();
-    let substrate = known().position(|s| Some(s.name.as_str()) == raw.substrate.as_deref()).ok_or_else(|| {
-        let names: Vec<_> = known().map(|s| s.name.as_str()).take(16).collect();
-        let found = raw.substrate.as_deref().unwrap_or("nothing");
-        refuse(&format!("{}: found `{found}`, expected one of {}", place("substrate"), names.join(", ")))
-    })?;
+    let mut known = policy.document().substrates.iter().map(|s| s.name.as_str());
+    if let Some(named) = raw.substrate.as_deref()
+        && !known.clone().any(|name| name == named)
+    {
+        let names: Vec<_> = known.by_ref().take(16).collect();
+        return Err(refuse(&format!("{}: found `{named}`, expected one of {}", place("substrate"), names.join(", "))));
+    }
     Ok(SourceConfig {
-        cluster: raw.cluster.clone(),
-        path: raw.path.clone(),
-        substrate,
+        authority: raw.authority.clone(),
+        format,
+        substrate: raw.substrate.clone(),
         interval_ms: within(&place("interval_ms"), raw.interval_ms.unwrap_or(1_000), 50..=3_600_000)?,
         timeout_ms: within(&place("timeout_ms"), raw.timeout_ms.unwrap_or(500), 10..=60_000)?,
+        ..SourceConfig::new(&raw.cluster, &raw.path)
     })
 }
 

@@ -13,12 +13,14 @@ mod generation;
 mod lease;
 mod publish;
 mod reader;
+mod reporter;
 mod slots;
 
 pub use generation::{Generation, Standing};
 pub use lease::Lease;
 pub use publish::{Unpublished, publish};
 pub use reader::SnapshotReader;
+pub use reporter::Reporter;
 pub use slots::{SLOTS, SlotKeeper, SlotReader, SlotState, Unslotted};
 
 use super::{Host, HostError};

@@ -1,154 +1,221 @@
-//! The telemetry role: pulls health, folds it and publishes one snapshot for all workers.
-//!
-//! Every worker and the main thread run this role; the one that holds the lease works, the others wait to take over.
+//! The telemetry role. Every VM that runs it tells the others what it has seen; one of them, the holder of the lease,
+//! asks the sources, folds everything and publishes the snapshot. Which one does not matter, and nobody waits for it.
 
-use super::store::{Generation, Lease, Standing, publish};
-use super::telemetry_config::{SourceConfig, TelemetryConfig};
-use super::{Host, MapKind, MetricKind};
-use crate::health::report;
-use crate::model::{Health, Snapshot};
+mod counters;
+mod source;
 
-/// A lease outlives this many ticks of silence: a dead holder is replaced within two.
-const LEASE_TICKS: u64 = 2;
-/// The shortest lease: below this the clock's and the scheduler's jitter would pass it around.
-const LEAST_LEASE_MS: u64 = 250;
-
-/// A source and its call in flight.
-#[derive(Debug)]
-struct Source {
-    config: SourceConfig,
-    due_ms: u64,
-    token: Option<u32>,
-}
+use super::Host;
+use super::store::{
+    Generation, Lease, Reporter, SLOTS, SlotReader, SlotState, SnapshotReader, Standing, Unpublished, publish,
+};
+use super::telemetry_config::TelemetryConfig;
+use crate::health::breaker::mix;
+use crate::health::{Fold, Observation};
+use crate::model::{Snapshot, Watch};
+use counters::{Count, Counters};
+use source::Source;
 
 /// The role and all that it holds in this VM.
 #[derive(Debug)]
 pub struct Telemetry {
+    watch: Watch,
+    period_ms: u64,
     sources: Vec<Source>,
-    health: Vec<Health>,
-    tick_ms: u32,
+    counters: Counters,
     generation: Generation,
+    retired: bool,
     lease: Lease,
-    /// This VM's incarnation: the holder in the lease and the writer of snapshots.
-    incarnation: u64,
-    dirty: bool,
-    metrics: Metrics,
-}
-
-#[derive(Debug)]
-struct Metrics {
-    taken: Option<u32>,
-    failed: Option<u32>,
-    dropped: Option<u32>,
-    published: Option<u32>,
+    reporter: Reporter,
+    slots: SlotReader,
+    reader: SnapshotReader,
+    /// Only whoever leads has one.
+    fold: Option<Fold>,
+    leads: bool,
+    published: Option<Snapshot>,
+    seed: u64,
 }
 
 impl Telemetry {
-    /// Starts the role.
+    /// Starts the role: declares metrics and asks for ticks. Nothing is written and nobody is asked before the first
+    /// tick, as the proxy also configures a canary that never ticks.
     ///
     /// # Errors
-    /// One line that says what the host refused.
+    /// One line that says what is wrong with the configuration, or with the host.
     pub fn configure<H: Host>(host: &H, config: TelemetryConfig) -> Result<Self, String> {
-        let counter = |name| host.define_metric(MetricKind::Counter, name).ok();
-        host.set_tick_ms(config.tick_ms).map_err(|e| format!("berth: the host refused a tick: {e}"))?;
+        let TelemetryConfig { watch, sources, tick_ms, period_ms } = config;
+        let sources = sources.into_iter().map(|s| Source::new(s, &watch)).collect::<Result<Vec<_>, _>>()?;
+        host.set_tick_ms(tick_ms).map_err(|e| ["the host refused a tick: ", &e.to_string()].concat())?;
+        let period_ms = u64::from(period_ms.max(tick_ms).max(1));
+        let born_ns = host.now_ns();
+        let text = host.plugin_configuration().unwrap_or_default();
+        let names = watch.substrates.iter().map(|s| s.name.as_str());
         Ok(Self {
-            sources: config.sources.into_iter().map(|config| Source { config, due_ms: 0, token: None }).collect(),
-            health: config.substrates.iter().map(|name| Health::unknown(name)).collect(),
-            tick_ms: config.tick_ms,
-            generation: Generation::new(host, config.generation),
-            lease: Lease::new((u64::from(config.tick_ms) * LEASE_TICKS).max(LEAST_LEASE_MS)),
-            incarnation: host.now_ns().max(1),
-            dirty: false,
-            metrics: Metrics {
-                taken: counter("berth.telemetry.fields_taken"),
-                failed: counter("berth.telemetry.sources_failed"),
-                dropped: counter("berth.telemetry.fields_dropped"),
-                published: counter("berth.telemetry.published"),
-            },
+            sources,
+            counters: Counters::declare(host, &watch),
+            generation: Generation::new(host, fingerprint(&text)),
+            retired: false,
+            // Renewed on every tick; whoever follows notices within two periods.
+            lease: Lease::new(period_ms.saturating_mul(3) / 2),
+            reporter: Reporter::new(born_ns, u64::from(tick_ms), false, names),
+            slots: SlotReader::default(),
+            reader: SnapshotReader::default(),
+            fold: None,
+            leads: false,
+            published: None,
+            seed: mix(born_ns),
+            period_ms,
+            watch,
         })
     }
 
-    /// Wakes: asks the sources that are due and publishes what is new, if this VM holds the lease.
+    /// Time has passed: tell what was seen; if it is this VM that leads, ask, fold and publish.
     pub fn on_tick<H: Host>(&mut self, host: &H) {
+        let now_ms = host.now_ns() / 1_000_000;
+        if self.retired || now_ms == 0 {
+            return;
+        }
         match self.generation.check(host) {
             Standing::Current => {}
-            Standing::Unknown => return,
-            Standing::Replaced => {
-                log::info!("berth: telemetry falls silent, a newer configuration is at work");
-                self.lease.release(host, self.incarnation);
-                let _ = host.set_tick_ms(0);
-                return;
-            }
+            Standing::Replaced => return self.retire(host),
+            Standing::Unknown => return self.counters.count(host, Count::Unsure),
         }
-        let now_ms = host.now_ns() / 1_000_000;
-        if !self.lease.acquire(host, self.incarnation, now_ms) {
-            return;
+        if self.reporter.tell(host, now_ms).is_err() {
+            self.counters.count(host, Count::Unslotted);
         }
-        for source in &mut self.sources {
-            source.ask(host, now_ms, &self.metrics);
+        let Some(me) = self.reporter.incarnation() else { return };
+        if !self.lease.acquire(host, me, now_ms) {
+            return self.step_down(host);
         }
-        if self.dirty {
-            self.publish(host, now_ms);
+        let mut fold = match self.fold.take() {
+            Some(fold) => fold,
+            None => self.begin(host, now_ms),
+        };
+        self.pull(host, now_ms);
+        self.collect(host, &mut fold, now_ms);
+        if fold.fold(now_ms) || self.is_due(now_ms) {
+            self.publish(host, &fold, me, now_ms);
         }
+        self.fold = self.lease.is_held().then_some(fold);
     }
 
-    /// A source has answered, or has not.
+    /// A question of this VM was answered, or failed.
     pub fn on_call<H: Host>(&mut self, host: &H, token: u32, body_size: usize) {
-        let Some(source) = self.sources.iter_mut().find(|s| s.token == Some(token)) else { return };
-        source.token = None;
         let now_ms = host.now_ns() / 1_000_000;
-        let status = host.headers(MapKind::CallHeaders).ok().and_then(|h| h.get(":status").map(|s| s == "200"));
-        let taken = match (status, self.health.get_mut(source.config.substrate)) {
-            (Some(true), Some(health)) if body_size <= report::MOST_BYTES => {
-                host.call_body(0, body_size).ok().and_then(|body| report::take(health, &body, now_ms).ok())
-            }
-            _ => None,
+        let source = self.sources.iter_mut().find(|source| source.awaits(token));
+        let (Some(source), Some(fold)) = (source, self.fold.as_mut()) else {
+            return self.counters.count(host, Count::Late);
         };
-        match taken {
-            Some(taken) => {
-                self.dirty = true;
-                count(host, self.metrics.taken, taken.kept);
-                count(host, self.metrics.dropped, u32::try_from(taken.dropped.len()).unwrap_or(u32::MAX));
+        match source.receive(host, body_size, now_ms, &self.watch) {
+            Ok(answer) => {
+                self.counters.count(host, Count::Heard);
+                self.counters.dropped(host, &answer.dropped);
+                for (substrate, heard, attestation) in &answer.heard {
+                    self.counters.dropped(host, &heard.dropped);
+                    fold.hear(*substrate, heard, now_ms);
+                    if let Some(attestation) = attestation {
+                        fold.attest(*substrate, *attestation, now_ms);
+                    }
+                }
             }
-            None => count(host, self.metrics.failed, 1),
+            Err(failure) => self.counters.failed(host, failure),
         }
     }
 
-    fn publish<H: Host>(&mut self, host: &H, now_ms: u64) {
-        let mut snapshot = Snapshot {
-            writer: self.incarnation,
-            epoch: 0,
-            at_ms: now_ms,
-            interval_ms: self.tick_ms,
-            slots: 1,
-            substrates: self.health.clone(),
-        };
-        if publish(host, &mut self.lease, now_ms, &mut snapshot).is_ok() {
-            self.dirty = false;
-            count(host, self.metrics.published, 1);
+    /// An attempt has begun, at the substrate of this position.
+    pub fn on_attempt_begun(&mut self, substrate: usize) {
+        self.reporter.observer.began(substrate);
+    }
+
+    /// An attempt has ended.
+    pub fn on_attempt<H: Host>(&mut self, host: &H, observation: &Observation<'_>) {
+        self.reporter.observer.observe(observation, host.now_ns() / 1_000_000);
+    }
+
+    /// What this VM published last, while it leads.
+    #[must_use]
+    pub const fn published(&self) -> Option<&Snapshot> {
+        self.published.as_ref()
+    }
+
+    /// Goes on from what the last leader published.
+    fn begin<H: Host>(&mut self, host: &H, now_ms: u64) -> Fold {
+        self.leads = true;
+        self.counters.leading(host, true);
+        self.slots.forget();
+        let refusals = self.reader.refusals();
+        self.reader.poll(host);
+        if self.reader.refusals() > refusals {
+            self.counters.count(host, Count::Refused);
         }
+        Fold::new(self.watch.clone(), self.reader.snapshot(), self.seed, now_ms)
+    }
+
+    fn pull<H: Host>(&mut self, host: &H, now_ms: u64) {
+        for (at, source) in (0_u64..).zip(&mut self.sources) {
+            match source.pull(host, now_ms, self.seed ^ at) {
+                Ok(true) => self.counters.count(host, Count::Pulled),
+                Ok(false) => {}
+                Err(failure) => self.counters.failed(host, failure),
+            }
+        }
+    }
+
+    fn collect<H: Host>(&mut self, host: &H, fold: &mut Fold, now_ms: u64) {
+        for slot in 0..SLOTS {
+            match self.slots.look(host, slot, now_ms) {
+                SlotState::Empty => fold.gone(slot),
+                SlotState::Unchanged => fold.keep(slot, now_ms),
+                SlotState::Record(record) => fold.absorb(slot, record, now_ms),
+                SlotState::Unreadable => self.counters.count(host, Count::Unreadable),
+            }
+        }
+    }
+
+    fn is_due(&self, now_ms: u64) -> bool {
+        self.published.as_ref().is_none_or(|last| now_ms.abs_diff(last.at_ms) >= self.period_ms)
+    }
+
+    fn publish<H: Host>(&mut self, host: &H, fold: &Fold, me: u64, now_ms: u64) {
+        let mut snapshot = fold.snapshot(me, now_ms);
+        match publish(host, &mut self.lease, now_ms, &mut snapshot) {
+            Ok(_) => {
+                self.counters.count(host, Count::Published);
+                self.counters.show(host, &snapshot, fold.live(), self.watch.ages.hard_ms);
+                self.published = Some(snapshot);
+            }
+            Err(why) => {
+                self.counters.count(host, if why == Unpublished::Fenced { Count::Fenced } else { Count::Unpublished });
+                // What is new is not lost: the next tick counts as due.
+                self.published = None;
+            }
+        }
+        if !self.lease.is_held() {
+            self.step_down(host);
+        }
+    }
+
+    /// Somebody else leads.
+    fn step_down<H: Host>(&mut self, host: &H) {
+        (self.fold, self.published) = (None, None);
+        if core::mem::take(&mut self.leads) {
+            self.counters.leading(host, false);
+            self.sources.iter_mut().for_each(Source::forget);
+        }
+    }
+
+    /// A newer configuration is at work: nothing more is asked, written or published, and no tick is wanted.
+    fn retire<H: Host>(&mut self, host: &H) {
+        self.retired = true;
+        if let Some(me) = self.reporter.incarnation() {
+            self.lease.release(host, me);
+        }
+        self.step_down(host);
+        self.reporter.fall_silent(host);
+        let _ = host.set_tick_ms(0);
     }
 }
 
-impl Source {
-    fn ask<H: Host>(&mut self, host: &H, now_ms: u64, metrics: &Metrics) {
-        if self.token.is_some() || now_ms < self.due_ms {
-            return;
-        }
-        self.due_ms = now_ms.saturating_add(u64::from(self.config.interval_ms));
-        let headers =
-            [(":method", "GET"), (":path", self.config.path.as_str()), (":authority", self.config.cluster.as_str())];
-        match host.call(&self.config.cluster, &headers, &[], self.config.timeout_ms) {
-            Ok(token) => self.token = Some(token),
-            Err(_) => count(host, metrics.failed, 1),
-        }
-    }
-}
-
-fn count<H: Host>(host: &H, metric: Option<u32>, by: u32) {
-    if let Some(metric) = metric
-        && by > 0
-    {
-        let _ = host.increment(metric, i64::from(by));
-    }
+/// Which configuration this is: FNV-1a over its text.
+fn fingerprint(text: &[u8]) -> u64 {
+    text.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -1,29 +1,98 @@
-//! What the telemetry role needs to know, in plain values.
+//! What the telemetry role is told: whom to watch, whom to ask, how often. Plain values; `config` reads them.
 
-/// One place that health is pulled from.
+use crate::health::presets::preset;
+use crate::health::prometheus::Mapping;
+use crate::health::query::Labels;
+use crate::model::Watch;
+
+/// What the telemetry role is told.
+#[derive(Clone, Debug)]
+pub struct TelemetryConfig {
+    /// Whom to watch, and from where on something is wrong.
+    pub watch: Watch,
+    /// Whom to ask.
+    pub sources: Vec<SourceConfig>,
+    /// How often the role wakes up.
+    pub tick_ms: u32,
+    /// The longest time between two snapshots. A dead leader is followed within two of these.
+    pub period_ms: u32,
+}
+
+impl TelemetryConfig {
+    /// The shortest period: below it, a busy worker would look like a dead one.
+    pub const LEAST_PERIOD_MS: u32 = 1_000;
+
+    /// A role that wakes up every `tick_ms`, with a period to match.
+    #[must_use]
+    pub fn new(watch: Watch, tick_ms: u32, sources: Vec<SourceConfig>) -> Self {
+        let tick_ms = tick_ms.max(1);
+        Self { watch, sources, tick_ms, period_ms: tick_ms.saturating_mul(2).max(Self::LEAST_PERIOD_MS) }
+    }
+}
+
+/// One address to ask for health.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceConfig {
-    /// The Envoy cluster that is asked.
+    /// The Envoy cluster that leads there.
     pub cluster: String,
-    /// The path that is asked for.
+    /// The path, with its query.
     pub path: String,
-    /// The substrate that the answer speaks of, by its position in the policy.
-    pub substrate: usize,
-    /// How often.
+    /// The host name to ask for; by default the cluster's name.
+    pub authority: Option<String>,
+    /// What the answer is written in.
+    pub format: Format,
+    /// The substrate that it is about; `None` where the answer says itself.
+    pub substrate: Option<String>,
+    /// From one question to the next.
     pub interval_ms: u32,
     /// How long an answer may take.
     pub timeout_ms: u32,
+    /// By how much the interval varies, so that a fleet does not ask in step.
+    pub jitter_ppm: u32,
 }
 
-/// The role's configuration.
+impl SourceConfig {
+    /// A source of Berth's own documents, asked every second.
+    #[must_use]
+    pub fn new(cluster: &str, path: &str) -> Self {
+        Self {
+            cluster: String::from(cluster),
+            path: String::from(path),
+            authority: None,
+            format: Format::Berth,
+            substrate: None,
+            interval_ms: 1_000,
+            timeout_ms: 500,
+            jitter_ppm: 100_000,
+        }
+    }
+}
+
+/// What an answer is written in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TelemetryConfig {
-    /// The substrates of the policy, in its order.
-    pub substrates: Vec<String>,
-    /// Where health is pulled from.
-    pub sources: Vec<SourceConfig>,
-    /// How often the role wakes.
-    pub tick_ms: u32,
-    /// Tells one configuration from another.
-    pub generation: u64,
+pub enum Format {
+    /// Berth's own health document.
+    Berth,
+    /// The Prometheus text format.
+    Prometheus(Vec<Mapping>),
+    /// The answer of a Prometheus-compatible query API.
+    Query(Labels),
+}
+
+impl Format {
+    /// The names of the formats that need no more to be said; beside these there are mappings of one's own.
+    #[must_use]
+    pub const fn names() -> [&'static str; 8] {
+        ["berth", "query", "vllm", "sglang", "tgi", "triton", "dcgm", "node"]
+    }
+
+    /// The format of that name: `berth`, `query`, or a preset of the Prometheus text format.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "berth" => Some(Self::Berth),
+            "query" => Some(Self::Query(Labels::default())),
+            other => preset(other).map(Self::Prometheus),
+        }
+    }
 }

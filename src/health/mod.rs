@@ -1,10 +1,27 @@
 //! The telemetry core: what was observed, pulled and pushed, folded into one snapshot. Pure: time and seeds come in
 //! as arguments, and what was heard but not believed comes back as a count.
 
+pub mod admission;
+pub mod breaker;
 pub mod codec;
+pub mod decimal;
+pub mod drift;
+pub mod ewma;
+pub mod fold;
 mod frame;
+pub mod heard;
+pub mod observe;
+pub mod orca;
+pub mod presets;
+pub mod prometheus;
+pub mod quantile;
+pub mod query;
+pub mod rates;
 pub mod report;
 pub mod slot;
+mod substrate;
 
 pub use codec::{decode, encode};
+pub use fold::Fold;
 pub use frame::{InvalidSnapshot, MOST_BYTES};
+pub use observe::{Observation, Observer};

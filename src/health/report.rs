@@ -1,162 +1,255 @@
-//! Berth's own health document: what a substrate says of itself, field by field.
+//! Berth's own health document, pulled or pushed:
 //!
 //! ```json
 //! {"substrate": "metal-fr", "signals": {"queue_depth": 3, "memory_pressure": 0.42, "first_token_ms": 350},
-//!  "attestation": {"jurisdiction": "FR", "at_ms": 1767225600000}}
+//!  "attestation": {"jurisdiction": "FR", "at_ms": 1790000000000}}
 //! ```
-//! Ratios are written 0 to 1, times in milliseconds under the signal's name with `_ms`. A field that is out of range,
-//! not a number, unknown or from the future is dropped and named; the rest of the record is kept.
+//!
+//! Or several of them under `substrates`. Ratios are 0 to 1; times carry their unit in the name (`_s`, `_ms`, `_us`), prices
+//! `_usd_per_mtok`. A value may be an object `{"value": …, "at_ms": …}`; `at_ms` beside `signals` is for all of them.
 
-use crate::model::{Attestation, Country, Health, Reading, Signal, Unit, WHOLE_PPM};
+use super::decimal::{self, Number};
+use super::heard::{Drop, Heard, not_future, scale};
+use crate::model::signal::Unit;
+use crate::model::{Attestation, Country, Signal};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// The largest document that is read.
-pub const MOST_BYTES: usize = 64 << 10;
-/// How far ahead of this clock another clock may be.
-const MOST_AHEAD_MS: u64 = 5_000;
+/// The most records that one document may hold.
+pub const MOST_RECORDS: usize = 4_096;
 
-#[derive(Deserialize)]
-struct RawReport {
-    substrate: String,
-    #[serde(default)]
-    signals: BTreeMap<String, Value>,
-    attestation: Option<RawAttestation>,
+/// What a document says of one substrate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Of whom; `None` leaves it to the address it came from.
+    pub substrate: Option<String>,
+    /// What it says.
+    pub heard: Heard,
+    /// The proof of where it is.
+    pub attestation: Option<Attestation>,
 }
 
-#[derive(Deserialize)]
-struct RawAttestation {
-    jurisdiction: String,
+#[derive(Debug, Deserialize)]
+struct RawReport<'a> {
+    /// Only looked at in the outermost.
+    #[serde(borrow, default)]
+    substrates: Option<Vec<RawReport<'a>>>,
+    #[serde(borrow, default)]
+    substrate: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    signals: BTreeMap<Cow<'a, str>, &'a RawValue>,
+    #[serde(borrow, default)]
+    attestation: Option<&'a RawValue>,
+    #[serde(default)]
+    at_ms: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawValueAt<'a> {
+    #[serde(borrow)]
+    value: &'a RawValue,
+    #[serde(default)]
+    at_ms: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RawAttestation<'a> {
+    #[serde(borrow)]
+    jurisdiction: Cow<'a, str>,
     at_ms: u64,
 }
 
-/// Why a whole report was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InvalidReport {
-    /// Over [`MOST_BYTES`].
-    Oversized,
-    /// Not the document described above.
-    Malformed,
-    /// It speaks of another substrate.
-    WrongSubstrate,
-}
-
-/// What was taken of a report.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Taken {
-    /// Fields kept.
-    pub kept: u32,
-    /// Names of fields dropped.
-    pub dropped: Vec<String>,
-}
-
-/// Takes a report into a health record.
-///
-/// # Errors
-/// Why nothing of it was taken.
-pub fn take(health: &mut Health, bytes: &[u8], now_ms: u64) -> Result<Taken, InvalidReport> {
-    if bytes.len() > MOST_BYTES {
-        return Err(InvalidReport::Oversized);
-    }
-    let raw: RawReport = serde_json::from_slice(bytes).map_err(|_| InvalidReport::Malformed)?;
-    if raw.substrate != health.name {
-        return Err(InvalidReport::WrongSubstrate);
-    }
-    let mut taken = Taken::default();
-    for (name, value) in &raw.signals {
-        match signal(name, value) {
-            Some((signal, value)) => {
-                health.set(signal, Reading { value, at_ms: now_ms });
-                taken.kept += 1;
-            }
-            None => taken.dropped.push(name.clone()),
-        }
-    }
-    if let Some(attestation) = raw.attestation {
-        match Country::parse(&attestation.jurisdiction) {
-            Some(jurisdiction) if attestation.at_ms <= now_ms.saturating_add(MOST_AHEAD_MS) => {
-                health.attestation = Some(Attestation { jurisdiction, at_ms: attestation.at_ms.min(now_ms) });
-                taken.kept += 1;
-            }
-            _ => taken.dropped.push(String::from("attestation")),
-        }
-    }
-    Ok(taken)
-}
-
-/// A field's signal and its value in the signal's unit, if it can be believed.
-fn signal(name: &str, value: &Value) -> Option<(Signal, i64)> {
-    let (signal, times) = match Signal::parse(name) {
-        Some(signal) => match signal.unit() {
-            Unit::Count | Unit::PicoUsd => (signal, 1.0),
-            Unit::Ppm => (signal, WHOLE_PPM as f64),
-            Unit::Micros => return None,
-        },
-        None => {
-            let signal = Signal::parse(name.strip_suffix("_ms")?).filter(|s| s.unit() == Unit::Micros)?;
-            (signal, 1_000.0)
-        }
-    };
-    let number = value.as_f64()? * times;
-    let (least, most) = signal.bounds();
-    // Comparing first also refuses what is not a number.
-    if !(number >= least as f64 && number <= most as f64) {
+/// Reads a document. `None` if it is none; what is wrong inside of it is dropped and counted.
+#[must_use]
+pub fn parse(body: &[u8], now_ms: u64) -> Option<Vec<Report>> {
+    // A list would do for a struct as well, as far as serde is concerned.
+    if body.trim_ascii_start().first() != Some(&b'{') {
         return None;
     }
-    // In range, and every bound is exact in a double: the cast only drops the fraction.
-    Some((signal, number as i64))
+    let read = |body: &[u8]| {
+        let document = serde_json::from_slice::<RawReport<'_>>(body).ok()?;
+        let several = document.substrates.as_deref().unwrap_or(core::slice::from_ref(&document));
+        Some(several.iter().take(MOST_RECORDS).map(|one| report(one, now_ms)).collect())
+    };
+    // Some writers emit bare NaN and Infinity, which is no JSON: they cost their field, not the document.
+    read(body).or_else(|| read(&mend(body)?))
+}
+
+fn report(raw: &RawReport<'_>, now_ms: u64) -> Report {
+    let mut heard = Heard::default();
+    for (key, value) in &raw.signals {
+        let Some((signal, over)) = signal_of(key) else {
+            heard.dropped.count(Drop::Unknown);
+            continue;
+        };
+        let with_time = value.get().starts_with('{').then(|| serde_json::from_str::<RawValueAt<'_>>(value.get()));
+        let (text, at_ms) = match with_time {
+            Some(Ok(with_time)) => (with_time.value.get(), with_time.at_ms.or(raw.at_ms)),
+            _ => (value.get(), raw.at_ms),
+        };
+        let number = match decimal::parse(text.trim_matches('"').as_bytes()) {
+            Number::Micro(micro) => Number::Micro(scale(micro, 1, over)),
+            other => other,
+        };
+        heard.take(signal, number, at_ms.unwrap_or(now_ms), now_ms);
+    }
+    let attestation = raw.attestation.and_then(|raw| attest(raw, now_ms, &mut heard));
+    Report { substrate: raw.substrate.as_deref().map(String::from), heard, attestation }
+}
+
+fn attest(raw: &RawValue, now_ms: u64, heard: &mut Heard) -> Option<Attestation> {
+    let read = serde_json::from_str::<RawAttestation<'_>>(raw.get()).ok();
+    let known = read.and_then(|raw| Some((Country::parse(&raw.jurisdiction)?, raw.at_ms)));
+    let Some((jurisdiction, at_ms)) = known else {
+        heard.dropped.count(Drop::Malformed);
+        return None;
+    };
+    let attestation = not_future(at_ms, now_ms).map(|at_ms| Attestation { jurisdiction, at_ms });
+    if attestation.is_none() {
+        heard.dropped.count(Drop::Future);
+    }
+    attestation
+}
+
+/// The signal of a key, and by how much its number is divided to be in the base unit.
+fn signal_of(key: &str) -> Option<(Signal, i64)> {
+    let plain = Signal::parse(key).filter(|s| matches!(s.unit(), Unit::Count | Unit::Ppm)).map(|signal| (signal, 1));
+    let suffixes = [
+        ("_usd_per_mtok", Unit::PicoUsd, 1),
+        ("_ms", Unit::Micros, 1_000),
+        ("_us", Unit::Micros, 1_000_000),
+        ("_s", Unit::Micros, 1),
+        ("_percent", Unit::Ppm, 100),
+        ("_ppm", Unit::Ppm, 1_000_000),
+    ];
+    plain.or_else(|| {
+        suffixes.into_iter().find_map(|(suffix, unit, over)| {
+            let signal = Signal::parse(key.strip_suffix(suffix)?)?;
+            (signal.unit() == unit).then_some((signal, over))
+        })
+    })
+}
+
+/// The body with bare `NaN` and `Infinity` in quotes; `None` if it holds none.
+fn mend(body: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(body.len().saturating_add(64));
+    let (mut at, mut quoted, mut mended) = (0, false, false);
+    while let Some(&byte) = body.get(at) {
+        let rest = body.get(at..).unwrap_or_default();
+        let word = [&b"NaN"[..], b"-Infinity", b"Infinity"].into_iter().find(|w| !quoted && rest.starts_with(w));
+        if let Some(word) = word {
+            out.push(b'"');
+            out.extend_from_slice(word);
+            out.push(b'"');
+            (at, mended) = (at + word.len(), true);
+            continue;
+        }
+        out.push(byte);
+        at += 1;
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\\' if quoted => {
+                out.extend(body.get(at));
+                at += 1;
+            }
+            _ => {}
+        }
+    }
+    mended.then_some(out)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{InvalidReport, take};
-    use crate::model::{Health, Signal};
+    use super::{Report, parse};
+    use crate::health::heard::Drop;
+    use crate::model::{Country, Reading, Signal};
 
-    fn report(text: &str) -> (Health, Result<super::Taken, InvalidReport>) {
-        let mut health = Health::unknown("metal-fr");
-        let taken = take(&mut health, text.as_bytes(), 1_000_000);
-        (health, taken)
+    const NOW: u64 = 1_790_000_000_000;
+
+    fn one(body: &str) -> Report {
+        let mut reports = parse(body.as_bytes(), NOW).unwrap();
+        assert_eq!(reports.len(), 1);
+        reports.remove(0)
+    }
+
+    fn value(report: &Report, signal: Signal) -> Option<i64> {
+        report.heard.readings.iter().find(|(s, _)| *s == signal).map(|(_, r)| r.value)
     }
 
     #[test]
-    fn each_signal_is_taken_in_its_unit() {
-        let (health, taken) = report(
-            r#"{"substrate":"metal-fr","signals":{"queue_depth":3,"memory_pressure":0.42,"first_token_ms":350}}"#,
-        );
-        assert_eq!(taken.map(|t| t.kept), Ok(3));
-        assert_eq!(health.reading(Signal::QueueDepth).map(|r| r.value), Some(3));
-        assert_eq!(health.reading(Signal::MemoryPressure).map(|r| r.value), Some(420_000));
-        assert_eq!(health.reading(Signal::FirstToken).map(|r| r.value), Some(350_000));
+    fn each_signal_is_read_in_its_unit() {
+        let report = one(r#"{"substrate":"metal-fr","signals":{"queue_depth":3,"memory_pressure":0.42,
+            "first_token_ms":350,"total_s":1.5,"jitter_us":7,"interconnect_percent":30,"link_ppm":999999,
+            "input_price_usd_per_mtok":0.1,"drift":-0.25,"speed_factor":1.2},
+            "attestation":{"jurisdiction":"FR","at_ms":1789999990000}}"#);
+        assert_eq!(report.substrate.as_deref(), Some("metal-fr"));
+        let expected = [
+            (Signal::QueueDepth, 3),
+            (Signal::MemoryPressure, 420_000),
+            (Signal::FirstToken, 350_000),
+            (Signal::Total, 1_500_000),
+            (Signal::Jitter, 7),
+            (Signal::Interconnect, 300_000),
+            (Signal::Link, 999_999),
+            (Signal::InputPrice, 100_000),
+            (Signal::Drift, -250_000),
+            (Signal::SpeedFactor, 1_200_000),
+        ];
+        for (signal, number) in expected {
+            assert_eq!(value(&report, signal), Some(number), "{}", signal.as_str());
+        }
+        assert_eq!(report.heard.dropped.total(), 0);
+        let attestation = report.attestation.unwrap();
+        assert_eq!((attestation.jurisdiction, attestation.at_ms), (Country::parse("FR").unwrap(), NOW - 10_000));
     }
 
     #[test]
-    fn what_cannot_be_believed_is_dropped_and_the_rest_is_kept() {
-        let (health, taken) = report(
-            r#"{"substrate":"metal-fr","signals":{"queue_depth":-1,"memory_pressure":1.5,"link":"x","nonsense":1,
-                "first_token":5,"power_headroom":1e300,"running":7},
-                "attestation":{"jurisdiction":"FR","at_ms":99999999}}"#,
-        );
-        let taken = taken.unwrap();
-        assert_eq!(taken.kept, 1);
-        assert_eq!(
-            taken.dropped,
-            ["first_token", "link", "memory_pressure", "nonsense", "power_headroom", "queue_depth", "attestation"]
-        );
-        assert_eq!(health.reading(Signal::Running).map(|r| r.value), Some(7));
-        assert_eq!(health.reading(Signal::QueueDepth), None);
+    fn a_bad_field_costs_that_field_and_is_counted() {
+        let report = one(r#"{"signals":{"queue_depth":-1,"memory_pressure":1.5,"interconnect":NaN,"running":1e999,
+            "east_west":-Infinity,"rack_congestion":"high","warp_drive":1,"first_token":3,"hosts":{"value":2,"at_ms":99999999999999},
+            "link":{"value":0.5,"at_ms":1789999999000},"in_flight":null,"power_headroom":"0.25"}}"#);
+        let dropped = report.heard.dropped;
+        assert_eq!(dropped.of(Drop::OutOfRange), 3, "{dropped:?}");
+        assert_eq!(dropped.of(Drop::NotFinite), 2, "{dropped:?}");
+        assert_eq!(dropped.of(Drop::Future), 1, "{dropped:?}");
+        assert_eq!(dropped.of(Drop::Malformed), 2, "{dropped:?}");
+        assert_eq!(dropped.of(Drop::Unknown), 2, "{dropped:?}");
+        let kept = [
+            (Signal::Link, Reading { value: 500_000, at_ms: NOW - 1_000 }),
+            (Signal::PowerHeadroom, Reading { value: 250_000, at_ms: NOW }),
+        ];
+        assert_eq!(report.heard.readings, kept);
     }
 
     #[test]
-    fn a_report_of_another_substrate_changes_nothing() {
-        let (health, taken) = report(r#"{"substrate":"other","signals":{"queue_depth":3}}"#);
-        assert_eq!(taken, Err(InvalidReport::WrongSubstrate));
-        assert_eq!(health, Health::unknown("metal-fr"));
+    fn an_attestation_from_the_future_or_from_nowhere_is_dropped() {
+        for (attestation, why) in [
+            (r#"{"jurisdiction":"FR","at_ms":1790000003000}"#, Drop::Future),
+            (r#"{"jurisdiction":"Atlantis","at_ms":1}"#, Drop::Malformed),
+            (r#"{"jurisdiction":"FR"}"#, Drop::Malformed),
+            ("7", Drop::Malformed),
+        ] {
+            let report = one(&format!(r#"{{"signals":{{"queue_depth":1}},"attestation":{attestation}}}"#));
+            assert_eq!((report.attestation, report.heard.dropped.of(why)), (None, 1), "{attestation}");
+            assert_eq!(value(&report, Signal::QueueDepth), Some(1));
+        }
+        let ahead = one(r#"{"attestation":{"jurisdiction":"FR","at_ms":1790000001000}}"#);
+        assert_eq!(ahead.attestation.unwrap().at_ms, NOW, "a clock that is a little ahead is forgiven");
     }
 
     #[test]
-    fn malformed_and_oversized_reports_are_refused() {
-        assert_eq!(report("{").1, Err(InvalidReport::Malformed));
-        assert_eq!(report(&" ".repeat(70_000)).1, Err(InvalidReport::Oversized));
+    fn one_document_may_speak_of_several() {
+        let body = br#"{"substrates":[{"substrate":"a","signals":{"hosts":1}},{"substrate":"b"}]}"#;
+        let names: Vec<_> = parse(body, NOW).unwrap().into_iter().map(|r| r.substrate.unwrap()).collect();
+        assert_eq!(names, ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_no_document_is_none() {
+        for body in ["", "[]", "7", "{", r#"{"signals":[]}"#, r#"{"signals":{"queue_depth":}}"#, "\u{0}", "<html>NaN"] {
+            assert_eq!(parse(body.as_bytes(), NOW), None, "{body}");
+        }
     }
 }

@@ -19,6 +19,7 @@ pub mod settings;
 pub mod signal;
 pub mod snapshot;
 pub mod substrate;
+pub mod watch;
 
 pub use class::{Class, FactName, Predicate, Test, Tier};
 pub use decision::{Attempt, Binding, ClassSource, Decision, Freshness, Outcome, Plan, Spill};
@@ -32,6 +33,7 @@ pub use reason::{Code, Codes, Dimension, Dimensions, Reason};
 pub use signal::{Signal, Unit};
 pub use snapshot::{Admission, Attestation, Circuit, Health, Local, Reading, Snapshot};
 pub use substrate::{Kind, Offer, Regime, Substrate};
+pub use watch::{Watch, Watched};
 
 /// One million parts: the whole, for every `_ppm` value.
 pub const WHOLE_PPM: i64 = 1_000_000;

@@ -73,10 +73,12 @@ pub enum Signal {
     OutputPrice = 26,
     /// Hosts that the proxy's cluster has; 0 means nobody is there.
     Hosts = 27,
+    /// Time to the first byte that all but one in twenty stay below.
+    FirstTokenTail = 28,
 }
 
 /// How many signals there are.
-pub const SIGNALS: usize = 28;
+pub const SIGNALS: usize = 29;
 
 impl Signal {
     /// All signals, in the order of their discriminants.
@@ -109,6 +111,7 @@ impl Signal {
         Self::InputPrice,
         Self::OutputPrice,
         Self::Hosts,
+        Self::FirstTokenTail,
     ];
 
     /// The word used in reports, mappings and pages.
@@ -143,6 +146,7 @@ impl Signal {
             Self::InputPrice => "input_price",
             Self::OutputPrice => "output_price",
             Self::Hosts => "hosts",
+            Self::FirstTokenTail => "first_token_tail",
         }
     }
 
@@ -163,7 +167,7 @@ impl Signal {
             | Self::Running
             | Self::InFlight
             | Self::Hosts => Unit::Count,
-            Self::FirstToken | Self::PerToken | Self::Total | Self::Jitter => Unit::Micros,
+            Self::FirstToken | Self::PerToken | Self::Total | Self::Jitter | Self::FirstTokenTail => Unit::Micros,
             Self::InputPrice | Self::OutputPrice => Unit::PicoUsd,
             Self::MemoryPressure
             | Self::Interconnect

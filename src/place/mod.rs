@@ -3,7 +3,7 @@
 //! [`place`] is the whole of it, a pure and total function. [`Placer`] is the same with its memory kept: the filter
 //! refreshes it with each snapshot and decides without allocating. Every stage sees every candidate, in policy order;
 //! stages add to the codes that reject a candidate and never remove one, so that explaining a decision is printing
-//! its table ([`inspect`]).
+//! its table ([`inspect()`]).
 
 mod account;
 mod attempt;

@@ -3,6 +3,7 @@
 
 use super::{
     decimal,
+    order::sorted,
     tree::{Node, Value},
 };
 use core::fmt::{self, Write};
@@ -71,9 +72,8 @@ fn write_value(out: &mut String, value: &Value) {
             out.push(']');
         }
         Value::Map(entries) => {
-            let mut sorted: Vec<_> = entries.iter().collect();
             // UTF-16 code units, as the RFC says; they differ from bytes beyond the basic plane.
-            sorted.sort_by(|a, b| a.key.encode_utf16().cmp(b.key.encode_utf16()));
+            let sorted = sorted(entries.iter().collect(), |a, b| a.key.encode_utf16().cmp(b.key.encode_utf16()));
             out.push('{');
             for (i, entry) in sorted.into_iter().enumerate() {
                 if i > 0 {

@@ -2,7 +2,7 @@
 //! suspicious about it.
 
 use super::{
-    Digest, InvalidPolicy, checks, codes, json, lint,
+    Digest, InvalidPolicy, checks, codes, json, order,
     path::{Path, Step},
     raw,
     reading::{self, MOST_REPORTED},
@@ -57,7 +57,11 @@ pub fn read_node(node: &Node, base: &str) -> Result<Checked, Vec<InvalidPolicy>>
     checks::check(root, base, &mut found);
     match document {
         Some(document) if found.is_empty() => {
-            let warnings = lint::lint(&document, root, base);
+            #[cfg(not(target_family = "wasm"))]
+            let warnings = super::lint::lint(&document, root, base);
+            // Warnings are for people at a terminal; a proxy that has been given the policy has nobody to tell.
+            #[cfg(target_family = "wasm")]
+            let warnings = Vec::new();
             Ok(Checked { document, digest: Digest::of(node), warnings })
         }
         _ => Err(tidy(found)),
@@ -73,7 +77,7 @@ fn orphan(base: &str, index: usize) -> String {
 
 /// In the order of the text; what a template made appear several times, once.
 pub(super) fn tidy(mut found: Vec<InvalidPolicy>) -> Vec<InvalidPolicy> {
-    found.sort_by(|a, b| (a.at, a.code, &a.found).cmp(&(b.at, b.code, &b.found)));
+    found = order::sorted(found, |a, b| (a.at, a.code, &a.found).cmp(&(b.at, b.code, &b.found)));
     found
         .dedup_by(|b, a| a.at.is_some() && (a.at, a.code, &a.found) == (b.at, b.code, &b.found) && !b.found.is_empty());
     found.truncate(MOST_REPORTED + 1);

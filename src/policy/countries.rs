@@ -3,6 +3,7 @@
 use super::{
     codes,
     error::hint,
+    order,
     source::{Form, Shape, Wrong},
     tree::Value,
 };
@@ -101,8 +102,7 @@ impl Form for Places<'_> {
 /// Countries in order, without repeats.
 #[must_use]
 pub fn sorted(countries: impl IntoIterator<Item = Country>) -> Vec<Country> {
-    let mut countries: Vec<Country> = countries.into_iter().collect();
-    countries.sort_unstable();
+    let mut countries = order::sorted(countries.into_iter().collect(), Country::cmp);
     countries.dedup();
     countries
 }

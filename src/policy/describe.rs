@@ -180,7 +180,9 @@ impl Shape {
         match self {
             Self::Flag => "true or false".into(),
             Self::Text { pattern: "", most } => format!("text of up to {most} bytes"),
+            Self::Text { pattern: "^[a-z][a-z0-9-]{0,62}$", .. } => "name".into(),
             Self::Text { pattern, .. } => format!("text like `{pattern}`"),
+            Self::Number { least, most, .. } if least == most => least.clone(),
             Self::Word(words) => words.join(", "),
             Self::Number { least, most, whole, unit } => {
                 let kind = if *whole { "whole number" } else { "number" };
@@ -194,7 +196,15 @@ impl Shape {
             Self::Map(_, inner) => format!("map of names to: {}", inner.words()),
             Self::Section(_) => "section".into(),
             Self::Same(name) | Self::Named(name, _) => format!("a {name}"),
-            Self::Either(shapes) => shapes.iter().map(Self::words).collect::<Vec<_>>().join("; or "),
+            Self::Either(shapes) => {
+                let words = |shape: &Self| match shape {
+                    Self::Section(fields) => {
+                        format!("one of {{{}}}", fields.iter().map(|f| f.name).collect::<Vec<_>>().join(", "))
+                    }
+                    other => other.words(),
+                };
+                shapes.iter().map(words).collect::<Vec<_>>().join("; or ")
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 use super::{
     codes,
     error::InvalidPolicy,
+    order,
     tree::{Entry, MOST_BYTES, MOST_DEEP, MOST_EXACT, Node, Position, Value},
 };
 
@@ -263,10 +264,9 @@ pub(super) fn duplicate(entries: &[Entry]) -> Option<&Entry> {
     if entries.len() < 2 {
         return None;
     }
-    let mut keys: Vec<(&str, usize)> = entries.iter().enumerate().map(|(i, e)| (e.key.as_str(), i)).collect();
-    keys.sort_unstable();
-    keys.windows(2).find_map(|pair| match pair {
-        [(a, _), (b, i)] if a == b => entries.get(*i),
+    let sorted = order::sorted(entries.iter().collect::<Vec<_>>(), |a, b| a.key.cmp(&b.key));
+    sorted.windows(2).find_map(|pair| match pair {
+        [a, b] if a.key == b.key => Some(*b),
         _ => None,
     })
 }

@@ -9,11 +9,14 @@ use super::{
     tree::Node,
 };
 use crate::model::{Class, Document, Envelope, Name, Predicate, Substrate, Terms};
+use std::collections::BTreeMap;
 
 /// Everything suspicious about a document.
 #[must_use]
 pub fn lint(document: &Document, root: &Node, base: &str) -> Vec<InvalidPolicy> {
-    let mut lint = Lint { document, root, base, found: Vec::new() };
+    let positions = document.substrates.iter().enumerate().map(|(i, s)| (&s.name, i)).collect();
+    let permitted = document.envelopes.iter().map(|e| Set::of(&document.substrates, |s| permits(e, s))).collect();
+    let mut lint = Lint { document, root, base, positions, permitted, found: Vec::new() };
     lint.classes();
     lint.substrates();
     lint.names();
@@ -25,6 +28,9 @@ struct Lint<'a> {
     document: &'a Document,
     root: &'a Node,
     base: &'a str,
+    positions: BTreeMap<&'a Name, usize>,
+    /// What each envelope permits.
+    permitted: Vec<Set>,
     found: Vec<InvalidPolicy>,
 }
 
@@ -36,12 +42,16 @@ impl<'a> Lint<'a> {
         self.found.push(InvalidPolicy::new(code, path, path.position(self.root), found, String::from(expected)));
     }
 
-    fn applying(&self, class: &'a Class) -> impl Iterator<Item = (usize, &'a Envelope)> + use<'a> {
-        self.document.envelopes.iter().enumerate().filter(|(_, e)| applies_to_class(e, &class.name))
+    /// The envelopes that may apply to a class, with what they permit.
+    fn applying(&self, class: &Class) -> Vec<(usize, &'a Envelope, Set)> {
+        let all = self.document.envelopes.iter().zip(&self.permitted).enumerate();
+        let applying = all.filter(|(_, (e, _))| applies_to_class(e, &class.name));
+        applying.map(|(i, (e, set))| (i, e, set.clone())).collect()
     }
 
-    fn named(&self, name: &Name) -> Option<&'a Substrate> {
-        self.document.substrates.iter().find(|s| s.name == *name)
+    fn named(&self, name: &Name) -> Option<(usize, &'a Substrate)> {
+        let index = *self.positions.get(name)?;
+        Some((index, self.document.substrates.get(index)?))
     }
 
     fn classes(&mut self) {
@@ -59,18 +69,18 @@ impl<'a> Lint<'a> {
                 let expected = format!("requests that the earlier class `{}` does not take", earlier.name);
                 self.note(codes::SHADOWED_CLASS, &steps, name.clone(), &expected);
             }
-            self.homes(class, i);
-            self.candidates(class, i);
+            let applying = self.applying(class);
+            self.homes(class, i, &applying);
+            self.candidates(class, i, &applying);
         }
     }
 
     /// Homes that are of no use, or all fail together.
-    fn homes(&mut self, class: &'a Class, index: usize) {
+    fn homes(&mut self, class: &'a Class, index: usize, applying: &[(usize, &Envelope, Set)]) {
         let home = [Field("classes"), Item(index), Field("home")];
-        let applying: Vec<&Envelope> = self.applying(class).map(|(_, e)| e).collect();
         for (j, name) in class.home.iter().enumerate() {
-            let Some(substrate) = self.named(name) else { continue };
-            if !applying.is_empty() && !applying.iter().any(|e| permits(e, substrate)) {
+            let Some((position, _)) = self.named(name) else { continue };
+            if !applying.is_empty() && !applying.iter().any(|(_, _, set)| set.contains(position)) {
                 let steps = [&home[..], &[Item(j)]].concat();
                 self.note(
                     codes::HOME_OUTSIDE,
@@ -81,42 +91,41 @@ impl<'a> Lint<'a> {
             }
         }
         let mut domains: Vec<&Name> =
-            class.home.iter().filter_map(|n| Some(&self.named(n)?.location.failure_domain)).collect();
+            class.home.iter().filter_map(|n| Some(&self.named(n)?.1.location.failure_domain)).collect();
         domains.dedup();
         if let ([domain], true) = (domains.as_slice(), class.home.len() > 1) {
             self.note(codes::ONE_DOMAIN, &home, domain.to_string(), "homes in more than one failure domain");
         }
         let first = class.home.first().and_then(|n| self.named(n));
-        let (true, Some(first)) = (class.name == self.document.default_class, first) else { return };
+        let (true, Some((position, first))) = (class.name == self.document.default_class, first) else { return };
         // Unknown requests carry no facts: only envelopes that ask for none apply to them.
-        let unsafe_for = applying.iter().find(|e| asks_nothing(e) && !permits(e, first));
-        if let Some(envelope) = unsafe_for {
+        let unsafe_for = applying.iter().find(|(_, e, set)| asks_nothing(e) && !set.contains(position));
+        if let Some((_, envelope, _)) = unsafe_for {
             let expected = format!("a first home of the default class that `{}` permits", envelope.name);
             let steps = [&home[..], &[Item(0)]].concat();
             self.note(codes::UNSAFE_DEFAULT, &steps, first.name.to_string(), &expected);
         }
     }
 
-    fn candidates(&mut self, class: &'a Class, index: usize) {
-        let applying: Vec<(usize, &Envelope)> = self.applying(class).collect();
+    fn candidates(&mut self, class: &Class, index: usize, applying: &[(usize, &Envelope, Set)]) {
         let at = [Field("classes"), Item(index)];
         if applying.is_empty() {
             self.note(codes::NO_ENVELOPE, &at, class.name.to_string(), "an envelope that can apply to the class");
         }
-        for (i, envelope) in applying {
-            let any = self.document.substrates.iter().any(|s| permits(envelope, s) && can_run(class, s));
-            if !any {
+        let able = Set::of(&self.document.substrates, |s| can_run(class, s));
+        for (i, envelope, set) in applying {
+            if !set.meets(&able) {
                 let expected =
                     format!("a substrate that `{}` permits and that can run `{}`", envelope.name, class.name);
                 let found = format!("{} under {}", class.name, envelope.name);
-                self.note(codes::NO_CANDIDATE, &[Field("envelopes"), Item(i)], found, &expected);
+                self.note(codes::NO_CANDIDATE, &[Field("envelopes"), Item(*i)], found, &expected);
             }
         }
     }
 
     fn substrates(&mut self) {
         for (i, substrate) in self.document.substrates.iter().enumerate() {
-            if !self.document.envelopes.iter().any(|e| permits(e, substrate)) {
+            if !self.permitted.iter().any(|set| set.contains(i)) {
                 let steps = [Field("substrates"), Item(i)];
                 self.note(codes::UNUSED_SUBSTRATE, &steps, substrate.name.to_string(), "an envelope that permits it");
             }
@@ -133,6 +142,27 @@ impl<'a> Lint<'a> {
                 }
             }
         }
+    }
+}
+
+/// A set of substrates, by their positions.
+#[derive(Clone, Debug)]
+struct Set(Vec<u64>);
+
+impl Set {
+    fn of(substrates: &[Substrate], holds: impl Fn(&Substrate) -> bool) -> Self {
+        let word = |chunk: &[Substrate]| {
+            chunk.iter().enumerate().fold(0, |word, (bit, s)| word | (u64::from(holds(s)) << bit))
+        };
+        Self(substrates.chunks(64).map(word).collect())
+    }
+
+    fn contains(&self, position: usize) -> bool {
+        self.0.get(position / 64).is_some_and(|word| word & (1 << (position % 64)) != 0)
+    }
+
+    fn meets(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
     }
 }
 

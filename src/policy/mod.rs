@@ -14,8 +14,8 @@ pub mod error;
 pub mod forms;
 pub mod index;
 pub mod json;
-pub mod lint;
 pub mod narrow;
+pub mod order;
 pub mod path;
 pub mod permits;
 pub mod raw;
@@ -27,6 +27,8 @@ pub mod tree;
 
 #[cfg(not(target_family = "wasm"))]
 pub mod describe;
+#[cfg(not(target_family = "wasm"))]
+pub mod lint;
 #[cfg(not(target_family = "wasm"))]
 pub mod reference;
 #[cfg(not(target_family = "wasm"))]

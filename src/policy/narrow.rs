@@ -4,7 +4,7 @@
 
 use super::{
     codes::{self, Code},
-    compile,
+    compile, countries,
     error::{InvalidPolicy, hint},
     path::{Path, Step},
     raw::overrides::{ClassOverride, EnvelopeOverride, Overrides, overrides},
@@ -216,7 +216,7 @@ fn forbid(old: &mut Terms, new: &Terms) {
     unite(&mut old.regimes, &new.regimes);
     unite(&mut old.substrates, &new.substrates);
     for list in [&mut old.jurisdictions, &mut old.subject_to].into_iter().flatten() {
-        list.sort_unstable();
+        *list = countries::sorted(std::mem::take(list));
     }
 }
 

@@ -1,10 +1,13 @@
 //! A walk over a tree: collects every value, and every mistake with its path and place, and goes on.
 
+mod walk;
+
 use super::{
     codes::{self, Code},
     error::{InvalidPolicy, hint},
+    order,
     path::{Path, Step},
-    source::{Count, Form, Source, Wrong},
+    source::{Count, Form, Wrong},
     tree::{Entry, Node, Position, Value, shorten},
 };
 
@@ -41,6 +44,7 @@ pub fn read<'n, T>(
 
 impl<'n> Reading<'n> {
     /// Notes a mistake at the current path.
+    #[inline(never)]
     pub fn note(&mut self, code: Code, at: Position, found: String, expected: String) {
         if self.found.len() == MOST_REPORTED {
             let expected = format!("at most {MOST_REPORTED} mistakes");
@@ -59,12 +63,14 @@ impl<'n> Reading<'n> {
     }
 
     /// The entry of a field of the current section.
+    #[inline(never)]
     fn entry(&mut self, name: &'static str) -> Option<&'n Entry> {
         let frame = self.frames.last_mut()?;
         frame.known.push(name);
         frame.entries.iter().find(|e| e.key == name)
     }
 
+    #[inline(never)]
     fn missing(&mut self, name: &'static str, expected: &str) {
         let at = self.frames.last().map(|f| f.at).unwrap_or_default();
         self.steps.push(Step::Field(name));
@@ -79,6 +85,7 @@ impl<'n> Reading<'n> {
         value
     }
 
+    #[inline(never)]
     fn scalar<F: Form>(&mut self, form: &F, node: &Node) -> Option<F::Out> {
         form.read(&node.value).map_err(|wrong| self.refuse(wrong, node.at, || node.value.to_string())).ok()
     }
@@ -93,12 +100,14 @@ impl<'n> Reading<'n> {
         form.read(&value).map_err(|wrong| self.refuse(wrong, entry.at, || shorten(&entry.key))).ok()
     }
 
+    #[inline(never)]
     fn field<F: Form>(&mut self, name: &'static str, form: &F) -> Option<F::Out> {
         let entry = self.entry(name)?;
         self.within(Step::Field(&entry.key), |r| r.scalar(form, &entry.node))
     }
 
     /// The items of a list field; mistakes in its shape are noted.
+    #[inline(never)]
     fn items(&mut self, name: &'static str, count: Count) -> Option<&'n [Node]> {
         let Some(entry) = self.entry(name) else {
             if count.required {
@@ -123,14 +132,11 @@ impl<'n> Reading<'n> {
 
     /// The entries of a map field, by name: the order in which they were written means nothing and may be lost on
     /// the way. Mistakes in its shape are noted.
+    #[inline(never)]
     fn entries(&mut self, name: &'static str) -> Vec<&'n Entry> {
         let Some(entry) = self.entry(name) else { return Vec::new() };
         match &entry.node.value {
-            Value::Map(entries) => {
-                let mut sorted: Vec<&Entry> = entries.iter().collect();
-                sorted.sort_unstable_by_key(|e| &e.key);
-                sorted
-            }
+            Value::Map(entries) => order::sorted(entries.iter().collect(), |a, b| a.key.cmp(&b.key)),
             other => {
                 let found = other.to_string();
                 self.within(Step::Field(&entry.key), |r| {
@@ -155,13 +161,13 @@ impl<'n> Reading<'n> {
     }
 
     /// Fields that no walk asked for.
+    #[inline(never)]
     fn unknown(&mut self, frame: &Frame<'n>) {
         for entry in frame.entries.iter().filter(|e| !frame.known.contains(&e.key.as_str())) {
             if self.found.len() > MOST_REPORTED {
                 return;
             }
-            let mut known = frame.known.clone();
-            known.sort_unstable();
+            let mut known = order::sorted(frame.known.clone(), Ord::cmp);
             known.dedup();
             let hint = hint(&entry.key, known.iter().copied());
             let expected = format!("one of {}{hint}", known.join(", "));
@@ -177,147 +183,5 @@ impl<'n> Reading<'n> {
         let value = walk(self);
         self.frames.pop();
         value
-    }
-}
-
-#[expect(clippy::inline_always, reason = "so that the explanations never reach the module")]
-impl<'n> Source for Reading<'n> {
-    #[inline(always)]
-    fn required<F: Form>(&mut self, name: &'static str, _doc: &'static str, form: F) -> Option<F::Out> {
-        if !self.has(name) {
-            let expected = form.read(&Value::Null).err().map_or_else(String::new, |w| w.expected);
-            self.missing(name, &expected);
-        }
-        self.field(name, &form)
-    }
-
-    #[inline(always)]
-    fn optional<F: Form>(&mut self, name: &'static str, _doc: &'static str, form: F) -> Option<F::Out> {
-        self.field(name, &form)
-    }
-
-    #[inline(always)]
-    fn or<F: Form>(&mut self, name: &'static str, _doc: &'static str, form: F, default: F::Out) -> F::Out {
-        self.field(name, &form).unwrap_or(default)
-    }
-
-    #[inline(always)]
-    fn list<F: Form>(&mut self, name: &'static str, _doc: &'static str, form: F, count: Count) -> Option<Vec<F::Out>> {
-        let items = self.items(name, count)?;
-        let mut out = Vec::with_capacity(items.len());
-        self.within(Step::Field(name), |r| {
-            for (i, node) in items.iter().enumerate() {
-                r.within(Step::Item(i), |r| {
-                    if items.iter().take(i).any(|earlier| earlier.value == node.value) {
-                        r.note(codes::REPEATED, node.at, node.value.to_string(), String::from("each value once"));
-                    }
-                    out.extend(r.scalar(&form, node));
-                });
-            }
-        });
-        Some(out)
-    }
-
-    #[inline(always)]
-    fn map<K: Form, F: Form>(&mut self, name: &'static str, _doc: &'static str, form: (K, F)) -> Vec<(K::Out, F::Out)> {
-        let entries = self.entries(name);
-        self.within(Step::Field(name), |r| {
-            let read = |entry: &'n Entry| {
-                r.within(Step::Field(&entry.key), |r| {
-                    let (key, value) = (r.key(&form.0, entry), r.scalar(&form.1, &entry.node));
-                    Some((key?, value?))
-                })
-            };
-            entries.into_iter().filter_map(read).collect()
-        })
-    }
-
-    #[inline(always)]
-    fn section<T>(
-        &mut self,
-        name: &'static str,
-        _doc: &'static str,
-        walk: impl FnOnce(&mut Self) -> Option<T>,
-    ) -> Option<T> {
-        let Some(entry) = self.entry(name) else {
-            self.missing(name, "a section");
-            return None;
-        };
-        self.within(Step::Field(&entry.key), |r| r.enter(&entry.node, walk))
-    }
-
-    #[inline(always)]
-    fn section_or_empty<T>(
-        &mut self,
-        name: &'static str,
-        _doc: &'static str,
-        walk: impl FnOnce(&mut Self) -> Option<T>,
-    ) -> Option<T> {
-        match self.entry(name) {
-            Some(entry) => self.within(Step::Field(&entry.key), |r| r.enter(&entry.node, walk)),
-            None => self.within(Step::Field(name), |r| r.absent(walk)),
-        }
-    }
-
-    #[inline(always)]
-    fn section_if<T>(
-        &mut self,
-        name: &'static str,
-        _doc: &'static str,
-        walk: impl FnOnce(&mut Self) -> Option<T>,
-    ) -> Option<T> {
-        let entry = self.entry(name)?;
-        self.within(Step::Field(&entry.key), |r| r.enter(&entry.node, walk))
-    }
-
-    #[inline(always)]
-    fn sections<T>(
-        &mut self,
-        name: &'static str,
-        _doc: &'static str,
-        count: Count,
-        mut walk: impl FnMut(&mut Self) -> Option<T>,
-    ) -> Vec<T> {
-        let items = self.items(name, count).unwrap_or_default();
-        self.within(Step::Field(name), |r| {
-            let read = |(i, node)| r.within(Step::Item(i), |r| r.enter(node, &mut walk));
-            items.iter().enumerate().filter_map(read).collect()
-        })
-    }
-
-    #[inline(always)]
-    fn section_map<K: Form, T>(
-        &mut self,
-        name: &'static str,
-        _doc: &'static str,
-        key: K,
-        mut walk: impl FnMut(&mut Self) -> Option<T>,
-    ) -> Vec<(K::Out, T)> {
-        let entries = self.entries(name);
-        self.within(Step::Field(name), |r| {
-            let read = |entry: &'n Entry| {
-                r.within(Step::Field(&entry.key), |r| {
-                    let (key, value) = (r.key(&key, entry), r.enter(&entry.node, &mut walk));
-                    Some((key?, value?))
-                })
-            };
-            entries.into_iter().filter_map(read).collect()
-        })
-    }
-
-    fn wrong(&mut self, name: &'static str, code: Code, expected: &str) {
-        let frame = self.frames.last();
-        let entry = frame.and_then(|f| f.entries.iter().find(|e| e.key == name));
-        let at = entry.map(|e| e.node.at).or(frame.map(|f| f.at)).unwrap_or_default();
-        let found = entry.map_or_else(String::new, |e| e.node.value.to_string());
-        self.within(Step::Field(name), |r| r.note(code, at, found, String::from(expected)));
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.frames.last().is_some_and(|f| f.entries.iter().any(|e| e.key == name))
-    }
-
-    fn again(&mut self, _name: &'static str) -> bool {
-        false
     }
 }

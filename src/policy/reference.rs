@@ -2,20 +2,22 @@
 
 use super::{
     codes, describe,
+    raw::overrides::overrides,
     source::{Field, Need, Shape},
 };
 use std::fmt::Write;
 
-/// The reference as Markdown.
+/// The reference as Markdown: fields, then codes.
 #[must_use]
 pub fn reference() -> String {
-    let mut out = String::from(
-        "# The policy document\n\nWritten from the schema (`berth schema`); do not edit. A field without a default that is not marked\n\
-         as required may be left out; its explanation says what holds then. Names are `[a-z][a-z0-9-]{0,62}`; numbers\n\
-         are exact decimals, refused where they are finer than their unit.\n",
-    );
-    let _ = writeln!(out, "\n## Fields\n");
-    fields(&mut out, &describe::policy(), "");
+    let mut out = String::from("## Fields\n");
+    let mut known = Vec::new();
+    for field in describe::policy().fields() {
+        let _ = writeln!(out, "\n### `{}`\n\n- {}", field.name, line(field, field.name));
+        fields(&mut out, &field.shape, field.name, &mut known);
+    }
+    let _ = writeln!(out, "\n## Fields of a local override\n");
+    fields(&mut out, &describe::describe(|s| overrides(s, &[])), "", &mut known);
     let _ = writeln!(out, "\n## Codes\n");
     for (code, meaning, fix) in codes::TABLE {
         let _ =
@@ -31,15 +33,21 @@ fn capital(word: &str) -> String {
     chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
 }
 
-fn fields(out: &mut String, shape: &Shape, path: &str) {
+/// The fields below a field. A condition is the same wherever it stands: it is described once.
+fn fields(out: &mut String, shape: &Shape, path: &str, known: &mut Vec<&'static str>) {
+    if let Shape::Named(name, _) = shape {
+        if known.contains(name) {
+            return;
+        }
+        known.push(name);
+    }
+    if matches!(shape, Shape::Either(_)) {
+        return;
+    }
     for field in shape.fields() {
         let path = if path.is_empty() { field.name.to_owned() } else { format!("{path}.{}", field.name) };
         let _ = writeln!(out, "- {}", line(field, &path));
-        // A condition looks the same wherever it stands: once is enough.
-        if path.starts_with("classes.match.") && path.matches('.').count() > 1 || path.starts_with("rollout.only.") {
-            continue;
-        }
-        fields(out, &field.shape, &path);
+        fields(out, &field.shape, &path, known);
     }
 }
 

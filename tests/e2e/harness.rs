@@ -66,10 +66,10 @@ async fn every_scripted_fault_is_seen_by_the_client() {
         let seen = ask().await.unwrap();
         assert!(seen.took >= Duration::from_millis(150) && seen.text() == "late");
 
-        upstream.does(Script::Stream(4, Duration::from_millis(40)));
+        upstream.does(Script::Stream(4, Duration::from_millis(150)));
         let seen = ask().await.unwrap();
         let spread = *seen.chunks_at.last().unwrap() - *seen.chunks_at.first().unwrap();
-        assert!(seen.chunks_at.len() >= 3 && spread >= Duration::from_millis(80), "events arrive as they are sent");
+        assert!(spread >= Duration::from_millis(200), "events arrive as they are sent: {:?}", seen.chunks_at);
 
         upstream.does(Script::BreakOff);
         let seen = ask().await.unwrap();

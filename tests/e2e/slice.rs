@@ -135,7 +135,9 @@ async fn a_bad_configuration_is_refused_with_its_place_and_the_old_one_serves_on
         (json!({"role": "placement"}), "policy: missing, expected a policy document"),
         (json!({"role": "placement", "policy": policy, "polices": 1}), "unknown field `polices`"),
         (unknown_kind, "substrates[0].kind"),
-        (json!("not an object"), "configuration: invalid type"),
+        (json!("role: placement"), "configuration: found `role: placement`, expected a JSON object"),
+        (json!("{\"role\": \"placement\""), "EOF while parsing"),
+        (json!("[]"), "configuration: found `[]`, expected a JSON object"),
     ];
     for (i, (configuration, place)) in bad.iter().enumerate() {
         let version = format!("bad-{i}");

@@ -114,7 +114,11 @@ pub fn wasm_filter(module: &Path, role: &str, configuration: &Value, carried: Ca
 /// The typed configuration of the wasm filter.
 pub fn plugin(module: &Path, role: &str, configuration: &Value, carried: Carried) -> Value {
     let configuration = match carried {
-        Carried::Text => json!({"@type": STRING, "value": configuration.to_string()}),
+        // A test's own text travels as it is, valid or not.
+        Carried::Text => match configuration {
+            Value::String(text) => json!({"@type": STRING, "value": text}),
+            other => json!({"@type": STRING, "value": other.to_string()}),
+        },
         Carried::Struct => json!({"@type": STRUCT, "value": configuration}),
     };
     json!({"@type": WASM, "config": {

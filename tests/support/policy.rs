@@ -1,5 +1,11 @@
 //! One policy for tests: two European substrates that serve personal data, one American provider that must not.
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses its own part of this")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::indexing_slicing,
+    reason = "each test binary uses its own part of this"
+)]
 
 use serde_json::{Value, json};
 

@@ -269,7 +269,7 @@ fn a_slot_is_renewed_in_place_keeps_its_incarnation_when_lost_and_is_read_once_p
     let mut keeper = SlotKeeper::new(1 << 20, LASTS_MS);
     let mut record = SlotRecord { places: true, ..SlotRecord::default() };
     keeper.publish(&host, host.now_ms(), &mut record).unwrap();
-    let mut reader = SlotReader::new(LASTS_MS);
+    let mut reader = SlotReader::default();
     assert!(matches!(reader.look(&host, 0, host.now_ms()), SlotState::Record(r) if r == record));
     assert!(matches!(reader.look(&host, 0, host.now_ms()), SlotState::Unchanged));
     host.advance_ms(LASTS_MS);
@@ -333,7 +333,7 @@ fn no_status_of_any_call_makes_a_panic_or_a_false_claim() {
             assert!(!SnapshotReader::default().poll(&host), "{call}: {error}");
             let _ = SlotKeeper::new(1, LASTS_MS).publish(&host, now, &mut SlotRecord::default());
             let _ = Generation::new(&host, 1).check(&host);
-            let _ = SlotReader::new(LASTS_MS).look(&host, 0, now);
+            let _ = SlotReader::default().look(&host, 0, now);
             host.heal();
             // Whatever was left behind, a healed host serves.
             assert!(Lease::new(LASTS_MS).acquire(&host, 9, now + LASTS_MS), "{call}: {error}");

@@ -120,14 +120,15 @@ fn snapshot(file: &str, now_ms: u64) -> Result<Snapshot, String> {
     if let Ok(snapshot) = codec::decode(&bytes) {
         return Ok(snapshot);
     }
-    let reports: Vec<serde_json::Value> =
-        serde_json::from_slice(&bytes).map_err(|e| format!("{file}: neither a snapshot nor a list of reports: {e}"))?;
+    let reports = report::parse(&bytes, now_ms).ok_or_else(|| {
+        format!("{file}: neither a snapshot nor a health document, nor one with a list of `substrates`")
+    })?;
     let mut substrates = Vec::new();
-    for report in &reports {
-        let name = report.get("substrate").and_then(serde_json::Value::as_str).unwrap_or_default();
-        let mut health = Health::unknown(name);
-        report::take(&mut health, report.to_string().as_bytes(), now_ms)
-            .map_err(|e| format!("{file}: `{name}`: {e:?}"))?;
+    for report in reports {
+        let name = report.substrate.ok_or_else(|| format!("{file}: a report names no `substrate`"))?;
+        let mut health = Health::unknown(&name);
+        report.heard.readings.iter().for_each(|(signal, reading)| health.set(*signal, *reading));
+        health.attestation = report.attestation;
         substrates.push(health);
     }
     Ok(Snapshot { writer: 0, epoch: 0, at_ms: now_ms, interval_ms: 1_000, slots: 1, substrates })

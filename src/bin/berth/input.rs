@@ -62,8 +62,8 @@ fn read(node: &Node, base: &str, warnings: &[InvalidPolicy]) -> Found {
 /// Every plugin configuration below a node.
 fn search(document: &Node, text: &str, warnings: &[InvalidPolicy], found: &mut Vec<Found>) {
     path::walk(document, &mut Vec::new(), &mut |steps, node| {
-        if let Some(policy) = plugin(node) {
-            found.push(read(policy, &base(steps), warnings));
+        for (field, policy) in plugin(node) {
+            found.push(read(policy, &base(steps, field), warnings));
         }
         let Value::Text(inner) = &node.value else { return };
         if !(inner.contains("policy") && inner.contains("role")) {
@@ -73,20 +73,21 @@ fn search(document: &Node, text: &str, warnings: &[InvalidPolicy], found: &mut V
         let place = Place::of(text, inner, node.at);
         place.mend(&mut embedded.node);
         embedded.warnings.iter_mut().for_each(|w| w.at = w.at.map(|at| place.outer(at)));
-        if let Some(policy) = plugin(&embedded.node) {
-            found.push(read(policy, &base(steps), &embedded.warnings));
+        for (field, policy) in plugin(&embedded.node) {
+            found.push(read(policy, &base(steps, field), &embedded.warnings));
         }
     });
 }
 
-fn base(steps: &[Step<'_>]) -> String {
-    Path { base: "", steps: &[steps, &[Step::Field("policy")]].concat() }.to_string()
+fn base(steps: &[Step<'_>], field: &str) -> String {
+    Path { base: "", steps: &[steps, &[Step::Field(field)]].concat() }.to_string()
 }
 
-/// The policy of a plugin configuration.
-fn plugin(node: &Node) -> Option<&Node> {
-    node.get("role")?;
-    node.get("policy").filter(|policy| matches!(policy.value, Value::Map(_)))
+/// The policies of a plugin configuration: the current one and a candidate.
+fn plugin(node: &Node) -> impl Iterator<Item = (&'static str, &Node)> {
+    let fields = if node.get("role").is_some() { &["policy", "candidate"][..] } else { &[] };
+    let held = fields.iter().filter_map(|field| Some((*field, node.get(field)?)));
+    held.filter(|(_, policy)| matches!(policy.value, Value::Map(_)))
 }
 
 /// How places inside a text that is a value become places of the file.

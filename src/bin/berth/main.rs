@@ -7,6 +7,7 @@ mod check;
 mod explain;
 mod fmt;
 mod input;
+mod layout;
 mod schema;
 mod trim;
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 pub(crate) struct Args {
     /// A field, such as `substrates.cost`; without it, the JSON Schema.
     field: Option<String>,
-    /// The whole reference as Markdown.
+    /// The whole reference as Markdown: fields, then codes.
     #[arg(long, conflicts_with = "field")]
     reference: bool,
 }

@@ -8,6 +8,8 @@ use crate::health::{codec, slot::SlotRecord};
 /// How many slots there are: two roles in sixty-odd workers. A VM without one decides and serves; what it sees is lost,
 /// and counted.
 pub const SLOTS: u8 = 128;
+/// The longest that a record may claim to last: one that ends further away was written before the clock jumped back.
+const MOST_LASTS_MS: u64 = 600_000;
 /// The low bits of an incarnation: the slot it began in, which no two VMs can share, however equal their clocks.
 const SLOT_BITS: u64 = 127;
 
@@ -37,7 +39,8 @@ pub struct SlotKeeper {
 impl SlotKeeper {
     /// A VM that began at `born_ns` and gives its slot up when it has not renewed it for so long.
     #[must_use]
-    pub const fn new(born_ns: u64, lasts_ms: u64) -> Self {
+    pub fn new(born_ns: u64, lasts_ms: u64) -> Self {
+        let lasts_ms = lasts_ms.min(MOST_LASTS_MS);
         Self { born_ns, lasts_ms, incarnation: None, slot: None, key: String::new(), written: Vec::new() }
     }
 
@@ -74,7 +77,7 @@ impl SlotKeeper {
         for slot in 0..SLOTS {
             self.key = slot_key(slot);
             let (bytes, token) = read(host, &self.key).map_err(Unslotted::Host)?;
-            if bytes.is_some_and(|bytes| is_taken(&bytes, now_ms, self.lasts_ms)) {
+            if bytes.is_some_and(|bytes| is_taken(&bytes, now_ms)) {
                 continue;
             }
             match self.write(host, slot, record, token) {
@@ -119,13 +122,13 @@ impl SlotKeeper {
     }
 }
 
-/// Whether a slot's owner lives. A record that ends further away than one lasts was written before the clock jumped.
-fn is_taken(bytes: &[u8], now_ms: u64, lasts_ms: u64) -> bool {
-    codec::decode_slot(bytes).is_ok_and(|record| is_alive(record.expires_ms, now_ms, lasts_ms))
+fn is_taken(bytes: &[u8], now_ms: u64) -> bool {
+    codec::decode_slot(bytes).is_ok_and(|record| is_alive(record.expires_ms, now_ms))
 }
 
-const fn is_alive(expires_ms: u64, now_ms: u64, lasts_ms: u64) -> bool {
-    now_ms < expires_ms && expires_ms.saturating_sub(now_ms) <= lasts_ms
+/// Whether a slot's owner lives.
+const fn is_alive(expires_ms: u64, now_ms: u64) -> bool {
+    now_ms < expires_ms && expires_ms - now_ms <= MOST_LASTS_MS
 }
 
 /// What a look at a slot gave.
@@ -144,17 +147,17 @@ pub enum SlotState {
 /// Reads all slots; decodes only those that were written since.
 #[derive(Debug)]
 pub struct SlotReader {
-    lasts_ms: u64,
+    /// By slot: the token of what was read last, and when that expires.
     seen: Vec<(u32, u64)>,
 }
 
-impl SlotReader {
-    /// Reads slots that last so long.
-    #[must_use]
-    pub fn new(lasts_ms: u64) -> Self {
-        Self { lasts_ms, seen: vec![(0, 0); usize::from(SLOTS)] }
+impl Default for SlotReader {
+    fn default() -> Self {
+        Self { seen: vec![(0, 0); usize::from(SLOTS)] }
     }
+}
 
+impl SlotReader {
     /// Looks at one slot.
     pub fn look<H: Host>(&mut self, host: &H, slot: u8, now_ms: u64) -> SlotState {
         let Some(seen) = self.seen.get_mut(usize::from(slot)) else { return SlotState::Empty };
@@ -164,7 +167,7 @@ impl SlotReader {
             _ => return SlotState::Unreadable,
         };
         if seen.0 == token {
-            let alive = is_alive(seen.1, now_ms, self.lasts_ms);
+            let alive = is_alive(seen.1, now_ms);
             return if alive { SlotState::Unchanged } else { SlotState::Empty };
         }
         *seen = (token, 0);
@@ -174,7 +177,7 @@ impl SlotReader {
         match codec::decode_slot(&bytes) {
             Ok(record) => {
                 seen.1 = record.expires_ms;
-                let alive = is_alive(record.expires_ms, now_ms, self.lasts_ms);
+                let alive = is_alive(record.expires_ms, now_ms);
                 if alive { SlotState::Record(record) } else { SlotState::Empty }
             }
             Err(_) => SlotState::Unreadable,

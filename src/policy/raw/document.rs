@@ -37,9 +37,8 @@ impl Form for Version {
 pub fn document<S: Source>(s: &mut S) -> Option<Document> {
     s.required("berth", "The version of the schema.", Version);
     let identity = s.section("policy", "Whose policy this is.", identity);
-    let mut jurisdictions =
+    let jurisdictions =
         s.map("jurisdictions", "Named sets of countries, for `permit` and `forbid`.", (SetName, CountryList));
-    jurisdictions.sort();
     let substrates = s.sections("substrates", "The places that can run work.", substrate::COUNT, substrate::substrate);
     let classes = s.sections("classes", "The kinds of work: the first that matches wins.", must_to(MOST_ITEMS), class);
     let default_class: Option<Name> =

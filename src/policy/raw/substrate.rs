@@ -26,12 +26,11 @@ pub fn substrate<S: Source>(s: &mut S) -> Option<Substrate> {
         "What kind of place it is; the kind decides which signals govern it.",
         Word(&Kind::ALL, Kind::as_str),
     );
-    let mut labels = s.map(
+    let labels = s.map(
         "labels",
         "Labels for reports, such as `hardware`, `revision` and `capacity_layer`.",
         (Text(63), Text(128)),
     );
-    labels.sort();
     let location = s.section("location", "Where it stands.", location);
     let sovereignty =
         s.section_or_empty("sovereignty", "Whose law reaches it, and what proves where it is.", sovereignty);

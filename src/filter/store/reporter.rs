@@ -1,0 +1,57 @@
+//! What a VM of either role tells the others: everything it has seen and placed, once a tick, through its slot.
+
+use super::{SlotKeeper, Unslotted};
+use crate::filter::Host;
+use crate::health::Observer;
+use crate::health::slot::SlotRecord;
+
+/// A slot lives through so many ticks without renewal, and at least so long.
+const TICKS: u64 = 5;
+const LEAST_MS: u64 = 5_000;
+
+/// What a VM tells the others.
+#[derive(Debug)]
+pub struct Reporter {
+    /// What it sees: fed as requests pass.
+    pub observer: Observer,
+    keeper: SlotKeeper,
+    record: SlotRecord,
+}
+
+impl Reporter {
+    /// A VM that began at `born_ns` and tells every `tick_ms` of the substrates with these names, by their position.
+    /// Only one that places requests can be asked to probe.
+    pub fn new<'a>(born_ns: u64, tick_ms: u64, places: bool, names: impl Iterator<Item = &'a str>) -> Self {
+        Self {
+            observer: Observer::new(names),
+            keeper: SlotKeeper::new(born_ns, tick_ms.saturating_mul(TICKS).max(LEAST_MS)),
+            record: SlotRecord { places, ..SlotRecord::default() },
+        }
+    }
+
+    /// Tells.
+    ///
+    /// # Errors
+    /// Why it could not; the counters go on, so the next tick tells what this one would have.
+    pub fn tell<H: Host>(&mut self, host: &H, now_ms: u64) -> Result<u8, Unslotted> {
+        self.observer.write(&mut self.record);
+        self.keeper.publish(host, now_ms, &mut self.record)
+    }
+
+    /// This VM's slot, once it has one: what probes are leased to.
+    #[must_use]
+    pub const fn slot(&self) -> Option<u8> {
+        self.keeper.slot()
+    }
+
+    /// Which life of which VM this is, once it has had a slot.
+    #[must_use]
+    pub const fn incarnation(&self) -> Option<u64> {
+        self.keeper.incarnation()
+    }
+
+    /// Falls silent: the others need not wait until the slot expires.
+    pub fn fall_silent<H: Host>(&mut self, host: &H) {
+        self.keeper.release(host);
+    }
+}

@@ -1,0 +1,196 @@
+//! Whether a substrate takes new work, by how near it is to the thresholds of its kind. Entering and leaving have
+//! different thresholds, need several samples in a row and a least time in between, so that nothing flaps.
+
+use super::heard::scale;
+use crate::model::settings::{Breaking, Thresholds};
+use crate::model::{Admission, Health, Reading, Signal, WHOLE_PPM};
+
+/// The admission of one substrate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gate {
+    admission: Admission,
+    bad: u8,
+    good: u8,
+    since_ms: u64,
+    /// The newest reading that was judged: the same one twice is one sample.
+    judged_ms: u64,
+}
+
+impl Gate {
+    /// Goes on from what another VM had reached.
+    #[must_use]
+    pub const fn resumed(admission: Admission, since_ms: u64) -> Self {
+        Self { admission, bad: 0, good: 0, since_ms, judged_ms: 0 }
+    }
+
+    /// The admission now.
+    #[must_use]
+    pub const fn admission(&self) -> Admission {
+        self.admission
+    }
+
+    /// Judges by what is known now. Values past `hard_ms` are unknown, and the unknown closes nothing.
+    pub fn judge(&mut self, health: &Health, limits: &Thresholds, rules: &Breaking, now_ms: u64, hard_ms: u64) {
+        let Some((pressure, at_ms)) = pressure(health, limits, now_ms, hard_ms) else {
+            if self.admission != Admission::All {
+                self.turn(Admission::All, now_ms);
+            }
+            return;
+        };
+        if at_ms == self.judged_ms {
+            return;
+        }
+        self.judged_ms = at_ms;
+        let (enter, exit) = (i64::from(rules.enter_ppm), i64::from(rules.exit_ppm));
+        self.bad = if pressure >= enter { self.bad.saturating_add(1) } else { 0 };
+        self.good = if pressure < exit { self.good.saturating_add(1) } else { 0 };
+        let worse = if pressure >= WHOLE_PPM { Admission::Closed } else { Admission::Existing };
+        let least = if self.admission == Admission::Closed { rules.hold_down_ms } else { rules.dwell_ms };
+        // A clock that jumped back makes no hold-down longer than it is.
+        let rested = now_ms < self.since_ms || now_ms - self.since_ms >= u64::from(least);
+        if self.bad >= rules.bad_samples.max(1) && worse > self.admission {
+            self.turn(worse, now_ms);
+        } else if self.good >= rules.good_samples.max(1) && self.admission != Admission::All && rested {
+            self.turn(Admission::All, now_ms);
+        }
+    }
+
+    const fn turn(&mut self, to: Admission, now_ms: u64) {
+        (self.admission, self.since_ms, self.bad, self.good) = (to, now_ms, 0, 0);
+    }
+}
+
+/// How near the nearest threshold is (the whole: reached), and the newest reading that counted. `None`: nothing known.
+#[must_use]
+pub fn pressure(health: &Health, limits: &Thresholds, now_ms: u64, hard_ms: u64) -> Option<(i64, u64)> {
+    let most = [
+        (Signal::QueueDepth, limits.queue_depth),
+        (Signal::MemoryPressure, limits.memory_hard_ppm),
+        (Signal::Interconnect, limits.interconnect_ppm),
+        (Signal::RackCongestion, limits.rack_ppm),
+        (Signal::EastWest, limits.east_west_ppm),
+        (Signal::FailureRate, limits.failure_ppm),
+    ];
+    let least = [
+        (Signal::PowerHeadroom, limits.power_headroom_ppm),
+        (Signal::CoolingHeadroom, limits.cooling_headroom_ppm),
+        (Signal::Link, limits.link_ppm),
+        (Signal::RateRemaining, limits.rate_remaining),
+    ];
+    let known = |signal| health.reading(signal).filter(|r: &Reading| now_ms.saturating_sub(r.at_ms) < hard_ms);
+    let near = |(signal, limit): (Signal, Option<u32>), turned: bool| {
+        let (reading, limit) = (known(signal)?, i64::from(limit?));
+        let (part, whole) = if turned { (limit, reading.value) } else { (reading.value, limit) };
+        // Nothing left of what must be left, or anything at all where nothing may be: reached.
+        let ppm = if whole <= 0 { WHOLE_PPM * i64::from(part > 0) } else { scale(part, WHOLE_PPM, whole) };
+        Some((ppm, reading.at_ms))
+    };
+    let all = most.into_iter().filter_map(|m| near(m, false)).chain(least.into_iter().filter_map(|l| near(l, true)));
+    all.reduce(|(a, at), (b, bt)| (a.max(b), at.max(bt)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Gate, pressure};
+    use crate::model::settings::{Breaking, Thresholds};
+    use crate::model::{Admission, Health, Reading, Signal};
+
+    const HARD_MS: u64 = 10_000;
+    const LIMITS: Thresholds = Thresholds {
+        queue_depth: Some(100),
+        memory_soft_ppm: None,
+        memory_hard_ppm: Some(900_000),
+        interconnect_ppm: None,
+        rack_ppm: None,
+        east_west_ppm: None,
+        power_headroom_ppm: Some(100_000),
+        cooling_headroom_ppm: None,
+        link_ppm: None,
+        rate_remaining: Some(0),
+        failure_ppm: None,
+    };
+    const RULES: Breaking = Breaking {
+        consecutive: 0,
+        failure_ppm: 0,
+        least: 0,
+        window_ms: 0,
+        open_ms: 0,
+        open_most_ms: 0,
+        jitter_ppm: 0,
+        probes: 0,
+        enter_ppm: 850_000,
+        exit_ppm: 700_000,
+        bad_samples: 2,
+        good_samples: 3,
+        dwell_ms: 10_000,
+        hold_down_ms: 30_000,
+    };
+
+    fn with(readings: &[(Signal, i64)], at_ms: u64) -> Health {
+        let mut health = Health::unknown("a");
+        readings.iter().for_each(|(signal, value)| health.set(*signal, Reading { value: *value, at_ms }));
+        health
+    }
+
+    /// What became of it, one queue depth a second: the seconds at which it turned.
+    fn turns(depths: impl Iterator<Item = i64>) -> Vec<(u64, Admission)> {
+        let (mut gate, mut turns) = (Gate::default(), Vec::new());
+        for (second, depth) in (100..).zip(depths) {
+            let now_ms = second * 1_000;
+            gate.judge(&with(&[(Signal::QueueDepth, depth)], now_ms), &LIMITS, &RULES, now_ms, HARD_MS);
+            if turns.last().map_or(Admission::All, |(_, last)| *last) != gate.admission() {
+                turns.push((second - 100, gate.admission()));
+            }
+        }
+        turns
+    }
+
+    #[test]
+    fn it_takes_two_bad_samples_to_close_and_three_good_ones_and_time_to_open() {
+        let existing = std::iter::repeat_n(90, 2).chain(std::iter::repeat_n(0, 30));
+        assert_eq!(turns(existing), [(1, Admission::Existing), (11, Admission::All)]);
+        let closed = std::iter::repeat_n(120, 2).chain(std::iter::repeat_n(0, 60));
+        assert_eq!(turns(closed), [(1, Admission::Closed), (31, Admission::All)]);
+        assert_eq!(turns([120, 0, 120, 0, 120, 0].into_iter()), []);
+    }
+
+    #[test]
+    fn a_value_that_swings_around_the_threshold_turns_it_at_most_once_in_its_dwell_time() {
+        let swinging = (0..300).map(|i| if i / 3 % 2 == 0 { 90 } else { 60 });
+        let turns = turns(swinging);
+        assert!(turns.windows(2).all(|w| w[0].1 != Admission::Existing || w[1].0 - w[0].0 >= 10), "{turns:?}");
+        assert!(turns.len() <= 60);
+    }
+
+    #[test]
+    fn between_the_thresholds_nothing_turns() {
+        let held = std::iter::repeat_n(90, 2).chain(std::iter::repeat_n(75, 100));
+        assert_eq!(turns(held), [(1, Admission::Existing)]);
+    }
+
+    #[test]
+    fn the_same_sample_twice_is_one_sample() {
+        let (mut gate, health) = (Gate::default(), with(&[(Signal::QueueDepth, 120)], 1_000));
+        (0..50).for_each(|i| gate.judge(&health, &LIMITS, &RULES, 1_000 + i, HARD_MS));
+        assert_eq!(gate.admission(), Admission::All);
+    }
+
+    #[test]
+    fn what_is_no_longer_known_closes_nothing() {
+        let mut gate = Gate::resumed(Admission::Closed, 0);
+        let old = with(&[(Signal::QueueDepth, 120)], 1_000);
+        gate.judge(&old, &LIMITS, &RULES, 1_000 + HARD_MS, HARD_MS);
+        assert_eq!(gate.admission(), Admission::All);
+    }
+
+    #[test]
+    fn the_nearest_threshold_counts_whichever_way_it_points() {
+        let near = |readings: &[(Signal, i64)]| pressure(&with(readings, 0), &LIMITS, 0, HARD_MS).map(|(p, _)| p);
+        assert_eq!(near(&[]), None);
+        assert_eq!(near(&[(Signal::QueueDepth, 50), (Signal::MemoryPressure, 810_000)]), Some(900_000));
+        assert_eq!(near(&[(Signal::PowerHeadroom, 200_000)]), Some(500_000));
+        assert_eq!(near(&[(Signal::PowerHeadroom, 0)]), Some(1_000_000));
+        assert_eq!(near(&[(Signal::RateRemaining, 0)]), Some(0));
+        assert_eq!(near(&[(Signal::EastWest, 1_000_000)]), None, "no threshold, no pressure");
+    }
+}

@@ -1,0 +1,302 @@
+//! What a VM sees of the answers that pass through it: one observation at a time, without allocation, into counters
+//! that its slot carries to whoever folds.
+
+use super::quantile::{BUCKETS, bucket_of};
+use super::slot::{Answers, Row, Said, SlotRecord, Sum, key_of};
+use crate::model::Signal;
+
+/// The bounds of what a `retry-after` may ask for, and what stands for a missing one.
+pub const RETRY_S: core::ops::RangeInclusive<u32> = 1..=60;
+/// Values that answers say of themselves, at most, per substrate.
+const MOST_SAID: usize = 12;
+
+/// What one attempt showed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Observation<'a> {
+    /// The position of its substrate in the policy.
+    pub substrate: usize,
+    /// The answer's status; 0 if none came: reset, refused, timed out.
+    pub status: u16,
+    /// Until the first byte, if one came.
+    pub first_byte_us: Option<u64>,
+    /// Until its end, if it came whole.
+    pub total_us: Option<u64>,
+    /// Bytes of the answer.
+    pub bytes: u64,
+    /// Tokens of the answer, where its headers say.
+    pub output_tokens: Option<u32>,
+    /// What the answer said of its substrate (ORCA, rate limits), in each signal's unit.
+    pub said: &'a [(Signal, i64)],
+    /// Its `retry-after`.
+    pub retry_after_s: Option<u32>,
+}
+
+/// What an answer means for its substrate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// Work done.
+    Good,
+    /// The substrate failed.
+    Failed,
+    /// It has too much to do: alive, and not to be counted as fast.
+    Overloaded,
+    /// The request was bad: says nothing of the substrate.
+    Refused,
+}
+
+impl Meaning {
+    /// What a status means. A `503` that says when to come back is a full queue, one that does not is a failure.
+    #[must_use]
+    pub const fn of(status: u16, has_hint: bool) -> Self {
+        match status {
+            100..400 => Self::Good,
+            429 | 529 => Self::Overloaded,
+            503 if has_hint => Self::Overloaded,
+            400..500 => Self::Refused,
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// What this VM has seen of every substrate since it began.
+#[derive(Debug)]
+pub struct Observer {
+    seen: Vec<Seen>,
+    /// Positions in the order of their keys, in which slots are written.
+    order: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    row: Row,
+    buckets: [u32; BUCKETS],
+    usual_us: i64,
+    touched: bool,
+}
+
+impl Observer {
+    /// An observer of these substrates, by their position.
+    pub fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        let seen: Vec<Seen> = names.map(Seen::new).collect();
+        let mut order: Vec<usize> = (0..seen.len()).collect();
+        order.sort_by_key(|at| seen.get(*at).map(|s| s.row.substrate));
+        Self { seen, order }
+    }
+
+    /// A request was placed.
+    pub fn placed(&mut self, substrate: usize) {
+        if let Some(seen) = self.seen.get_mut(substrate) {
+            seen.row.placed = seen.row.placed.saturating_add(1);
+            seen.touched = true;
+        }
+    }
+
+    /// An attempt has begun; [`Observer::observe`] ends it.
+    pub fn began(&mut self, substrate: usize) {
+        if let Some(seen) = self.seen.get_mut(substrate) {
+            seen.row.in_flight = seen.row.in_flight.saturating_add(1);
+            seen.touched = true;
+        }
+    }
+
+    /// An attempt has ended. Of an unknown substrate nothing is kept.
+    pub fn observe(&mut self, observation: &Observation<'_>, now_ms: u64) {
+        if let Some(seen) = self.seen.get_mut(observation.substrate) {
+            seen.fold(observation, now_ms);
+        }
+    }
+
+    /// Puts all that was seen into a slot's record.
+    pub fn write(&self, record: &mut SlotRecord) {
+        record.rows.clear();
+        let rows = self.order.iter().filter_map(|at| self.seen.get(*at)).filter(|seen| seen.touched);
+        record.rows.extend(rows.map(Seen::row));
+    }
+}
+
+impl Seen {
+    fn new(name: &str) -> Self {
+        let said = Vec::with_capacity(MOST_SAID);
+        let row = Row { substrate: key_of(name), said, ..Row::default() };
+        Self { row, buckets: [0; BUCKETS], usual_us: 0, touched: false }
+    }
+
+    fn row(&self) -> Row {
+        let some = self.buckets.iter().enumerate().filter(|(_, n)| **n > 0);
+        let buckets = some.filter_map(|(at, n)| Some((u8::try_from(at).ok()?, *n))).collect();
+        Row { buckets, said: self.row.said.clone(), ..self.row.clone() }
+    }
+
+    fn fold(&mut self, it: &Observation<'_>, now_ms: u64) {
+        self.touched = true;
+        let row = &mut self.row;
+        row.in_flight = row.in_flight.saturating_sub(1);
+        row.bytes = row.bytes.saturating_add(it.bytes);
+        let meaning = Meaning::of(it.status, it.retry_after_s.is_some());
+        row.answers.count(meaning);
+        for (signal, value) in it.said {
+            say(&mut row.said, *signal, *value, now_ms);
+        }
+        match (meaning, it.retry_after_s) {
+            (Meaning::Overloaded, Some(hint)) => {
+                let cool_s = hint.clamp(*RETRY_S.start(), *RETRY_S.end());
+                row.retry_at_ms = now_ms.saturating_add(u64::from(cool_s) * 1_000);
+            }
+            // Only work that was done tells how long work takes: a quick refusal is not a quick substrate.
+            (Meaning::Good, _) => self.time(it),
+            _ => {}
+        }
+    }
+
+    fn time(&mut self, it: &Observation<'_>) {
+        if let Some(first_us) = it.first_byte_us {
+            self.row.first.add(first_us);
+            if let Some(n) = self.buckets.get_mut(bucket_of(first_us)) {
+                *n = n.saturating_add(1);
+            }
+        }
+        let Some(total_us) = it.total_us else { return };
+        self.row.total.add(total_us);
+        let total = i64::try_from(total_us).unwrap_or(i64::MAX);
+        // The VM's own average, by a sixteenth each: only the spread around it goes out.
+        let off = if self.usual_us == 0 { 0 } else { total.saturating_sub(self.usual_us) };
+        self.usual_us = if self.usual_us == 0 { total } else { self.usual_us.saturating_add(off / 16) };
+        self.row.spread.add(off.unsigned_abs());
+        if let (Some(first_us), Some(tokens @ 2..)) = (it.first_byte_us, it.output_tokens) {
+            self.row.per_token.add(total_us.saturating_sub(first_us) / u64::from(tokens - 1));
+        }
+    }
+}
+
+fn say(said: &mut Vec<Said>, signal: Signal, value: i64, at_ms: u64) {
+    let (least, most) = signal.bounds();
+    if !(least..=most).contains(&value) {
+        return;
+    }
+    if let Some(known) = said.iter_mut().find(|s| s.signal == signal) {
+        (known.value, known.at_ms) = (value, at_ms);
+    } else if said.len() < MOST_SAID {
+        said.push(Said { signal, value, at_ms });
+    }
+}
+
+impl Answers {
+    /// One more.
+    pub fn count(&mut self, meaning: Meaning) {
+        let n = match meaning {
+            Meaning::Good => &mut self.good,
+            Meaning::Failed => &mut self.failed,
+            Meaning::Overloaded => &mut self.overloaded,
+            Meaning::Refused => &mut self.refused,
+        };
+        *n = n.saturating_add(1);
+    }
+}
+
+impl Sum {
+    /// One more.
+    pub const fn add(&mut self, value_us: u64) {
+        self.count = self.count.saturating_add(1);
+        self.sum_us = self.sum_us.saturating_add(value_us);
+    }
+
+    /// What is new since an earlier sum.
+    #[must_use]
+    pub const fn since(&self, earlier: &Self) -> Self {
+        Self { count: self.count.saturating_sub(earlier.count), sum_us: self.sum_us.saturating_sub(earlier.sum_us) }
+    }
+
+    /// Those of another sum as well.
+    pub const fn merge(&mut self, other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.sum_us = self.sum_us.saturating_add(other.sum_us);
+    }
+
+    /// The mean; `None` of nothing.
+    #[must_use]
+    pub fn mean(&self) -> Option<i64> {
+        self.sum_us.checked_div(self.count).and_then(|mean| i64::try_from(mean).ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Meaning, Observation, Observer};
+    use crate::health::slot::{Answers, SlotRecord, Sum, key_of};
+    use crate::model::Signal;
+
+    const NOW: u64 = 1_790_000_000_000;
+
+    fn seen(observations: &[Observation<'_>]) -> SlotRecord {
+        let mut observer = Observer::new(["b", "a", "c"].into_iter());
+        observations.iter().for_each(|o| observer.observe(o, NOW));
+        let mut record = SlotRecord::default();
+        observer.write(&mut record);
+        record
+    }
+
+    #[test]
+    fn a_full_substrate_is_neither_good_nor_failed_and_a_bad_request_says_nothing_of_it() {
+        for (status, hint, meaning) in [
+            (200, false, Meaning::Good),
+            (304, false, Meaning::Good),
+            (400, false, Meaning::Refused),
+            (404, false, Meaning::Refused),
+            (429, false, Meaning::Overloaded),
+            (429, true, Meaning::Overloaded),
+            (500, false, Meaning::Failed),
+            (503, false, Meaning::Failed),
+            (503, true, Meaning::Overloaded),
+            (529, false, Meaning::Overloaded),
+            (0, false, Meaning::Failed),
+        ] {
+            assert_eq!(Meaning::of(status, hint), meaning, "{status}, hint: {hint}");
+        }
+    }
+
+    #[test]
+    fn quick_refusals_do_not_make_a_substrate_look_quick() {
+        let refusal =
+            Observation { status: 429, first_byte_us: Some(10), total_us: Some(10), ..Observation::default() };
+        let work = Observation { status: 200, first_byte_us: Some(300_000), ..refusal };
+        let record = seen(&[refusal, work, refusal]);
+        assert_eq!(record.rows[0].first, Sum { count: 1, sum_us: 300_000 });
+        assert_eq!(record.rows[0].answers, Answers { good: 1, overloaded: 2, ..Answers::default() });
+    }
+
+    #[test]
+    fn a_hint_is_believed_between_a_second_and_a_minute() {
+        for (hint, cool_s) in [(0, 1), (5, 5), (86_400, 60)] {
+            let full = Observation { status: 429, retry_after_s: Some(hint), ..Observation::default() };
+            assert_eq!(seen(&[full]).rows[0].retry_at_ms, NOW + cool_s * 1_000);
+        }
+        let failed = Observation { status: 500, retry_after_s: Some(5), ..Observation::default() };
+        assert_eq!(seen(&[failed]).rows[0].retry_at_ms, 0);
+    }
+
+    #[test]
+    fn rows_are_sorted_by_key_and_only_of_substrates_that_were_met() {
+        let at = |substrate| Observation { substrate, status: 200, ..Observation::default() };
+        let record = seen(&[at(0), at(2), at(7)]);
+        let mut keys = vec![key_of("b"), key_of("c")];
+        keys.sort_unstable();
+        assert_eq!(record.rows.iter().map(|r| r.substrate).collect::<Vec<_>>(), keys);
+    }
+
+    #[test]
+    fn what_answers_say_is_kept_if_it_can_be_true() {
+        let said = [(Signal::RateRemaining, 4), (Signal::MemoryPressure, 1_000_001), (Signal::RateRemaining, 3)];
+        let record = seen(&[Observation { status: 200, said: &said, ..Observation::default() }]);
+        assert_eq!(record.rows[0].said.iter().map(|s| (s.signal, s.value)).collect::<Vec<_>>(), [said[2]]);
+    }
+
+    #[test]
+    fn attempts_in_flight_are_those_begun_and_not_ended() {
+        let mut observer = Observer::new(["a"].into_iter());
+        (0..3).for_each(|_| observer.began(0));
+        observer.observe(&Observation { status: 200, ..Observation::default() }, NOW);
+        let mut record = SlotRecord::default();
+        observer.write(&mut record);
+        assert_eq!(record.rows[0].in_flight, 2);
+    }
+}

@@ -1,0 +1,165 @@
+use super::{Aggregate, Before, Mapping, Per, Scrape, Selector};
+use crate::health::heard::{Drop, Heard};
+use crate::health::presets::{PRESETS, preset};
+use crate::model::{Reading, Signal};
+
+const NOW: u64 = 1_790_000_000_000;
+
+const VLLM: &str = r#"# HELP vllm:num_requests_waiting Number of requests waiting.
+# TYPE vllm:num_requests_waiting gauge
+vllm:num_requests_waiting{engine="0",model_name="a b}c\"d"} 3.0
+vllm:num_requests_waiting{engine="1",model_name="x"} 4.0
+vllm:num_requests_running{engine="0"} 1.2e+01
+vllm:kv_cache_usage_perc{engine="0"} 0.25
+vllm:kv_cache_usage_perc{engine="1"} 0.75
+vllm:time_to_first_token_seconds_bucket{le="0.1"} 100
+vllm:time_to_first_token_seconds_sum 50.0
+vllm:time_to_first_token_seconds_count 100
+vllm:e2e_request_latency_seconds_sum NaN
+python_gc_objects_collected_total{generation="0"} 8442
+"#;
+
+fn scrape(mappings: &[Mapping], text: &str, before: &mut Before) -> Option<Heard> {
+    let mut scrape = Scrape::new(mappings);
+    scrape.feed(text.as_bytes());
+    scrape.finish(before, NOW)
+}
+
+fn values(heard: &Heard) -> Vec<(Signal, i64)> {
+    heard.readings.iter().map(|(signal, r)| (*signal, r.value)).collect()
+}
+
+fn one(mapping: Mapping, text: &str) -> Option<i64> {
+    let heard = scrape(&[mapping], text, &mut Before::new())?;
+    heard.readings.first().map(|(_, r)| r.value)
+}
+
+#[test]
+fn a_scrape_of_vllm_gives_its_signals_and_drops_what_is_not_finite() {
+    let mappings = preset("vllm").unwrap();
+    let mut before = Before::new();
+    let heard = scrape(&mappings, VLLM, &mut before).unwrap();
+    let expected = [(Signal::QueueDepth, 7), (Signal::Running, 12), (Signal::MemoryPressure, 750_000)];
+    assert_eq!(values(&heard), expected);
+    assert_eq!(heard.dropped.of(Drop::NotFinite), 1);
+
+    // Thirty answers that took 12 s in all until their first token.
+    let later = VLLM.replace("seconds_sum 50.0", "seconds_sum 62.0").replace("seconds_count 100", "seconds_count 130");
+    let heard = scrape(&mappings, &later, &mut before).unwrap();
+    assert!(values(&heard).contains(&(Signal::FirstToken, 400_000)), "{heard:?}");
+
+    let restarted = VLLM.replace("seconds_sum 50.0", "seconds_sum 1.0").replace("seconds_count 100", "seconds_count 2");
+    let heard = scrape(&mappings, &restarted, &mut before).unwrap();
+    assert!(!values(&heard).iter().any(|(signal, _)| *signal == Signal::FirstToken), "counters began anew");
+}
+
+#[test]
+fn the_pieces_in_which_a_scrape_comes_do_not_matter() {
+    let mappings = preset("vllm").unwrap();
+    let whole = scrape(&mappings, VLLM, &mut Before::new());
+    for size in [1, 2, 7, 64, 1_000] {
+        let mut scrape = Scrape::new(&mappings);
+        VLLM.as_bytes().chunks(size).for_each(|piece| scrape.feed(piece));
+        assert_eq!(scrape.finish(&mut Before::new(), NOW), whole, "pieces of {size}");
+    }
+}
+
+#[test]
+fn samples_are_chosen_by_label_and_put_together_as_asked() {
+    let text = "m{gpu=\"0\",name=\"a,b=\\\"c\"} 1\nm{gpu=\"1\"} 2\nm { gpu = \"2\" , x=\"y\" } 6\nmm{gpu=\"0\"} 100\n";
+    let all = Mapping::new(Signal::QueueDepth, "m");
+    for (aggregate, value) in [(Aggregate::Sum, 9), (Aggregate::Max, 6), (Aggregate::Min, 1), (Aggregate::Mean, 3)] {
+        assert_eq!(one(Mapping { aggregate, ..all.clone() }, text), Some(value));
+    }
+    for (label, text_value, value) in
+        [("gpu", "1", Some(2)), ("x", "y", Some(6)), ("name", "a,b=\\\"c", Some(1)), ("gpu", "9", None)]
+    {
+        let of = Selector { metric: "m".into(), labels: vec![(label.into(), text_value.into())] };
+        assert_eq!(one(Mapping { of, ..all.clone() }, text), value, "{label}={text_value}");
+    }
+}
+
+#[test]
+fn ratios_remainders_and_scales() {
+    let used = Mapping::new(Signal::MemoryPressure, "used");
+    let text = "used 30\nfree 70\ntotal 120\ncharge 80\nzero 0\n";
+    let per = |metric: &str| Mapping { per: Some(Per::Of(Selector::all(metric))), ..used.clone() };
+    assert_eq!(one(per("total"), text), Some(250_000));
+    assert_eq!(one(Mapping { rest: true, ..per("total") }, text), Some(750_000));
+    assert_eq!(one(Mapping { per: Some(Per::With(Selector::all("free"))), ..used.clone() }, text), Some(300_000));
+    let percent = Mapping { scale_micro: 10_000, ..Mapping::new(Signal::PowerHeadroom, "charge") };
+    assert_eq!(one(percent, text), Some(800_000));
+    assert_eq!(one(per("zero"), text), None, "divided by nothing");
+    assert_eq!(one(per("absent"), text), None, "missing is not zero");
+}
+
+#[test]
+fn a_samples_own_time_is_believed_if_it_is_not_from_the_future() {
+    let gauge = Mapping::new(Signal::QueueDepth, "m");
+    let read = |text: &str| scrape(std::slice::from_ref(&gauge), text, &mut Before::new()).unwrap();
+    assert_eq!(read("m 3 1789999990000").readings, [(Signal::QueueDepth, Reading { value: 3, at_ms: NOW - 10_000 })]);
+    assert_eq!(read("m 3 1890000000000").dropped.of(Drop::Future), 1);
+    assert_eq!(read("m 3 # {trace_id=\"x\"} 1").readings[0].1, Reading { value: 3, at_ms: NOW });
+}
+
+#[test]
+fn malformed_lines_cost_themselves() {
+    let text = "m{a=\"1} 5\nm\nm{}\nm ten\nm 1e99\nm 4\n\u{fffd}{ 3\n{\"m\"} 9\n";
+    let heard = scrape(&[Mapping::new(Signal::QueueDepth, "m")], text, &mut Before::new()).unwrap();
+    assert_eq!(values(&heard), [(Signal::QueueDepth, 4)]);
+    assert_eq!((heard.dropped.of(Drop::Malformed), heard.dropped.of(Drop::OutOfRange)), (4, 1));
+}
+
+#[test]
+fn an_endless_line_is_skipped_in_bounded_memory() {
+    let mappings = [Mapping::new(Signal::QueueDepth, "m")];
+    let mut scrape = Scrape::new(&mappings);
+    for _ in 0..100 {
+        scrape.feed(&[b'x'; 64 << 10]);
+        assert!(scrape.line.capacity() <= 32 << 10);
+    }
+    scrape.feed(b" 1\nm 2\n");
+    let heard = scrape.finish(&mut Before::new(), NOW).unwrap();
+    assert_eq!((values(&heard), heard.dropped.of(Drop::TooMany)), (vec![(Signal::QueueDepth, 2)], 1));
+}
+
+#[test]
+fn the_scrape_of_something_else_is_none() {
+    for text in ["", "<html>", "other 1\n"] {
+        assert_eq!(scrape(&preset("vllm").unwrap(), text, &mut Before::new()), None);
+    }
+}
+
+#[test]
+fn presets_read_what_their_exporters_write() {
+    type Case<'a> = (&'a str, &'a str, &'a [(Signal, i64)]);
+    let cases: [Case<'_>; 5] = [
+        (
+            "sglang",
+            "sglang:num_queue_reqs 2\nsglang:token_usage 0.5\n",
+            &[(Signal::QueueDepth, 2), (Signal::MemoryPressure, 500_000)],
+        ),
+        ("tgi", "tgi_queue_size 9\ntgi_batch_current_size 3\n", &[(Signal::QueueDepth, 9), (Signal::Running, 3)]),
+        (
+            "triton",
+            "nv_inference_pending_request_count{model=\"a\"} 4\nnv_gpu_memory_used_bytes 4e9\nnv_gpu_memory_total_bytes 16e9\nnv_gpu_power_usage 100\nnv_gpu_power_limit 400\n",
+            &[(Signal::QueueDepth, 4), (Signal::MemoryPressure, 250_000), (Signal::PowerHeadroom, 750_000)],
+        ),
+        (
+            "dcgm",
+            "DCGM_FI_DEV_FB_USED{gpu=\"0\"} 60000\nDCGM_FI_DEV_FB_FREE{gpu=\"0\"} 20000\nDCGM_FI_DEV_GPU_TEMP 45\nDCGM_FI_DEV_SLOWDOWN_TEMP 90\n",
+            &[(Signal::MemoryPressure, 750_000), (Signal::CoolingHeadroom, 500_000)],
+        ),
+        (
+            "node",
+            "node_memory_MemAvailable_bytes 2.5e+09\nnode_memory_MemTotal_bytes 1e+10\nnode_power_supply_capacity{power_supply=\"BAT0\"} 64\n",
+            &[(Signal::MemoryPressure, 750_000), (Signal::PowerHeadroom, 640_000)],
+        ),
+    ];
+    for (name, text, expected) in cases {
+        let heard = scrape(&preset(name).unwrap(), text, &mut Before::new()).unwrap();
+        assert_eq!(values(&heard), expected, "{name}");
+    }
+    assert!(PRESETS.iter().all(|name| preset(name).is_some()));
+    assert!(preset("wombats").is_none());
+}

@@ -1,0 +1,53 @@
+//! What the telemetry core needs to know of a policy: whom to watch, and from where on something is wrong.
+
+use super::Document;
+use super::settings::{Ages, Breaking, Thresholds};
+
+/// What the telemetry core needs to know of a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// The substrates, in the policy's order.
+    pub substrates: Vec<Watched>,
+    /// When a signal is old.
+    pub ages: Ages,
+    /// Circuits and admission.
+    pub breaking: Breaking,
+}
+
+/// One substrate to watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// Its name.
+    pub name: String,
+    /// What fails together.
+    pub failure_domain: String,
+    /// Where its kind is full.
+    pub thresholds: Thresholds,
+    /// Until the first token, as declared; 0 if nothing was.
+    pub first_token_us: i64,
+}
+
+impl Watch {
+    /// What is to be watched for a policy.
+    #[must_use]
+    pub fn of(document: &Document) -> Self {
+        let settings = &document.settings;
+        let watched = |substrate: &super::Substrate| Watched {
+            name: String::from(substrate.name.as_str()),
+            failure_domain: String::from(substrate.location.failure_domain.as_str()),
+            thresholds: settings.thresholds.get(substrate.kind as usize).copied().unwrap_or_default(),
+            first_token_us: substrate.latency.first_token_us,
+        };
+        Self {
+            substrates: document.substrates.iter().map(watched).collect(),
+            ages: settings.ages,
+            breaking: settings.breaking,
+        }
+    }
+
+    /// The position of a substrate.
+    #[must_use]
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.substrates.iter().position(|s| s.name == name)
+    }
+}

@@ -1,0 +1,241 @@
+//! The fold itself: circuits over many VMs, failure domains, ramps, take-over, shares, and anything thrown at it.
+
+use crate::role::watch;
+use berth::health::heard::Heard;
+use berth::health::slot::{Answers, Row, Said, SlotRecord, Sum, key_of};
+use berth::health::{Fold, codec, orca, prometheus, query, report};
+use berth::model::settings::Breaking;
+use berth::model::{Circuit, Reading, Signal, Snapshot, Watch};
+use proptest::prelude::*;
+
+const T: u64 = 1_790_000_000_000;
+
+fn slot(incarnation: u64, rows: &[(&str, Answers)]) -> SlotRecord {
+    let row = |(name, answers): &(&str, Answers)| Row {
+        substrate: key_of(name),
+        placed: answers.good + answers.failed,
+        answers: *answers,
+        ..Row::default()
+    };
+    let mut rows: Vec<Row> = rows.iter().map(row).collect();
+    rows.sort_by_key(|r| r.substrate);
+    SlotRecord { incarnation, expires_ms: u64::MAX, places: true, rows }
+}
+
+fn failed(n: u64) -> Answers {
+    Answers { failed: n, ..Answers::default() }
+}
+
+fn good(n: u64) -> Answers {
+    Answers { good: n, ..Answers::default() }
+}
+
+fn started(watch: Watch) -> Fold {
+    let mut fold = Fold::new(watch, None, 1, T);
+    fold.fold(T);
+    fold
+}
+
+fn circuit(fold: &Fold, name: &str, now_ms: u64) -> Circuit {
+    fold.snapshot(1, now_ms).of(name).unwrap().circuit
+}
+
+#[test]
+fn failures_seen_by_different_vms_open_one_circuit_and_a_probe_of_the_chosen_vm_closes_it() {
+    let mut fold = started(watch(&["a", "b"]));
+    for vm in 0..3 {
+        fold.absorb(vm, slot(u64::from(vm) + 1, &[("a", failed(2)), ("b", good(9))]), T + 100);
+    }
+    assert!(fold.fold(T + 100));
+    let Circuit::Open { until_ms } = circuit(&fold, "a", T) else { panic!("six failures in a row") };
+    assert_eq!(circuit(&fold, "b", T), Circuit::Closed);
+
+    fold.fold(until_ms);
+    let Circuit::HalfOpen { slot: prober, probes, .. } = circuit(&fold, "a", T) else { panic!("time to probe") };
+    assert!(prober < 3);
+    assert_eq!(probes, 1);
+    let seen = Answers { good: 1, failed: 2, ..Answers::default() };
+    fold.absorb(prober, slot(u64::from(prober) + 1, &[("a", seen), ("b", good(9))]), until_ms + 50);
+    fold.fold(until_ms + 50);
+    assert_eq!(circuit(&fold, "a", T), Circuit::Closed);
+    let snapshot = fold.snapshot(1, T);
+    assert_eq!(snapshot.of("a").unwrap().since_ms, Some(until_ms + 50), "what comes back ramps");
+    assert_eq!(snapshot.slots, 3);
+    fold.fold(until_ms + 100);
+    assert_eq!(circuit(&fold, "a", T), Circuit::Closed, "the failures that opened it are over");
+}
+
+#[test]
+fn what_fails_in_several_members_of_a_failure_domain_takes_the_silent_ones_along_and_no_one_else() {
+    let mut watched = watch(&["a", "b", "c", "d", "e"]);
+    for at in 0..4 {
+        watched.substrates[at].failure_domain = "rack-1".to_string();
+    }
+    watched.breaking = Breaking { consecutive: 1_000, ..watched.breaking };
+    let mut fold = started(watched);
+    let rows = [("a", failed(12)), ("b", failed(12)), ("d", good(1)), ("e", failed(1))];
+    fold.absorb(0, slot(1, &rows), T + 100);
+    fold.fold(T + 100);
+    let open = |name: &str| matches!(circuit(&fold, name, T), Circuit::Open { .. });
+    assert_eq!(["a", "b", "c", "d", "e"].map(open), [true, true, true, false, false]);
+}
+
+#[test]
+fn counters_that_were_there_before_this_vm_led_are_not_counted_again() {
+    let mut fold = Fold::new(watch(&["a"]), None, 1, T);
+    fold.absorb(0, slot(1, &[("a", failed(500))]), T);
+    fold.fold(T);
+    assert_eq!(circuit(&fold, "a", T), Circuit::Closed);
+    // A VM that has begun since counts in full; one that moved to another slot only with what is new.
+    fold.absorb(1, slot(2, &[("a", failed(4))]), T + 100);
+    fold.absorb(2, slot(1, &[("a", failed(500))]), T + 100);
+    fold.fold(T + 100);
+    assert_eq!(circuit(&fold, "a", T), Circuit::Closed);
+    fold.absorb(2, slot(1, &[("a", failed(501))]), T + 200);
+    fold.fold(T + 200);
+    assert!(matches!(circuit(&fold, "a", T), Circuit::Open { .. }));
+}
+
+#[test]
+fn whoever_takes_over_goes_on_where_the_last_one_was() {
+    let mut fold = started(watch(&["a"]));
+    let first = Sum { count: 10, sum_us: 3_000_000 };
+    let mut record = slot(1, &[("a", failed(9))]);
+    record.rows[0].first = first;
+    fold.absorb(0, record, T + 100);
+    fold.fold(T + 100);
+    let before = fold.snapshot(1, T + 100);
+    let mut next = Fold::new(watch(&["a", "new"]), Some(&before), 2, T + 200);
+    next.fold(T + 200);
+    let after = next.snapshot(2, T + 200);
+    assert_eq!(after.of("a"), before.of("a"));
+    assert_eq!(after.of("new").unwrap().since_ms, Some(T + 200), "one that is new among known ones ramps");
+    let alone = started(watch(&["a"])).snapshot(1, T);
+    assert_eq!(alone.of("a").unwrap().since_ms, None, "when all are new, nobody is");
+}
+
+#[test]
+fn shares_are_of_what_all_vms_placed_in_the_last_interval() {
+    let mut fold = started(watch(&["a", "b"]));
+    fold.absorb(0, slot(1, &[("a", good(30)), ("b", good(10))]), T + 500);
+    fold.absorb(1, slot(2, &[("a", good(30)), ("b", good(30))]), T + 500);
+    fold.fold(T + 1_000);
+    let shares = |fold: &Fold| fold.snapshot(1, T).substrates.iter().map(|h| h.share_ppm).collect::<Vec<_>>();
+    assert_eq!(shares(&fold), [600_000, 400_000]);
+    fold.fold(T + 2_000);
+    assert_eq!(shares(&fold), [0, 0]);
+}
+
+#[test]
+fn nothing_new_is_not_worth_publishing() {
+    let mut fold = started(watch(&["a"]));
+    assert!(!fold.fold(T + 100));
+    fold.absorb(0, slot(1, &[("a", good(1))]), T + 200);
+    assert!(fold.fold(T + 200));
+    fold.absorb(0, slot(1, &[("a", good(1))]), T + 300);
+    assert!(!fold.fold(T + 300), "renewed and otherwise the same");
+}
+
+#[test]
+fn what_proxies_measure_is_not_overruled_by_what_a_substrate_says_while_it_is_fresh() {
+    let mut fold = started(watch(&["a"]));
+    let mut record = slot(1, &[("a", good(1))]);
+    record.rows[0].first = Sum { count: 1, sum_us: 400_000 };
+    fold.absorb(0, record, T + 100);
+    fold.fold(T + 100);
+    let boast =
+        |at_ms| Heard { readings: vec![(Signal::FirstToken, Reading { value: 1_000, at_ms })], ..Heard::default() };
+    let first = |fold: &Fold| fold.snapshot(1, T).substrates[0].reading(Signal::FirstToken).unwrap().value;
+    assert_eq!(fold.hear(0, &boast(T + 200), T + 200), 0);
+    assert_eq!(first(&fold), 400_000);
+    assert_eq!(fold.hear(0, &boast(T + 5_000), T + 5_000), 1);
+    assert_eq!(first(&fold), 1_000);
+}
+
+#[test]
+fn a_hint_rests_a_substrate_and_ends_by_itself() {
+    let mut fold = started(watch(&["a"]));
+    let mut record = slot(1, &[("a", Answers { overloaded: 1, ..Answers::default() })]);
+    record.rows[0].retry_at_ms = T + 5_000;
+    fold.absorb(0, record, T + 100);
+    fold.fold(T + 100);
+    assert_eq!(fold.snapshot(1, T).substrates[0].retry_at_ms, Some(T + 5_000));
+    fold.fold(T + 5_000);
+    assert_eq!(fold.snapshot(1, T).substrates[0].retry_at_ms, None);
+}
+
+fn any_slot() -> impl Strategy<Value = SlotRecord> {
+    let row = (0..3_usize, any::<[u64; 8]>(), prop::collection::vec((any::<u8>(), any::<u32>()), 0..5), any::<i64>());
+    let rows = prop::collection::vec(row, 0..4);
+    (any::<u64>(), any::<u64>(), any::<bool>(), rows).prop_map(|(incarnation, expires_ms, places, rows)| {
+        let row = |(name, n, buckets, value): (usize, [u64; 8], Vec<(u8, u32)>, i64)| Row {
+            substrate: key_of(["a", "b", "c"][name]),
+            placed: n[0],
+            answers: Answers { good: n[1], failed: n[2], overloaded: n[3], refused: n[4] },
+            in_flight: u32::MAX,
+            first: Sum { count: n[5], sum_us: n[6] },
+            total: Sum { count: n[6], sum_us: n[5] },
+            per_token: Sum { count: 0, sum_us: n[7] },
+            spread: Sum { count: 1, sum_us: n[7] },
+            bytes: n[7],
+            buckets,
+            said: vec![Said { signal: Signal::QueueDepth, value, at_ms: n[0] }],
+            retry_at_ms: n[7],
+        };
+        SlotRecord { incarnation, expires_ms, places, rows: rows.into_iter().map(row).collect() }
+    })
+}
+
+fn is_sane(snapshot: &Snapshot) -> bool {
+    let sane = |(signal, reading): (Signal, &Option<Reading>)| {
+        reading.is_none_or(|r| (signal.bounds().0..=signal.bounds().1).contains(&r.value))
+    };
+    snapshot.substrates.iter().all(|h| Signal::ALL.into_iter().zip(&h.readings).all(sane) && h.share_ppm <= 1_000_000)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_slots_say_and_the_clock_does_the_snapshot_is_sane_and_can_be_sent(
+        steps in prop::collection::vec((0..4_u8, any_slot(), any::<u64>()), 1..12),
+    ) {
+        let mut watched = watch(&["a", "b", "c"]);
+        watched.substrates[1].failure_domain = "a".to_string();
+        let mut fold = Fold::new(watched, None, 3, 5);
+        for (number, record, now_ms) in steps {
+            fold.absorb(number, record, now_ms);
+            fold.fold(now_ms);
+            let snapshot = fold.snapshot(1, now_ms);
+            prop_assert!(is_sane(&snapshot), "{snapshot:?}");
+            prop_assert_eq!(codec::decode(&codec::encode(&snapshot)), Ok(snapshot));
+        }
+    }
+
+    #[test]
+    fn no_text_makes_a_parser_panic(text in any::<Vec<u8>>(), cut in any::<prop::sample::Index>()) {
+        let vllm = berth::health::presets::preset("vllm").unwrap();
+        for body in [text.clone(), noisy(&text, &cut)] {
+            let _ = report::parse(&body, T);
+            let _ = query::parse(&body, &query::Labels::default(), T);
+            let _ = orca::parse(&body);
+            let _ = orca::parse(&[&b"JSON "[..], &body].concat());
+            let _ = orca::parse(&[&b"BIN "[..], &body].concat());
+            let _ = orca::parse_binary(&body);
+            let _ = berth::health::decimal::parse(&body);
+            let mut scrape = prometheus::Scrape::new(&vllm);
+            scrape.feed(&body);
+            let _ = scrape.finish(&mut prometheus::Before::new(), T);
+        }
+    }
+}
+
+/// Almost valid input: a good document with noise in the middle of it.
+fn noisy(noise: &[u8], at: &prop::sample::Index) -> Vec<u8> {
+    let good = concat!(
+        r#"{"substrate":"a","signals":{"queue_depth":3,"link":{"value":0.5,"at_ms":1}},"attestation":{"jurisdiction":"FR","at_ms":1}}"#,
+        "\nvllm:num_requests_waiting{a=\"b\"} 3 4\nvllm:kv_cache_usage_perc{} 0.5\n"
+    );
+    let at = at.index(good.len());
+    [&good.as_bytes()[..at], noise, &good.as_bytes()[at..]].concat()
+}

@@ -35,7 +35,7 @@ pub(crate) fn account(scene: &Scene, table: &Table, plan: Plan) -> Decision {
 fn binding(scene: &Scene, table: &Table) -> Binding {
     let bar = table.standing.iter().map(|&id| cell(&table.utility_pusd, id)).max();
     let better = || {
-        let rows = (0..=u16::MAX).zip(table.codes.iter().zip(&table.utility_pusd));
+        let rows = (0..u16::MAX).zip(table.codes.iter().zip(&table.utility_pusd));
         rows.filter(move |(_, (codes, utility))| **codes != 0 && bar.is_none_or(|bar| **utility > bar))
             .map(|(id, (codes, utility))| (id, Codes(*codes).dimensions(), *utility))
     };

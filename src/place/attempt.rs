@@ -3,19 +3,19 @@
 
 use super::Scene;
 use super::account::tie;
-use super::choose::next_equal;
 use super::score::uusd;
+use super::spread::pick;
 use super::table::{Table, cell};
 use crate::model::{Attempt, Borders, Plan, SubstrateId, WHOLE_PPM};
 
 /// Plans from the first choice on: as many attempts as are allowed, fit and are to be had.
-pub(crate) fn plan(scene: &Scene, table: &mut Table, first: SubstrateId) -> Plan {
+pub(crate) fn plan(scene: &Scene, table: &Table, first: SubstrateId) -> Plan {
     let most = usize::from(scene.asked.attempts).min(table.standing.len()).max(1);
     (1..=most).rev().find_map(|tries| of(scene, table, first, tries)).unwrap_or_default()
 }
 
 /// A plan of exactly so many tries, or `None` if they do not all fit.
-fn of(scene: &Scene, table: &mut Table, first: SubstrateId, tries: usize) -> Option<Plan> {
+fn of(scene: &Scene, table: &Table, first: SubstrateId, tries: usize) -> Option<Plan> {
     let per_try_us = per_try_us(scene, tries);
     if tries > 1 && cell(&table.need_us, first) > per_try_us {
         return None;
@@ -38,26 +38,24 @@ fn per_try_us(scene: &Scene, tries: usize) -> i64 {
 
 /// The next of those that can finish: in another failure domain if there is one, an equal of the first if there is
 /// one, else the best.
-fn next(scene: &Scene, table: &mut Table, plan: &Plan, per_try_us: i64, left_us: i64) -> Option<SubstrateId> {
+fn next(scene: &Scene, table: &Table, plan: &Plan, per_try_us: i64, left_us: i64) -> Option<SubstrateId> {
     let factor = i64::from(scene.policy.document().settings.selection.finish_factor_ppm);
-    let fits = |table: &Table, id| {
+    let fits = |id| {
         let need = cell(&table.need_us, id);
         need <= per_try_us && need / 1_000 * factor <= left_us / 1_000 * WHOLE_PPM
     };
     let domain = |id| cell(&scene.policy.columns.domain, id);
-    let used = |id| plan.iter().any(|a| a.substrate == id);
-    let near = |id| plan.iter().any(|a| domain(a.substrate) == domain(id));
-    let elsewhere = |table: &Table, id| !near(id) && fits(table, id);
-    let other = |table: &Table, id| !used(id) && fits(table, id);
-    next_equal(table, elsewhere)
+    let elsewhere = |id| plan.iter().all(|a| domain(a.substrate) != domain(id)) && fits(id);
+    let other = |id| plan.iter().all(|a| a.substrate != id) && fits(id);
+    pick(&table.equals, elsewhere)
         .or_else(|| best(scene, table, elsewhere))
-        .or_else(|| next_equal(table, other))
+        .or_else(|| pick(&table.equals, other))
         .or_else(|| best(scene, table, other))
 }
 
 /// The best by utility alone.
-fn best(scene: &Scene, table: &Table, eligible: impl Fn(&Table, SubstrateId) -> bool) -> Option<SubstrateId> {
-    let rows = table.standing.iter().copied().filter(|&id| eligible(table, id));
+fn best(scene: &Scene, table: &Table, eligible: impl Fn(SubstrateId) -> bool) -> Option<SubstrateId> {
+    let rows = table.standing.iter().copied().filter(|&id| eligible(id));
     rows.max_by_key(|&id| (cell(&table.utility_pusd, id), tie(scene, id)))
 }
 

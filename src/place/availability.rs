@@ -74,7 +74,7 @@ pub(crate) fn settle(scene: &Scene, table: &mut Table) {
     if !scene.asked.session {
         return;
     }
-    let rows = (0..=u16::MAX).zip(table.codes.iter().zip(&scene.policy.columns.hash));
+    let rows = (0..u16::MAX).zip(table.codes.iter().zip(&scene.policy.columns.hash));
     let able = rows.filter(|(_, (codes, _))| **codes & !PASSING == 0);
     table.affine = able.map(|(id, (_, &hash))| (draw(scene.asked.key, hash), id)).max().map(|(_, id)| id);
     if let Some(id) = table.affine.filter(|id| scene.asked.trusted_session && scene.picture.existing.contains(id)) {

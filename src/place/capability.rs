@@ -49,7 +49,7 @@ fn able(scene: &Scene, table: &mut Table) {
 /// Whether it can answer in time: now (availability), or at all, unloaded, as declared (workload).
 fn reach(scene: &Scene, table: &mut Table) {
     let deadline = scene.asked.deadline_us;
-    for (at, (codes, &need)) in (0..=u16::MAX).zip(table.codes.iter_mut().zip(&table.need_us)) {
+    for (at, (codes, &need)) in (0..u16::MAX).zip(table.codes.iter_mut().zip(&table.need_us)) {
         if need > deadline {
             let unloaded = scene.unloaded_us(at, super::table::cell(&table.path_us, at));
             *codes |= bit(Code::Slow, unloaded > deadline) | bit(Code::Deadline, unloaded <= deadline);

@@ -25,13 +25,7 @@ pub(crate) fn choose(scene: &Scene, table: &mut Table) -> Option<SubstrateId> {
     }
     bound_shift(scene, &mut equals);
     (table.standing, table.equals) = (standing, equals);
-    spread::pick(table.equals.iter())
-}
-
-/// The next of the equals that is eligible, in the order of their draws: where the first choice's keys go when it is
-/// gone.
-pub(crate) fn next_equal(table: &Table, eligible: impl Fn(&Table, SubstrateId) -> bool) -> Option<SubstrateId> {
-    spread::pick(table.equals.iter().filter(|ticket| eligible(table, ticket.candidate)))
+    spread::pick(&table.equals, |_| true)
 }
 
 /// The utility with the bonus of the substrate where the session belongs.

@@ -46,7 +46,7 @@ pub(crate) fn classify(policy: &Policy, facts: &Facts, now_ms: u64, seed: u64) -
     let (a, b) = (policy.class(base), policy.class(class));
     let stream = facts.streaming.is_some_and(|f| f.value)
         || facts.features.contains(Feature::Streaming)
-        || b.needs.contains(Feature::Streaming);
+        || a.needs.contains(Feature::Streaming);
     let deadline_ms = [Some(a.deadline_ms), Some(b.deadline_ms), facts.deadline_ms.map(|f| f.value)];
     Asked {
         class,

@@ -19,8 +19,7 @@ fn burst(scene: &Scene, table: &mut Table) {
     let lookups = &scene.policy.lookups;
     table.prepaid_ppm = prepaid_ppm(scene, table);
     for &id in &lookups.burst {
-        let Some(substrate) = scene.policy.substrate(id) else { continue };
-        let after = i64::from(substrate.capacity.burst_after_ppm);
+        let after = i64::from(cell(&scene.policy.columns.burst_after_ppm, id));
         let free = cell(&scene.picture.burst_free, id);
         let waits = table.prepaid_ppm.is_some_and(|used| used < after);
         let full = free != i32::MAX && cell(&table.placed, id) >= free;

@@ -69,7 +69,7 @@ pub fn inspect(
     placer.refresh(snapshot, now_ms);
     placer.decide(local, facts, now_ms, seed, |scene, table, decision| Inspection {
         decision,
-        rows: (0..=SubstrateId::MAX).zip(&table.codes).map(|(id, _)| row(scene, table, id)).collect(),
+        rows: (0..SubstrateId::MAX).zip(&table.codes).map(|(id, _)| row(scene, table, id)).collect(),
         envelopes: positions(&table.envelopes).collect(),
         tier: scene.asked.tier,
         input_tokens: scene.asked.input,

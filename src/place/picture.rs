@@ -109,7 +109,7 @@ impl Picture {
             _ => Freshness::Live,
         };
         self.freshness = Some(fresh);
-        for (id, substrate) in (0..=SubstrateId::MAX).zip(&policy.document().substrates) {
+        for (id, substrate) in (0..SubstrateId::MAX).zip(&policy.document().substrates) {
             let health = aligned.health.get(usize::from(id)).and_then(Option::as_ref);
             let hearing = Hearing::new(health, fresh != Freshness::Stale, self.at_ms, self.age_ms, ages);
             let thresholds = policy.document().settings.thresholds.get(substrate.kind as usize);

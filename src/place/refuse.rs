@@ -33,7 +33,7 @@ pub(crate) fn refuse(scene: &Scene, table: &Table) -> Outcome {
 }
 
 fn best(scene: &Scene, table: &Table, hopeful: impl Fn(u64) -> bool) -> Option<SubstrateId> {
-    let rows = (0..=u16::MAX).zip(table.codes.iter().zip(&table.utility_pusd));
+    let rows = (0..u16::MAX).zip(table.codes.iter().zip(&table.utility_pusd));
     rows.filter(|(_, (codes, _))| hopeful(**codes))
         .max_by_key(|(id, (_, utility))| (**utility, tie(scene, *id)))
         .map(|(id, _)| id)

@@ -75,11 +75,13 @@ impl Ticket {
     }
 }
 
-/// The candidate whose draw is the largest; the first of equals, which different hashes hardly ever are.
-pub(crate) fn pick<'a>(tickets: impl Iterator<Item = &'a Ticket>) -> Option<u16> {
+/// The eligible candidate whose draw is the largest; the first of equals, which different hashes hardly ever are.
+/// Eligibility is asked only of a draw that would win, so of few.
+pub(crate) fn pick(tickets: &[Ticket], eligible: impl Fn(u16) -> bool) -> Option<u16> {
     let mut best: Option<&Ticket> = None;
     for ticket in tickets {
-        if best.is_none_or(|b| ticket.weight * b.surprise > b.weight * ticket.surprise) {
+        let wins = best.is_none_or(|b| ticket.weight * b.surprise > b.weight * ticket.surprise);
+        if wins && eligible(ticket.candidate) {
             best = Some(ticket);
         }
     }
@@ -102,7 +104,7 @@ mod tests {
 
     fn picked(key: u64, all: &[(u16, u64, u64)]) -> u16 {
         let tickets: Vec<Ticket> = all.iter().map(|&(id, hash, weight)| Ticket::new(key, id, hash, weight)).collect();
-        pick(tickets.iter()).unwrap()
+        pick(&tickets, |_| true).unwrap()
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Table {
 
     /// Collects those that stand.
     pub(crate) fn stand(&mut self) {
-        let rows = (0..=SubstrateId::MAX).zip(&self.codes);
+        let rows = (0..SubstrateId::MAX).zip(&self.codes);
         self.standing.extend(rows.filter(|(_, codes)| **codes == 0).map(|(id, _)| id));
     }
 

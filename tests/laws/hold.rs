@@ -25,7 +25,7 @@ fn stands(row: &Row) -> bool {
 }
 
 fn config() -> ProptestConfig {
-    ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { cases: 400, max_global_rejects: 100_000, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 /// The request without what anybody could have written.

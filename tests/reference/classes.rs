@@ -40,7 +40,7 @@ pub(crate) fn demand<'a>(q: &Question<'a>) -> Demand<'a> {
         output: i128::from(output),
         stream: facts.streaming.is_some_and(|f| f.value)
             || facts.features.contains(Feature::Streaming)
-            || claimed.needs.contains(Feature::Streaming),
+            || base.needs.contains(Feature::Streaming),
         deadline_us: i128::from(deadline_ms) * 1_000,
         min_quality: if q.bug == Bug::QualityFloorOfOneClass { floors[1] } else { floors[0].max(floors[1]) },
         max_queue: [base.limits.max_queue, claimed.limits.max_queue].into_iter().flatten().min(),

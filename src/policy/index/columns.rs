@@ -47,6 +47,8 @@ pub(crate) struct Columns {
     /// Requests in flight at most, by tier.
     pub(crate) limit: [Vec<i32>; Tier::ALL.len()],
     pub(crate) concurrency: Vec<i32>,
+    /// Of burst capacity: how much of what is paid for must be in use first.
+    pub(crate) burst_after_ppm: Vec<u32>,
     pub(crate) first_us: Vec<i64>,
     pub(crate) input_us: Vec<i64>,
     pub(crate) output_us: Vec<i64>,
@@ -99,6 +101,7 @@ impl Columns {
     fn capacity(&mut self, s: &Substrate, headroom_ppm: u32) {
         let concurrency = i64::from(s.capacity.concurrency).min(i64::from(i32::MAX));
         self.concurrency.push(concurrency as i32);
+        self.burst_after_ppm.push(s.capacity.burst_after_ppm);
         for (tier, limits) in Tier::ALL.into_iter().zip(&mut self.limit) {
             let above: i64 = Tier::ALL
                 .into_iter()

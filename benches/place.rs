@@ -1,6 +1,12 @@
 //! What a decision costs: 8 to 4,096 substrates under a rich policy, warm, and what a refresh and a compilation cost.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a benchmark may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a benchmark may fail"
+)]
 
 #[path = "../tests/laws/build.rs"]
 #[allow(dead_code, reason = "shared with the tests")]

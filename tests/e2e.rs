@@ -1,5 +1,5 @@
 //! The filter in a real Envoy, with real upstreams, over HTTP/1 and HTTP/2.
-#![allow(unreachable_pub, missing_docs, reason = "a test, not a library")]
+#![allow(unreachable_pub, missing_docs, clippy::unwrap_used, reason = "a test, not a library")]
 
 mod support;
 

@@ -3,6 +3,12 @@
 //! `demo story` tells it and stops everything; `demo up` leaves it running and says what to try; `demo down` stops
 //! what `up` left running, and nothing else.
 #![allow(unreachable_pub, missing_docs, reason = "a program of a few files, not a library")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "it stands on the support of the tests, which ends by panicking; the hook makes one line of that"
+)]
 
 #[path = "../substrate/server.rs"]
 mod server;
@@ -39,6 +45,11 @@ enum Verb {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+        eprintln!("demo: {}", text.unwrap_or("it ended for an unknown reason"));
+    }));
     let done = match Options::parse().verb {
         Verb::Story => story::tell(World::start().await).await,
         Verb::Up => up().await,

@@ -124,12 +124,11 @@ impl Substrate {
         signals.insert("queue_depth".into(), now.queue_depth.into());
         signals.insert("memory_pressure".into(), now.memory_pressure.into());
         signals.insert("running".into(), (*self.running.lock().unwrap_or_else(|e| e.into_inner())).into());
-        let mut report = json!({"substrate": self.name, "signals": signals});
-        if let Some(country) = now.attests {
+        let attestation = now.attests.map(|country| {
             let at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            report["attestation"] = json!({"jurisdiction": country, "at_ms": at.as_millis() as u64});
-        }
-        report
+            json!({"jurisdiction": country, "at_ms": at.as_millis() as u64})
+        });
+        json!({"substrate": self.name, "signals": signals, "attestation": attestation})
     }
 
     fn metrics(&self) -> String {

@@ -267,6 +267,12 @@ impl log::Log for Proxy {
 /// The answer of a call. The SDK's export of this callback panics on a token that its own (panicking) call wrapper
 /// did not register; the build drops that export and gives this one its name.
 #[unsafe(no_mangle)]
-pub extern "C" fn berth_on_http_call_response(context: u32, token: u32, _headers: u32, body: u32, _trailers: u32) {
+pub(super) extern "C" fn berth_on_http_call_response(
+    context: u32,
+    token: u32,
+    _headers: u32,
+    body: u32,
+    _trailers: u32,
+) {
     super::on_call(context, token, usize::try_from(body).unwrap_or(0));
 }

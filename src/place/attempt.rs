@@ -2,7 +2,8 @@
 //! per try lets all of them fit into what is left of the deadline.
 
 use super::Scene;
-use super::choose::choose;
+use super::account::tie;
+use super::choose::next_equal;
 use super::score::uusd;
 use super::table::{Table, cell};
 use crate::model::{Attempt, Borders, Plan, SubstrateId, WHOLE_PPM};
@@ -35,7 +36,8 @@ fn per_try_us(scene: &Scene, tries: usize) -> i64 {
     part.min(i64::from(scene.asked.per_try_ms) * 1_000)
 }
 
-/// The best of the others that can finish, in another failure domain if there is one.
+/// The next of those that can finish: in another failure domain if there is one, an equal of the first if there is
+/// one, else the best.
 fn next(scene: &Scene, table: &mut Table, plan: &Plan, per_try_us: i64, left_us: i64) -> Option<SubstrateId> {
     let factor = i64::from(scene.policy.document().settings.selection.finish_factor_ppm);
     let fits = |table: &Table, id| {
@@ -45,8 +47,18 @@ fn next(scene: &Scene, table: &mut Table, plan: &Plan, per_try_us: i64, left_us:
     let domain = |id| cell(&scene.policy.columns.domain, id);
     let used = |id| plan.iter().any(|a| a.substrate == id);
     let near = |id| plan.iter().any(|a| domain(a.substrate) == domain(id));
-    choose(scene, table, |table, id| !near(id) && fits(table, id))
-        .or_else(|| choose(scene, table, |table, id| !used(id) && fits(table, id)))
+    let elsewhere = |table: &Table, id| !near(id) && fits(table, id);
+    let other = |table: &Table, id| !used(id) && fits(table, id);
+    next_equal(table, elsewhere)
+        .or_else(|| best(scene, table, elsewhere))
+        .or_else(|| next_equal(table, other))
+        .or_else(|| best(scene, table, other))
+}
+
+/// The best by utility alone.
+fn best(scene: &Scene, table: &Table, eligible: impl Fn(&Table, SubstrateId) -> bool) -> Option<SubstrateId> {
+    let rows = table.standing.iter().copied().filter(|&id| eligible(table, id));
+    rows.max_by_key(|&id| (cell(&table.utility_pusd, id), tie(scene, id)))
 }
 
 fn attempt(scene: &Scene, table: &Table, id: SubstrateId, per_try_us: i64) -> Attempt {

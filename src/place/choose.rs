@@ -3,34 +3,35 @@
 
 use super::Scene;
 use super::classify::share_pusd;
-use super::spread;
-use super::table::{Equal, Table, cell};
+use super::spread::{self, Ticket};
+use super::table::{Table, cell};
 use crate::model::{SubstrateId, WHOLE_PPM};
 
 /// Weights count in sixteenths of a request, so that a ramp does not round a small substrate away.
 const GRAIN: i64 = 16;
 
-/// Chooses among those that stand and are eligible.
-pub(crate) fn choose(
-    scene: &Scene,
-    table: &mut Table,
-    eligible: impl Fn(&Table, SubstrateId) -> bool,
-) -> Option<SubstrateId> {
+/// Chooses among those that stand. Those within the margin stay in `table.equals` with their draws.
+pub(crate) fn choose(scene: &Scene, table: &mut Table) -> Option<SubstrateId> {
     let standing = core::mem::take(&mut table.standing);
     let mut equals = core::mem::take(&mut table.equals);
     equals.clear();
-    let rated = || standing.iter().filter(|&&id| eligible(table, id)).map(|&id| (id, worth(scene, table, id)));
-    let best = rated().max_by_key(|(_, utility)| *utility);
-    if let Some((best, utility)) = best {
+    let rated = || standing.iter().map(|&id| (id, worth(scene, table, id)));
+    if let Some((best, utility)) = rated().max_by_key(|(_, utility)| *utility) {
         let least = utility.saturating_sub(margin_pusd(scene, table, best, utility));
         for (id, _) in rated().filter(|(_, utility)| *utility >= least) {
-            equals.push((id, cell(&scene.policy.columns.hash, id), weight(scene, table, id)));
+            let hash = cell(&scene.policy.columns.hash, id);
+            equals.push(Ticket::new(scene.asked.key, id, hash, weight(scene, table, id)));
         }
     }
     bound_shift(scene, &mut equals);
-    let chosen = spread::pick(scene.asked.key, equals.iter().copied());
     (table.standing, table.equals) = (standing, equals);
-    chosen
+    spread::pick(table.equals.iter())
+}
+
+/// The next of the equals that is eligible, in the order of their draws: where the first choice's keys go when it is
+/// gone.
+pub(crate) fn next_equal(table: &Table, eligible: impl Fn(&Table, SubstrateId) -> bool) -> Option<SubstrateId> {
+    spread::pick(table.equals.iter().filter(|ticket| eligible(table, ticket.candidate)))
 }
 
 /// The utility with the bonus of the substrate where the session belongs.
@@ -68,18 +69,18 @@ fn weight(scene: &Scene, table: &Table, id: SubstrateId) -> u64 {
 
 /// A share grows by a bounded amount per interval over what it was, counted among those who are equals now; nobody's
 /// share is bounded while none of them had any.
-fn bound_shift(scene: &Scene, equals: &mut [Equal]) {
+fn bound_shift(scene: &Scene, equals: &mut [Ticket]) {
     let most = u64::from(scene.policy.document().settings.selection.max_shift_ppm);
     let whole = WHOLE_PPM as u64;
     let before = |id: u16| u64::from(cell(&scene.picture.share_ppm, id));
-    let weights: u64 = equals.iter().map(|(_, _, weight)| weight).sum();
-    let shares: u64 = equals.iter().map(|(id, ..)| before(*id)).sum();
+    let weights: u64 = equals.iter().map(|ticket| ticket.weight).sum();
+    let shares: u64 = equals.iter().map(|ticket| before(ticket.candidate)).sum();
     if equals.len() < 2 || shares == 0 || weights == 0 {
         return;
     }
-    for (id, _, weight) in equals {
-        let wanted = *weight * whole / weights;
-        let allowed = before(*id) * whole / shares + most;
-        *weight = wanted.min(allowed).max(1);
+    for ticket in equals {
+        let wanted = ticket.weight * whole / weights;
+        let allowed = before(ticket.candidate) * whole / shares + most;
+        ticket.weight = wanted.min(allowed).max(1);
     }
 }

@@ -3,7 +3,7 @@
 //! [`place`] is the whole of it, a pure and total function. [`Placer`] is the same with its memory kept: the filter
 //! refreshes it with each snapshot and decides without allocating. Every stage sees every candidate, in policy order;
 //! stages add to the codes that reject a candidate and never remove one, so that explaining a decision is printing
-//! its table ([`inspect`]).
+//! its table ([`inspect()`]).
 
 mod account;
 mod attempt;
@@ -122,7 +122,7 @@ impl<P: Deref<Target = Policy>> Placer<P> {
         cost::check(scene, table);
         availability::relieve(scene, table);
         table.stand();
-        let first = choose::choose(scene, table, |_, _| true);
+        let first = choose::choose(scene, table);
         let plan = first.map_or_else(Plan::default, |first| attempt::plan(scene, table, first));
         let decision = account::account(scene, table, plan);
         then(scene, table, decision)

@@ -40,18 +40,21 @@ pub(crate) fn rate(scene: &Scene, table: &mut Table) {
     let (input, output, bytes) = (asked.input, asked.output, output_bytes(scene));
     let rows = scene.picture.forecast.figures.iter().zip(&scene.policy.columns.fixed_pusd);
     let paths = table.path_us.iter().zip(&table.byte_pusd).zip(&table.quality_ppm);
-    for ((figures, fixed), ((path, byte), &quality)) in rows.zip(paths) {
+    let times = table.need_us.iter_mut().zip(&mut table.total_us);
+    let money = table.cost_pusd.iter_mut().zip(&mut table.utility_pusd);
+    for (((figures, fixed), ((path, byte), &quality)), ((need_us, total_us), (cost_pusd, utility_pusd))) in
+        rows.zip(paths).zip(times.zip(money))
+    {
         let first = (figures.first_us + path + figures.input_us * input).min(MOST_US);
         let total = (first + figures.output_us * output).min(MOST_US);
         let cost = fixed + figures.input_pusd * input + figures.output_pusd * output + byte * bytes;
-        let utility = i64::from(quality) * asked.worth.answer_uusd
+        *need_us = if asked.stream { first } else { total };
+        *total_us = total;
+        *cost_pusd = cost;
+        *utility_pusd = i64::from(quality) * asked.worth.answer_uusd
             - total * asked.worth.second_uusd
             - cost
             - i64::from(figures.risk_ppm) * asked.worth.failure_uusd;
-        table.need_us.push(if asked.stream { first } else { total });
-        table.total_us.push(total);
-        table.cost_pusd.push(cost);
-        table.utility_pusd.push(utility);
     }
 }
 

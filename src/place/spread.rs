@@ -60,16 +60,30 @@ pub(crate) const fn draw(key: u64, candidate: u64) -> u64 {
 /// The greatest weight that is told apart: with [`surprise`] below 2^31, products stay within 64 bits.
 pub(crate) const MOST_WEIGHT: u64 = 1 << 24;
 
-/// Picks one of `(candidate, hash, weight)` for a key; the first of equals, which different hashes never are.
-pub(crate) fn pick<I: Iterator<Item = (u16, u64, u64)>>(key: u64, candidates: I) -> Option<u16> {
-    let mut best: Option<(u16, u64, u64)> = None;
-    for (candidate, hash, weight) in candidates {
-        let (weight, surprise) = (weight.min(MOST_WEIGHT), surprise(draw(key, hash)));
-        if best.is_none_or(|(_, w, s)| weight * s > w * surprise) {
-            best = Some((candidate, weight, surprise));
+/// A candidate with its weight and its luck.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) candidate: u16,
+    pub(crate) weight: u64,
+    surprise: u64,
+}
+
+impl Ticket {
+    /// What a key means for a candidate of a hash.
+    pub(crate) fn new(key: u64, candidate: u16, hash: u64, weight: u64) -> Self {
+        Self { candidate, weight: weight.min(MOST_WEIGHT), surprise: surprise(draw(key, hash)) }
+    }
+}
+
+/// The candidate whose draw is the largest; the first of equals, which different hashes hardly ever are.
+pub(crate) fn pick<'a>(tickets: impl Iterator<Item = &'a Ticket>) -> Option<u16> {
+    let mut best: Option<&Ticket> = None;
+    for ticket in tickets {
+        if best.is_none_or(|b| ticket.weight * b.surprise > b.weight * ticket.surprise) {
+            best = Some(ticket);
         }
     }
-    best.map(|(candidate, ..)| candidate)
+    best.map(|ticket| ticket.candidate)
 }
 
 #[cfg(test)]
@@ -86,12 +100,17 @@ mod tests {
         }
     }
 
+    fn picked(key: u64, all: &[(u16, u64, u64)]) -> u16 {
+        let tickets: Vec<Ticket> = all.iter().map(|&(id, hash, weight)| Ticket::new(key, id, hash, weight)).collect();
+        pick(tickets.iter()).unwrap()
+    }
+
     #[test]
     fn keys_are_spread_by_weight() {
         let all = [(0, mix(100), 1_u64), (1, mix(101), 2), (2, mix(102), 5)];
         let mut counts = [0; 3];
         for key in 0..80_000 {
-            counts[usize::from(pick(mix(key), all.into_iter()).unwrap())] += 1;
+            counts[usize::from(picked(mix(key), &all))] += 1;
         }
         for (count, weight) in counts.into_iter().zip([1, 2, 5]) {
             let expected = weight * 10_000;
@@ -103,8 +122,8 @@ mod tests {
     fn taking_one_away_moves_only_its_own_keys() {
         let all = [(0, mix(7), 3_u64), (1, mix(8), 3), (2, mix(9), 3)];
         for key in (0..2_000).map(mix) {
-            let before = pick(key, all.into_iter()).unwrap();
-            let after = pick(key, all.into_iter().filter(|c| c.0 != 1)).unwrap();
+            let before = picked(key, &all);
+            let after = picked(key, &[all[0], all[2]]);
             assert!(before == 1 || before == after);
         }
     }

@@ -1,13 +1,11 @@
 //! The candidates of one request: one row a substrate, one column a figure. Stages fill columns and add to the codes
 //! that reject; they never remove a row. The memory is kept from one request to the next.
 
+use super::spread::Ticket;
 use crate::model::{Codes, Dimension, SubstrateId};
 
 /// What does not keep a candidate from being permitted and able: the rest may pass by itself.
 pub(crate) const PASSING: u64 = Codes::all_of(Dimension::Availability).0 | Codes::all_of(Dimension::Cost).0;
-
-/// An equal among which one is picked: `(candidate, hash of its name, weight)`.
-pub(crate) type Equal = (u16, u64, u64);
 
 /// Rows by policy order.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +30,7 @@ pub(crate) struct Table {
     pub(crate) envelopes: Vec<u64>,
     /// Those that stand, in policy order.
     pub(crate) standing: Vec<SubstrateId>,
-    pub(crate) equals: Vec<Equal>,
+    pub(crate) equals: Vec<Ticket>,
     /// The substrate where the session belongs.
     pub(crate) affine: Option<SubstrateId>,
     /// Soft marks were taken back.
@@ -47,14 +45,11 @@ impl Table {
     /// Empties every column for `len` candidates.
     pub(crate) fn reset(&mut self, len: usize, placed: &[u32]) {
         refill(&mut self.codes, len, 0);
-        self.placed.clear();
-        let known = placed.iter().map(|&n| i32::try_from(n).unwrap_or(i32::MAX));
-        self.placed.extend(known.chain(core::iter::repeat(0)).take(len));
+        refill(&mut self.placed, len, 0);
+        self.placed.iter_mut().zip(placed).for_each(|(cell, &n)| *cell = n.min(i32::MAX as u32) as i32);
         for column in [&mut self.need_us, &mut self.total_us, &mut self.cost_pusd, &mut self.utility_pusd] {
-            column.clear();
+            column.resize(len, 0);
         }
-        self.byte_pusd.clear();
-        self.path_us.clear();
         self.standing.clear();
         self.equals.clear();
         (self.affine, self.panic, self.shed_ppm, self.prepaid_ppm) = (None, false, 0, None);

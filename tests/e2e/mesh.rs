@@ -57,26 +57,16 @@ impl Mesh {
             .header("x-model", "llama-3.3-70b")
     }
 
-    /// Waits until both workers have had a picture to decide from.
+    /// Waits until both workers have had a picture to decide from: connections land on either, so a run of live
+    /// decisions shows that both are.
     pub async fn await_live(&self) {
-        let mut live = 0;
-        eventually("decisions are made from a live picture", || {
-            let ask = self.chat();
-            let again = async {
-                let seen = ask.send().await.ok()?;
-                seen.header("x-placement-decision")?.contains("fresh=live").then_some(())
-            };
-            async { again.await }
+        eventually("decisions are made from a live picture", || async {
+            for _ in 0..12 {
+                let seen = self.chat().send().await.ok()?;
+                seen.header("x-placement-decision").filter(|d| d.contains("fresh=live"))?;
+            }
+            Some(())
         })
         .await;
-        // Connections land on either worker: a run of live decisions shows that both are.
-        while live < 12 {
-            let seen = self.chat().send().await.unwrap();
-            live = if seen.header("x-placement-decision").is_some_and(|d| d.contains("fresh=live")) {
-                live + 1
-            } else {
-                0
-            };
-        }
     }
 }

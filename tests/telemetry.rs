@@ -8,12 +8,18 @@
 
 #[path = "support/fake_host.rs"]
 mod fake_host;
+#[path = "support/policy.rs"]
+mod policy;
 
 #[path = "telemetry/codec.rs"]
 mod codec;
+#[path = "telemetry/config.rs"]
+mod config;
 #[path = "telemetry/fold.rs"]
 mod fold;
 #[path = "telemetry/role.rs"]
 mod role;
 #[path = "telemetry/store.rs"]
 mod store;
+#[path = "telemetry/tool.rs"]
+mod tool;

@@ -1,5 +1,7 @@
 //! What the telemetry role is told: whom to watch, whom to ask, how often. Plain values; `config` reads them.
 
+pub mod mapping;
+
 use crate::health::presets::preset;
 use crate::health::prometheus::Mapping;
 use crate::health::query::Labels;
@@ -80,18 +82,19 @@ pub enum Format {
 }
 
 impl Format {
-    /// The names of the formats that need no more to be said; beside these there are mappings of one's own.
+    /// The names of all formats.
     #[must_use]
-    pub const fn names() -> [&'static str; 8] {
-        ["berth", "query", "vllm", "sglang", "tgi", "triton", "dcgm", "node"]
+    pub const fn names() -> [&'static str; 9] {
+        ["berth", "query", "vllm", "sglang", "tgi", "triton", "dcgm", "node", "prometheus"]
     }
 
-    /// The format of that name: `berth`, `query`, or a preset of the Prometheus text format.
+    /// The format of that name: `berth`, `query`, a preset of the Prometheus text format, or `prometheus` without any.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         match name {
             "berth" => Some(Self::Berth),
             "query" => Some(Self::Query(Labels::default())),
+            "prometheus" => Some(Self::Prometheus(Vec::new())),
             other => preset(other).map(Self::Prometheus),
         }
     }

@@ -7,10 +7,13 @@
 
 use super::frame::{self, InvalidSnapshot};
 use super::slot::{Answers, Row, Said, SlotRecord, Sum};
+use crate::model::signal::SIGNALS;
 use crate::model::{Admission, Attestation, Circuit, Country, Health, Reading, Signal, Snapshot};
 use bincode::config::{self, Configuration, Limit, LittleEndian, Varint};
+use bincode::de::Decoder;
+use bincode::enc::Encoder;
 use bincode::enc::write::Writer;
-use bincode::error::EncodeError;
+use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
 
 /// The format that is written.
@@ -37,7 +40,7 @@ struct WireSnapshot {
 #[derive(Encode, Decode)]
 struct WireHealth {
     name: String,
-    readings: Vec<(u8, i64, i64)>,
+    readings: WireReadings,
     circuit: WireCircuit,
     admission: u8,
     attestation: Option<([u8; 2], i64)>,
@@ -45,6 +48,39 @@ struct WireHealth {
     retry_at: Option<i64>,
     share_ppm: u32,
 }
+
+/// On the wire a list of `(signal, value, milliseconds before the snapshot)`; in memory at the signals' places, so that
+/// neither way allocates one.
+struct WireReadings([Option<(i64, i64)>; SIGNALS]);
+
+impl Encode for WireReadings {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.0.iter().flatten().count().encode(encoder)?;
+        for (number, reading) in (0_u8..).zip(&self.0) {
+            if let Some((value, ago)) = reading {
+                (number, *value, *ago).encode(encoder)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<Context> Decode<Context> for WireReadings {
+    fn decode<D: Decoder<Context = Context>>(decoder: &mut D) -> Result<Self, DecodeError> {
+        let mut readings = [None; SIGNALS];
+        // Each takes three bytes at least: a forged count ends where the bytes do.
+        for _ in 0..usize::decode(decoder)? {
+            let (number, value, ago) = <(u8, i64, i64)>::decode(decoder)?;
+            // A signal of a later version is skipped: the rest of the record is still good.
+            if let Some(reading) = readings.get_mut(usize::from(number)) {
+                *reading = Some((value, ago));
+            }
+        }
+        Ok(Self(readings))
+    }
+}
+
+bincode::impl_borrow_decode!(WireReadings);
 
 #[derive(Encode, Decode)]
 enum WireCircuit {
@@ -171,11 +207,10 @@ pub fn decode_slot(bytes: &[u8]) -> Result<SlotRecord, InvalidSnapshot> {
 }
 
 fn to_wire(health: &Health, ago: &impl Fn(u64) -> i64) -> WireHealth {
-    let reading = |signal: Signal| health.reading(signal).map(|r| (signal as u8, r.value, ago(r.at_ms)));
     let letters = |country: Country| country.as_str().as_bytes().first_chunk().copied().unwrap_or_default();
     WireHealth {
         name: health.name.clone(),
-        readings: Signal::ALL.into_iter().filter_map(reading).collect(),
+        readings: WireReadings(health.readings.map(|reading| reading.map(|r| (r.value, ago(r.at_ms))))),
         circuit: match health.circuit {
             Circuit::Closed => WireCircuit::Closed,
             Circuit::Open { until_ms } => WireCircuit::Open(ago(until_ms)),
@@ -194,12 +229,9 @@ fn to_wire(health: &Health, ago: &impl Fn(u64) -> i64) -> WireHealth {
 }
 
 fn from_wire(wire: WireHealth, at: &impl Fn(i64) -> u64) -> Result<Health, InvalidSnapshot> {
-    let mut health = Health::unknown(&wire.name);
-    for (signal, value, ago) in wire.readings {
-        // A signal of a later version: the rest of the record is still good.
-        let Some(signal) = signal_of(signal) else { continue };
-        health.set(signal, Reading { value, at_ms: at(ago) });
-    }
+    let mut health = Health::unknown("");
+    health.name = wire.name;
+    health.readings = wire.readings.0.map(|reading| reading.map(|(value, ago)| Reading { value, at_ms: at(ago) }));
     health.circuit = match wire.circuit {
         WireCircuit::Closed => Circuit::Closed,
         WireCircuit::Open(until) => Circuit::Open { until_ms: at(until) },
@@ -230,6 +262,7 @@ fn signal_of(number: u8) -> Option<Signal> {
 struct Payload(Vec<u8>);
 
 impl Writer for Payload {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
         self.0.extend_from_slice(bytes);
         Ok(())

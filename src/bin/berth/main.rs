@@ -9,6 +9,7 @@ mod fmt;
 mod input;
 mod layout;
 mod schema;
+mod snapshot;
 mod trim;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +34,8 @@ enum Verb {
     Schema(schema::Args),
     /// Format policies; comments stay.
     Fmt(fmt::Args),
+    /// Print, validate and convert a snapshot of the substrates' health.
+    Snapshot(snapshot::Args),
     /// Make the files that proxies load of the module that was linked.
     #[command(hide = true)]
     Trim(trim::Args),
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Verb::Explain(args) => explain::run(&args),
         Verb::Schema(args) => schema::run(&args),
         Verb::Fmt(args) => fmt::run(&args),
+        Verb::Snapshot(args) => snapshot::run(&args),
         Verb::Trim(args) => trim::run(&args),
     }
 }

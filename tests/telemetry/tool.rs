@@ -1,0 +1,66 @@
+//! `berth snapshot`, as a person uses it.
+
+use crate::codec::sample;
+use berth::health::{codec, json};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn berth(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_berth")).arg("snapshot").args(args).output().unwrap()
+}
+
+fn file(name: &str, bytes: &[u8]) -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path.to_str().unwrap().to_string()
+}
+
+fn is_golden(name: &str, text: &[u8]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/snapshot").join(name);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    assert_eq!(String::from_utf8_lossy(text), std::fs::read_to_string(path).unwrap());
+}
+
+#[test]
+fn a_snapshot_is_printed_for_people() {
+    let seen = berth(&[&file("printed.bin", &codec::encode(&sample()))]);
+    assert_eq!(seen.status.code(), Some(0));
+    is_golden("snapshot.txt", &seen.stdout);
+}
+
+#[test]
+fn bytes_become_json_and_json_becomes_the_same_bytes() {
+    let bytes = codec::encode(&sample());
+    let as_json = berth(&[&file("there.bin", &bytes), "--format", "json"]).stdout;
+    is_golden("snapshot.json", &as_json);
+    assert_eq!(json::read(&as_json), Ok(sample()));
+    let back = file("back.bin", b"");
+    let seen = berth(&[&file("back.json", &as_json), "--format", "bytes", "--output", &back]);
+    assert_eq!(seen.status.code(), Some(0));
+    assert_eq!(std::fs::read(back).unwrap(), bytes);
+}
+
+#[test]
+fn what_is_no_snapshot_is_refused_with_the_reason() {
+    let mut damaged = codec::encode(&sample());
+    *damaged.last_mut().unwrap() ^= 1;
+    let text = json::write(&sample());
+    let cases: [(Vec<u8>, &str); 7] = [
+        (damaged, "the checksum does not match"),
+        (b"hello".to_vec(), "do not begin as a snapshot"),
+        (codec::encode(&sample())[..20].to_vec(), "end before they are complete"),
+        (text.replace("queue_depth", "wombats").into_bytes(), "`wombats` is no signal"),
+        (text.replace("\"value\": 7", "\"value\": -7").into_bytes(), "queue_depth: found -7, expected 0 to"),
+        (text.replace("\"FR\"", "\"Atlantis\"").into_bytes(), "found `Atlantis`"),
+        (text.replace("epoch", "epock").into_bytes(), "unknown field `epock`"),
+    ];
+    for (at, (bytes, why)) in cases.iter().enumerate() {
+        let seen = berth(&[&file(&format!("bad-{at}"), bytes)]);
+        let said = String::from_utf8_lossy(&seen.stderr).into_owned();
+        assert_eq!(seen.status.code(), Some(1), "{said}");
+        assert!(said.contains(why), "{said} does not say {why}");
+    }
+    assert_eq!(berth(&["/does/not/exist"]).status.code(), Some(2));
+}

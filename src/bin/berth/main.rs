@@ -8,6 +8,7 @@ mod fmt;
 mod input;
 mod layout;
 mod schema;
+mod test;
 mod trim;
 
 use clap::{Parser, Subcommand};
@@ -30,6 +31,8 @@ enum Verb {
     Schema(schema::Args),
     /// Format policies; comments stay.
     Fmt(fmt::Args),
+    /// Run the cases that stand beside policies, and say what none of them reaches.
+    Test(test::Args),
     /// Make the files that proxies load of the module that was linked.
     #[command(hide = true)]
     Trim(trim::Args),
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Verb::Check(args) => check::run(&args),
         Verb::Schema(args) => schema::run(&args),
         Verb::Fmt(args) => fmt::run(&args),
+        Verb::Test(args) => test::run(&args),
         Verb::Trim(args) => trim::run(&args),
     }
 }

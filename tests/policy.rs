@@ -14,6 +14,7 @@ fn policies() -> Vec<(String, String)> {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .filter(|path| !path.to_string_lossy().ends_with(".cases.yaml"))
         .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap()))
         .collect();
     all.sort();

@@ -123,7 +123,7 @@ codes! {
     WIDENS Error "BTH0301" "override-widens"
         "A local override would allow what the global policy does not." "An override may only narrow; change the global policy instead."
     UNKNOWN_TARGET Error "BTH0302" "unknown-target"
-        "An override speaks about something that the global policy does not declare." "Correct the name."
+        "An override or a case speaks about something that the policy does not declare." "Correct the name."
     NO_POLICY Error "BTH0401" "no-policy"
         "The file holds neither a policy nor a plugin configuration with one in it." "Give a policy, or the manifest that embeds it."
 }

@@ -26,6 +26,8 @@ pub mod time;
 pub mod tree;
 
 #[cfg(not(target_family = "wasm"))]
+pub mod cases;
+#[cfg(not(target_family = "wasm"))]
 pub mod describe;
 #[cfg(not(target_family = "wasm"))]
 pub mod lint;

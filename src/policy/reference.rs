@@ -2,7 +2,7 @@
 
 use super::{
     codes, describe,
-    raw::overrides::overrides,
+    raw::{self, overrides::overrides},
     source::{Field, Need, Shape},
 };
 use std::fmt::Write;
@@ -18,6 +18,8 @@ pub fn reference() -> String {
     }
     let _ = writeln!(out, "\n## Fields of a local override\n");
     fields(&mut out, &describe::describe(|s| overrides(s, &[])), "", &mut known);
+    let _ = writeln!(out, "\n## Fields of a file of cases\n");
+    fields(&mut out, &describe::describe(raw::cases::cases), "", &mut known);
     let _ = writeln!(out, "\n## Codes\n");
     for (code, meaning, fix) in codes::TABLE {
         let _ =

@@ -123,7 +123,7 @@ fn narrowed(file: &str, text: String, global: &Document) -> Report {
 
 fn print(report: &Report) {
     for problem in &report.found {
-        crate::say(&excerpt(report, problem));
+        crate::say(&excerpt(&report.file, &report.text, problem));
     }
     let count = |severity| report.found.iter().filter(|p| p.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
@@ -132,14 +132,14 @@ fn print(report: &Report) {
 }
 
 /// A problem with the line it stands on and a caret below it.
-fn excerpt(report: &Report, problem: &InvalidPolicy) -> String {
+pub(crate) fn excerpt(file: &str, text: &str, problem: &InvalidPolicy) -> String {
     let severity = problem.severity.as_str();
     let path = if problem.path.is_empty() { "the document" } else { &problem.path };
     let head = format!("{severity}[{}] {}: {path}", problem.code, problem.slug);
     let found = if problem.found.is_empty() { String::new() } else { format!("found `{}`, ", problem.found) };
     let message = format!("{found}expected {}", problem.expected);
-    let Some(at) = problem.at else { return format!("{head}\n  --> {}\n  {message}\n\n", report.file) };
-    let line = report.text.lines().nth(usize::try_from(at.line).unwrap_or(1) - 1).unwrap_or_default();
+    let Some(at) = problem.at else { return format!("{head}\n  --> {}\n  {message}\n\n", file) };
+    let line = text.lines().nth(usize::try_from(at.line).unwrap_or(1) - 1).unwrap_or_default();
     let before = usize::try_from(at.column).unwrap_or(1) - 1;
     // A line of a minified document would fill the screen: a window around the place is enough.
     let from = before.saturating_sub(80);
@@ -153,18 +153,20 @@ fn excerpt(report: &Report, problem: &InvalidPolicy) -> String {
     let (gutter, blank) = (" ".repeat(number.len()), " ".repeat(before - from));
     format!(
         "{head}\n{gutter}--> {}:{at}\n{gutter} |\n{number} | {window}\n{gutter} | {blank}{carets} {message}\n\n",
-        report.file
+        file
     )
 }
 
+/// A problem for machines.
+pub(crate) fn problem(p: &InvalidPolicy) -> Value {
+    json!({
+        "code": p.code, "slug": p.slug, "severity": p.severity.as_str(), "path": p.path,
+        "line": p.at.map(|at| at.line), "column": p.at.map(|at| at.column),
+        "found": p.found, "expected": p.expected,
+    })
+}
+
 fn as_json(report: &Report) -> Value {
-    let problem = |p: &InvalidPolicy| {
-        json!({
-            "code": p.code, "slug": p.slug, "severity": p.severity.as_str(), "path": p.path,
-            "line": p.at.map(|at| at.line), "column": p.at.map(|at| at.column),
-            "found": p.found, "expected": p.expected,
-        })
-    };
     json!({
         "file": report.file, "policies": report.well,
         "problems": report.found.iter().map(problem).collect::<Vec<_>>(),

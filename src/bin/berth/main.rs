@@ -10,6 +10,7 @@ mod input;
 mod layout;
 mod schema;
 mod snapshot;
+mod test;
 mod trim;
 
 use clap::{Parser, Subcommand};
@@ -36,6 +37,8 @@ enum Verb {
     Fmt(fmt::Args),
     /// Print, validate and convert a snapshot of the substrates' health.
     Snapshot(snapshot::Args),
+    /// Run the cases that stand beside policies, and say what none of them reaches.
+    Test(test::Args),
     /// Make the files that proxies load of the module that was linked.
     #[command(hide = true)]
     Trim(trim::Args),
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Schema(args) => schema::run(&args),
         Verb::Fmt(args) => fmt::run(&args),
         Verb::Snapshot(args) => snapshot::run(&args),
+        Verb::Test(args) => test::run(&args),
         Verb::Trim(args) => trim::run(&args),
     }
 }

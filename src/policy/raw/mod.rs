@@ -2,9 +2,13 @@
 //! reference. What a walk returns is complete and within bounds, but names in it need not exist yet: that is the
 //! matter of `checks`, once everything is read.
 
+#[cfg(not(target_family = "wasm"))]
+pub mod cases;
 pub mod class;
 pub mod document;
 pub mod envelope;
+#[cfg(not(target_family = "wasm"))]
+pub mod expectations;
 pub mod overrides;
 pub mod predicate;
 pub mod settings;

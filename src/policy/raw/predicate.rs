@@ -20,7 +20,7 @@ pub fn predicate<S: Source>(s: &mut S) -> Option<Predicate> {
     }
     let mut all = Vec::new();
     for fact in FactName::ALL {
-        let test = s.optional(fact.as_str(), doc(fact), FactTest(fact));
+        let test = s.optional(fact.as_str(), fact_doc(fact), FactTest(fact));
         all.extend(test.map(|test| Predicate::Fact(fact, test)));
     }
     let prefix =
@@ -49,7 +49,7 @@ pub fn predicate<S: Source>(s: &mut S) -> Option<Predicate> {
 /// The keys of a condition that are no facts.
 const KEYS: [&str; 5] = ["path_prefix", "header", "any", "all", "not"];
 
-const fn doc(fact: FactName) -> &'static str {
+pub(super) const fn fact_doc(fact: FactName) -> &'static str {
     match fact {
         FactName::Tenant => "Who pays.",
         FactName::Class => "The class that the caller names.",

@@ -1,0 +1,72 @@
+//! The sources of the telemetry role, as they stand in the configuration.
+
+use super::{refuse, within};
+use crate::filter::telemetry_config::mapping::{MOST_MAPPINGS, RawMapping};
+use crate::filter::telemetry_config::{Format, SourceConfig};
+use crate::policy::Policy;
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawScrape<'a> {
+    cluster: String,
+    path: String,
+    authority: Option<String>,
+    substrate: Option<String>,
+    format: Option<String>,
+    #[serde(borrow)]
+    mappings: Option<Vec<RawMapping<'a>>>,
+    interval_ms: Option<u32>,
+    timeout_ms: Option<u32>,
+}
+
+pub(super) fn scrape(i: usize, raw: &RawScrape<'_>, policy: &Policy) -> Result<SourceConfig, String> {
+    let place = |field: &str| format!("sources[{i}].{field}");
+    let format = raw.format.as_deref().unwrap_or("berth");
+    let format = Format::parse(format).ok_or_else(|| {
+        refuse(&format!("{}: found `{format}`, expected one of {}", place("format"), Format::names().join(", ")))
+    })?;
+    let format = with_mappings(i, raw, format)?;
+    if !raw.path.starts_with('/') {
+        return Err(refuse(&format!("{}: found `{}`, expected a path from `/`", place("path"), raw.path)));
+    }
+    if raw.cluster.is_empty() {
+        return Err(refuse(&format!("{}: empty, expected the name of a cluster", place("cluster"))));
+    }
+    let mut known = policy.document().substrates.iter().map(|s| s.name.as_str());
+    if let Some(named) = raw.substrate.as_deref()
+        && !known.clone().any(|name| name == named)
+    {
+        let names: Vec<_> = known.by_ref().take(16).collect();
+        return Err(refuse(&format!("{}: found `{named}`, expected one of {}", place("substrate"), names.join(", "))));
+    }
+    Ok(SourceConfig {
+        authority: raw.authority.clone(),
+        format,
+        substrate: raw.substrate.clone(),
+        interval_ms: within(&place("interval_ms"), raw.interval_ms.unwrap_or(1_000), 50..=3_600_000)?,
+        timeout_ms: within(&place("timeout_ms"), raw.timeout_ms.unwrap_or(500), 10..=60_000)?,
+        ..SourceConfig::new(&raw.cluster, &raw.path)
+    })
+}
+
+/// Mappings of one's own stand beside those of a preset, or alone.
+fn with_mappings(i: usize, raw: &RawScrape<'_>, format: Format) -> Result<Format, String> {
+    let own = raw.mappings.as_deref().unwrap_or_default();
+    let place = format!("sources[{i}].mappings");
+    let mut mappings = match format {
+        Format::Prometheus(mappings) => mappings,
+        other if raw.mappings.is_none() => return Ok(other),
+        _ => return Err(refuse(&format!("{place}: found for another format, expected a preset or `prometheus`"))),
+    };
+    for (n, mapping) in own.iter().enumerate() {
+        mappings.push(mapping.compile().map_err(|why| refuse(&format!("{place}[{n}].{why}")))?);
+    }
+    if !(1..=MOST_MAPPINGS).contains(&mappings.len()) {
+        return Err(refuse(&format!("{place}: found {}, expected 1 to {MOST_MAPPINGS}", mappings.len())));
+    }
+    if raw.substrate.is_none() {
+        return Err(refuse(&format!("sources[{i}].substrate: missing, a scrape does not say whose it is")));
+    }
+    Ok(Format::Prometheus(mappings))
+}

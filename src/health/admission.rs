@@ -60,7 +60,7 @@ impl Gate {
     }
 }
 
-/// How near the nearest threshold is (the whole: reached), and the newest reading that counted. `None`: nothing known.
+/// How near the nearest threshold is (the whole: reached), and when that was heard. `None`: nothing known.
 #[must_use]
 pub fn pressure(health: &Health, limits: &Thresholds, now_ms: u64, hard_ms: u64) -> Option<(i64, u64)> {
     let most = [
@@ -86,7 +86,7 @@ pub fn pressure(health: &Health, limits: &Thresholds, now_ms: u64, hard_ms: u64)
         Some((ppm, reading.at_ms))
     };
     let all = most.into_iter().filter_map(|m| near(m, false)).chain(least.into_iter().filter_map(|l| near(l, true)));
-    all.reduce(|(a, at), (b, bt)| (a.max(b), at.max(bt)))
+    all.max()
 }
 
 #[cfg(test)]
@@ -172,6 +172,17 @@ mod tests {
     fn the_same_sample_twice_is_one_sample() {
         let (mut gate, health) = (Gate::default(), with(&[(Signal::QueueDepth, 120)], 1_000));
         (0..50).for_each(|i| gate.judge(&health, &LIMITS, &RULES, 1_000 + i, HARD_MS));
+        assert_eq!(gate.admission(), Admission::All);
+    }
+
+    #[test]
+    fn news_of_another_signal_is_no_new_sample_of_the_one_that_presses() {
+        let mut gate = Gate::default();
+        let mut health = with(&[(Signal::QueueDepth, 120)], 1_000);
+        for now_ms in 1_000..1_050 {
+            health.set(Signal::MemoryPressure, Reading { value: 1, at_ms: now_ms });
+            gate.judge(&health, &LIMITS, &RULES, now_ms, HARD_MS);
+        }
         assert_eq!(gate.admission(), Admission::All);
     }
 

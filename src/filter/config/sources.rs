@@ -1,7 +1,7 @@
 //! The sources of the telemetry role, as they stand in the configuration.
 
 use super::{refuse, within};
-use crate::filter::telemetry_config::mapping::{MOST_MAPPINGS, RawMapping};
+use crate::filter::telemetry_config::mapping::{RawMapping, with_mappings};
 use crate::filter::telemetry_config::{Format, SourceConfig};
 use crate::policy::Policy;
 use serde::Deserialize;
@@ -26,7 +26,11 @@ pub(super) fn scrape(i: usize, raw: &RawScrape<'_>, policy: &Policy) -> Result<S
     let format = Format::parse(format).ok_or_else(|| {
         refuse(&format!("{}: found `{format}`, expected one of {}", place("format"), Format::names().join(", ")))
     })?;
-    let format = with_mappings(i, raw, format)?;
+    let format = with_mappings(format, raw.mappings.as_deref())
+        .map_err(|(field, why)| refuse(&format!("{}{why}", place(field))))?;
+    if raw.substrate.is_none() && matches!(format, Format::Prometheus(_)) {
+        return Err(refuse(&format!("{}: missing, a scrape does not say whose it is", place("substrate"))));
+    }
     if !raw.path.starts_with('/') {
         return Err(refuse(&format!("{}: found `{}`, expected a path from `/`", place("path"), raw.path)));
     }
@@ -48,25 +52,4 @@ pub(super) fn scrape(i: usize, raw: &RawScrape<'_>, policy: &Policy) -> Result<S
         timeout_ms: within(&place("timeout_ms"), raw.timeout_ms.unwrap_or(500), 10..=60_000)?,
         ..SourceConfig::new(&raw.cluster, &raw.path)
     })
-}
-
-/// Mappings of one's own stand beside those of a preset, or alone.
-fn with_mappings(i: usize, raw: &RawScrape<'_>, format: Format) -> Result<Format, String> {
-    let own = raw.mappings.as_deref().unwrap_or_default();
-    let place = format!("sources[{i}].mappings");
-    let mut mappings = match format {
-        Format::Prometheus(mappings) => mappings,
-        other if raw.mappings.is_none() => return Ok(other),
-        _ => return Err(refuse(&format!("{place}: found for another format, expected a preset or `prometheus`"))),
-    };
-    for (n, mapping) in own.iter().enumerate() {
-        mappings.push(mapping.compile().map_err(|why| refuse(&format!("{place}[{n}].{why}")))?);
-    }
-    if !(1..=MOST_MAPPINGS).contains(&mappings.len()) {
-        return Err(refuse(&format!("{place}: found {}, expected 1 to {MOST_MAPPINGS}", mappings.len())));
-    }
-    if raw.substrate.is_none() {
-        return Err(refuse(&format!("sources[{i}].substrate: missing, a scrape does not say whose it is")));
-    }
-    Ok(Format::Prometheus(mappings))
 }

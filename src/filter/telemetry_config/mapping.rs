@@ -5,6 +5,7 @@
 //!  "aggregate": "max", "increase": false, "scale": 1.0, "rest": false}
 //! ```
 
+use super::Format;
 use crate::health::decimal::{self, Number};
 use crate::health::prometheus::{Aggregate, Mapping, Per, Selector};
 use crate::model::{Signal, WHOLE_PPM};
@@ -53,6 +54,26 @@ enum RawAggregate {
     Max,
     Min,
     Mean,
+}
+
+/// A format with mappings of one's own, which stand beside those of a preset or alone.
+///
+/// # Errors
+/// The field and what is wrong with it.
+pub fn with_mappings(format: Format, own: Option<&[RawMapping<'_>]>) -> Result<Format, (&'static str, String)> {
+    let wrong = |why: String| ("mappings", why);
+    let mut mappings = match (format, own) {
+        (Format::Prometheus(mappings), _) => mappings,
+        (other, None) => return Ok(other),
+        _ => return Err(wrong(String::from(": found for another format, expected a preset or `prometheus`"))),
+    };
+    for (n, mapping) in own.unwrap_or_default().iter().enumerate() {
+        mappings.push(mapping.compile().map_err(|why| wrong(format!("[{n}].{why}")))?);
+    }
+    if (1..=MOST_MAPPINGS).contains(&mappings.len()) {
+        return Ok(Format::Prometheus(mappings));
+    }
+    Err(wrong(format!(": found {}, expected 1 to {MOST_MAPPINGS}", mappings.len())))
 }
 
 impl RawMapping<'_> {

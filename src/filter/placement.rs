@@ -6,7 +6,7 @@
 use super::config::{Mode, PlacementConfig};
 use super::metrics::Metrics;
 use super::refusal;
-use super::store::SnapshotReader;
+use super::store::{Reporter, SnapshotReader};
 use super::{Host, MapKind};
 use crate::model::{Decision, Local, Outcome};
 use crate::place::Placer;
@@ -20,6 +20,9 @@ pub const CLUSTER_HEADER: &str = "x-placement-cluster";
 pub const DECISION_HEADER: &str = "x-placement-decision";
 /// Filter state: the decision. Logs read it as `%FILTER_STATE(wasm.placement:PLAIN)%`.
 pub const DECISION_STATE: &str = "placement";
+
+/// The slot of a VM that has none: nobody leases probes to it.
+const NO_SLOT: u8 = u8::MAX;
 
 /// What the edge does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,7 @@ pub struct Placement {
     config: PlacementConfig,
     placer: Placer<Rc<Policy>>,
     reader: SnapshotReader,
+    reporter: Reporter,
     metrics: Metrics,
     local: Local,
     /// The time of the last tick: what the request path takes for now.
@@ -52,11 +56,14 @@ impl Placement {
     pub fn configure<H: Host>(host: &H, config: PlacementConfig) -> Result<Self, String> {
         let policy = config.policy.clone();
         let metrics = Metrics::declare(host, &policy);
+        let names = policy.document().substrates.iter().map(|s| s.name.as_str());
+        let reporter = Reporter::new(host.now_ns(), u64::from(config.refresh_ms), true, names);
         let mut role = Self {
             placer: Placer::new(policy),
             reader: SnapshotReader::default(),
+            reporter,
             metrics,
-            local: Local::default(),
+            local: Local { slot: NO_SLOT, ..Local::default() },
             now_ms: 0,
             salt: host.now_ns(),
             requests: 0,
@@ -69,9 +76,12 @@ impl Placement {
         Ok(role)
     }
 
-    /// Refreshes this VM's picture when a new one was published.
+    /// Refreshes this VM's picture when a new one was published, and tells the others what was placed from here.
     pub fn on_tick<H: Host>(&mut self, host: &H) {
         self.refresh(host, false);
+        // Not told in `configure`: a VM that only tries a configuration out never ticks. What cannot be told now is
+        // told with the next tick.
+        self.local.slot = self.reporter.tell(host, self.now_ms).unwrap_or(NO_SLOT);
     }
 
     fn refresh<H: Host>(&mut self, host: &H, first: bool) {
@@ -145,6 +155,7 @@ impl Placement {
 
     fn count(&mut self, substrate: u16) {
         let at = usize::from(substrate);
+        self.reporter.observer.placed(at);
         if self.local.placed.len() <= at {
             self.local.placed.resize(self.placer.policy().document().substrates.len().max(at + 1), 0);
         }

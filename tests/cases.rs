@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// Standard output and exit code of the tool, run at the root of the package.
 fn berth(args: &[&str]) -> (String, i32) {
@@ -23,7 +27,7 @@ fn with_cases(name: &str, cases: &str) -> (PathBuf, String) {
 }
 
 /// The same with the folder's name taken out.
-fn say(folder: &PathBuf, args: &[&str]) -> (String, i32) {
+fn say(folder: &Path, args: &[&str]) -> (String, i32) {
     let (said, code) = berth(args);
     (said.replace(&format!("{}/", folder.display()), ""), code)
 }

@@ -1,6 +1,8 @@
 //! The core gives the same bytes natively and in WebAssembly: these tests run in both, natively with the others and
 //! under Node with wasm-bindgen-test, against the same expectations.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail")]
+
 use berth::{
     filter::Headers,
     model::{Attestation, Fact, Facts, Health, Local, Reading, Signal, Snapshot, WHOLE_PPM},

@@ -1,6 +1,6 @@
 //! How long a proxy's start takes until a policy is compiled: text → document → tables. The same program natively and
 //! in WebAssembly (`make bench-wasm`), where `benches/wasm.mjs` runs it.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark may fail")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "a benchmark may fail")]
 
 mod large;
 

@@ -95,7 +95,20 @@ lint: rust ## format, clippy for host and wasm, documentation, licences and advi
 	@echo "== dependencies"
 	@$(TOOLS) deny
 
+# --- to measure ---
+
+bench-wasm: rust ## how long a policy takes until it is compiled, natively and in WebAssembly under Node
+	@command -v node >/dev/null || { echo "berth: no node: install Node.js 18 or newer" >&2; exit 2; }
+	@$(CARGO) build --locked --quiet --release --example start
+	@$(WASI) build --locked --quiet --release --example start
+	@kind=$$($(TOOLS) toolchain wasm32-wasip1) && \
+	  made=target/wasip1/$$kind/wasm32-wasip1/release/examples/start.wasm && \
+	  opt=$$($(TOOLS) wasm-opt || true) && \
+	  if [ -n "$$opt" ]; then "$$opt" $(WASM_OPT_FLAGS) $$made -o target/start.wasm; else cp $$made target/start.wasm; fi
+	@$(NATIVE)/release/examples/start
+	@node benches/wasm.mjs target/start.wasm
+
 # --- to come ---
 
-bench bench-wasm bench-envoy bench-guard fuzz soak oci:
+bench bench-envoy bench-guard fuzz soak oci:
 	@echo "berth: make $@ is not built yet" >&2; exit 2

@@ -144,3 +144,27 @@ fn cases_of_a_manifest_stand_in_a_file_that_is_named() {
     assert!(code == 0 && said.contains("1 cases, 0 failed"), "{said}");
     assert_eq!(say(&folder, &["test", manifest]).1, 2, "without cases it is used wrongly");
 }
+
+#[test]
+fn check_reads_cases_with_the_policy_that_they_stand_beside() {
+    let (folder, policy) = with_cases("check", "berth: 1\ncases:\n  - {name: one, expect: {substrate: gpu-dee}}\n");
+    let cases = policy.replace(".yaml", ".cases.yaml");
+    let (said, code) = say(&folder, &["check", &policy, &cases]);
+    assert_eq!(code, 1);
+    assert!(said.contains("BTH0102") && said.contains("starter.cases.yaml:3:37"), "{said}");
+    assert!(said.contains("did you mean `gpu-de`?"), "{said}");
+    let (said, code) =
+        berth(&["check", "policies/starter.yaml", "policies/starter.cases.yaml", "--fail-on", "warning"]);
+    assert!(code == 0 && said.contains("4 cases of starter"), "{said}");
+}
+
+#[test]
+fn the_cases_that_the_documentation_shows_hold() {
+    let readme = include_str!("../policies/README.md");
+    let shown = readme.split_once("```yaml\nberth: 1\nhealth:").unwrap().1.split_once("```").unwrap().0;
+    let (folder, _) = with_cases("readme", "");
+    let cases = folder.join("shown.cases.yaml");
+    fs::write(&cases, format!("berth: 1\nhealth:{shown}")).unwrap();
+    let (said, code) = berth(&["test", "policies/sovereign-eu.yaml", "--cases", cases.to_str().unwrap()]);
+    assert_eq!(code, 0, "{said}");
+}

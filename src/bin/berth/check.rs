@@ -3,7 +3,7 @@
 use crate::input;
 use berth::{
     model::Document,
-    policy::{InvalidPolicy, Severity, codes, narrow::narrow, tree::Position, yaml},
+    policy::{InvalidPolicy, Severity, cases, codes, narrow::narrow, tree::Position, yaml},
 };
 use serde_json::{Value, json};
 use std::{fs, process::ExitCode};
@@ -91,6 +91,10 @@ fn check(file: &str, bytes: &[u8]) -> Report {
         report.found.push(InvalidPolicy::new(codes::NOT_TEXT, "", start, String::new(), String::from("UTF-8")));
         return report;
     };
+    if let Some(stem) = file.strip_suffix(".cases.yaml") {
+        (report.well, report.found) = of_cases(&format!("{stem}.yaml"), text);
+        return report;
+    }
     match input::policies(file, text) {
         Err(errors) => report.found = errors,
         Ok(policies) => {
@@ -109,6 +113,20 @@ fn check(file: &str, bytes: &[u8]) -> Report {
         }
     }
     report
+}
+
+/// Checks cases against the policy that they stand beside.
+fn of_cases(policy: &str, text: &str) -> (Vec<String>, Vec<InvalidPolicy>) {
+    let beside = fs::read_to_string(policy).ok().and_then(|policy| berth::policy::read_yaml(&policy).ok());
+    let Some(beside) = beside else {
+        let expected = format!("a policy without mistakes in {policy}, which these cases are about");
+        let start = Position { line: 1, column: 1 };
+        return (Vec::new(), vec![InvalidPolicy::new(codes::NO_POLICY, "", start, String::new(), expected)]);
+    };
+    match cases::read(text, &beside.document) {
+        Ok(cases) => (vec![format!("{} cases of {}", cases.len(), beside.document.identity.name)], Vec::new()),
+        Err(errors) => (Vec::new(), errors),
+    }
 }
 
 /// Checks a local override against the policy that it narrows.

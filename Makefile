@@ -106,7 +106,7 @@ bench-wasm: rust ## how long a policy takes until it is compiled, natively and i
 	  opt=$$($(TOOLS) wasm-opt || true) && \
 	  if [ -n "$$opt" ]; then "$$opt" $(WASM_OPT_FLAGS) $$made -o target/start.wasm; else cp $$made target/start.wasm; fi
 	@$(NATIVE)/release/examples/start
-	@node benches/wasm.mjs target/start.wasm
+	@node --no-liftoff benches/wasm.mjs target/start.wasm
 
 # --- to come ---
 

@@ -1,5 +1,7 @@
 // Runs a WASI program under Node, whose V8 is the engine that Envoy's default WebAssembly runtime embeds too (another
-// release of it, and without Envoy around it). The plugin's host functions are not there: nothing here calls them.
+// release of it, and without Envoy around it). Give Node `--no-liftoff`, as Envoy's host switches V8's quick first
+// compiler off: with it, the first rounds would run slow code and compete with the second compiler for the processors.
+// The plugin's host functions are not there: nothing here calls them.
 import { readFile } from "node:fs/promises";
 import { WASI } from "node:wasi";
 import process from "node:process";

@@ -181,6 +181,23 @@ mod mutations {
         }
 
         #[test]
+        fn mutated_cases_are_read_or_refused_with_a_place(
+            which in 0..64_usize,
+            edits in proptest::collection::vec(edit(), 1..4),
+        ) {
+            let all = policies();
+            let (name, text) = &all[which % all.len()];
+            let document = read_yaml(text).unwrap().document;
+            let cases = fs::read_to_string(root(&format!("policies/{name}.cases.yaml"))).unwrap();
+            let mutated = edits.iter().fold(cases, |text, edit| if text.is_empty() { text } else { apply(&text, edit) });
+            if let Err(errors) = berth::policy::cases::read(&mutated, &document) {
+                prop_assert!(!errors.is_empty(), "{} was refused in silence", name);
+                let named = errors.iter().any(|e| e.at.is_some() || !e.path.is_empty());
+                prop_assert!(named, "{}: no place in {:?}", name, errors);
+            }
+        }
+
+        #[test]
         fn any_bytes_as_json_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Err(errors) = read_json(&bytes) {
                 prop_assert!(!errors.is_empty());

@@ -153,6 +153,19 @@ fn a_refusal_answers_exactly_once_and_names_no_substrate() {
 }
 
 #[test]
+fn a_refusal_tells_clients_of_substrates_only_where_that_is_switched_on() {
+    for (switched_on, told) in [(None, false), (Some(true), true)] {
+        let host = FakeHost::new();
+        let mut configuration = policy::placement(&policy::policy());
+        configuration["decision_response"] = switched_on.into();
+        let mut role = start(&host, &configuration);
+        ask(&host, &mut role, &[(":path", "/"), ("x-tenant", "nobody")]);
+        let headers = host.responses().remove(0).headers;
+        assert_eq!(headers.iter().any(|(name, _)| name == "x-placement-decision"), told);
+    }
+}
+
+#[test]
 fn a_decision_is_never_sent_to_a_provider() {
     let host = FakeHost::new();
     let mut role = start(&host, &policy::placement(&policy::policy()));

@@ -45,7 +45,7 @@ impl World {
                 "interval_ms": 200, "timeout_ms": 150}));
         }
         let module = built("berth.wasm");
-        let placement = json!({"role": "placement", "policy": policy, "decision_upstream": true,
+        let placement = json!({"role": "placement", "policy": policy, "decision_upstream": true, "decision_response": true,
             "trusted_headers": ["x-workload"],
             "facts": {"tenant": {"header": "x-tenant", "trusted": true}, "data": {"header": "x-data-class", "trusted": true},
                 "model": {"header": "x-model"}, "input_tokens": {"header": "x-prompt-tokens"}}});

@@ -51,7 +51,7 @@ pub struct PlacementConfig {
     pub refresh_ms: u32,
     /// Whether the decision goes upstream as a header; never towards a provider.
     pub decision_upstream: bool,
-    /// Whether refusals carry the decision; off at public edges.
+    /// Whether refusals carry the decision. It names substrates, so not at public edges.
     pub decision_response: bool,
 }
 
@@ -179,7 +179,7 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
         sources: Sources { facts, features, predicates, trust_path: raw.trust_path.unwrap_or(false) },
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
-        decision_response: raw.decision_response.unwrap_or(true),
+        decision_response: raw.decision_response.unwrap_or(false),
     })
 }
 

@@ -60,7 +60,7 @@ pub fn policy() -> Value {
 
 /// The placement role's configuration.
 pub fn placement(policy: &Value) -> Value {
-    json!({"role": "placement", "policy": policy, "trusted_headers": ["x-workload"], "decision_upstream": true,
+    json!({"role": "placement", "policy": policy, "trusted_headers": ["x-workload"], "decision_upstream": true, "decision_response": true,
         "facts": {"tenant": {"header": "x-tenant", "trusted": true}, "model": {"header": "x-model"}}})
 }
 

@@ -6,10 +6,14 @@
     reason = "a benchmark may fail; criterion declares its own entry"
 )]
 
+#[path = "../tests/support/breaking.rs"]
+mod breaking;
+
 use berth::health::slot::SlotRecord;
 use berth::health::{Fold, Observation, Observer, codec, presets, prometheus};
-use berth::model::settings::{Ages, Breaking, Thresholds};
+use berth::model::settings::{Ages, Thresholds};
 use berth::model::{Health, Reading, Signal, Snapshot, Watch, Watched};
+use breaking::AS_SHIPPED;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
 
@@ -25,22 +29,7 @@ fn watch(substrates: usize) -> Watch {
     Watch {
         substrates: (0..substrates).map(watched).collect(),
         ages: Ages { soft_ms: 3_000, hard_ms: 10_000 },
-        breaking: Breaking {
-            consecutive: 5,
-            failure_ppm: 500_000,
-            least: 20,
-            window_ms: 10_000,
-            open_ms: 5_000,
-            open_most_ms: 60_000,
-            jitter_ppm: 200_000,
-            probes: 1,
-            enter_ppm: 850_000,
-            exit_ppm: 700_000,
-            bad_samples: 2,
-            good_samples: 3,
-            dwell_ms: 10_000,
-            hold_down_ms: 30_000,
-        },
+        breaking: AS_SHIPPED,
     }
 }
 

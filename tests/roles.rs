@@ -12,7 +12,7 @@ mod fake_host;
 mod policy;
 
 use berth::filter::{Host, HostError, MapKind, Role, Verdict};
-use fake_host::FakeHost;
+use fake_host::{EVERY_ERROR, FakeHost};
 use serde_json::Value;
 
 const CHAT: [(&str, &str); 6] = [
@@ -22,19 +22,6 @@ const CHAT: [(&str, &str); 6] = [
     ("x-tenant", "acme"),
     ("x-workload", "chat"),
     ("x-model", "llama-3.3-70b"),
-];
-
-/// Every status that the ABI knows, and one that it does not.
-const ERRORS: [HostError; 9] = [
-    HostError::NotFound,
-    HostError::BadArgument,
-    HostError::Serialization,
-    HostError::Parse,
-    HostError::Empty,
-    HostError::CasMismatch,
-    HostError::Internal,
-    HostError::Unimplemented,
-    HostError::Unexpected(77),
 ];
 
 fn start(host: &FakeHost, configuration: &Value) -> Role {
@@ -199,7 +186,7 @@ fn no_status_of_any_host_call_stops_a_role() {
     drop(calls);
     for configuration in [policy::placement(&policy::policy()), policy::telemetry(&policy::policy())] {
         for call in every_call {
-            for error in ERRORS {
+            for error in EVERY_ERROR {
                 for from_the_start in [true, false] {
                     live_through(&configuration, call, error, from_the_start);
                 }

@@ -6,6 +6,8 @@
     reason = "helpers of tests may fail a test; clippy exempts only the tests themselves"
 )]
 
+#[path = "support/breaking.rs"]
+mod breaking;
 #[path = "support/fake_host.rs"]
 mod fake_host;
 #[path = "support/policy.rs"]

@@ -1,10 +1,14 @@
 //! Small policies to build others from: one of everything, plain and valid.
 
+#[path = "../support/breaking.rs"]
+mod breaking;
+
 use berth::model::class::{Attempts, Limits, Worth};
 use berth::model::envelope::Require;
-use berth::model::settings::{Adaptive, Ages, Breaking, Selection, Settings, Shedding, Thresholds};
+use berth::model::settings::{Adaptive, Ages, Selection, Settings, Shedding, Thresholds};
 use berth::model::substrate::{Attested, Capabilities, Capacity, Cost, Latency, Sovereignty};
 use berth::model::*;
+use breaking::AS_SHIPPED;
 
 /// The moment at which tests decide (a whole step of the picture).
 pub(crate) const NOW_MS: u64 = 1_800_000_000_000;
@@ -33,22 +37,7 @@ pub(crate) fn settings() -> Settings {
         },
         shedding: Shedding { from_ppm: [850_000, 900_000, 950_000], most_ppm: [800_000, 500_000, 0], retry_after_s: 2 },
         ages: Ages { soft_ms: 3_000, hard_ms: 10_000 },
-        breaking: Breaking {
-            consecutive: 5,
-            failure_ppm: 500_000,
-            least: 20,
-            window_ms: 10_000,
-            open_ms: 5_000,
-            open_most_ms: 60_000,
-            jitter_ppm: 200_000,
-            probes: 1,
-            enter_ppm: 850_000,
-            exit_ppm: 700_000,
-            bad_samples: 2,
-            good_samples: 3,
-            dwell_ms: 10_000,
-            hold_down_ms: 30_000,
-        },
+        breaking: AS_SHIPPED,
         headroom_ppm: 150_000,
         prior_failure_ppm: 10_000,
         bytes_per_token: 4,

@@ -8,6 +8,19 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
+/// Every status that the ABI knows, and one that it does not.
+pub const EVERY_ERROR: [HostError; 9] = [
+    HostError::NotFound,
+    HostError::BadArgument,
+    HostError::Serialization,
+    HostError::Parse,
+    HostError::Empty,
+    HostError::CasMismatch,
+    HostError::Internal,
+    HostError::Unimplemented,
+    HostError::Unexpected(77),
+];
+
 /// A call that a role sent to a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentCall {

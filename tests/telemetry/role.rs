@@ -1,12 +1,13 @@
 //! The telemetry role in several VMs: who asks, who publishes, and what becomes of bad answers and bad luck.
 
-use crate::fake_host::{FakeHost, SentCall};
+use crate::breaking::AS_SHIPPED;
+use crate::fake_host::{EVERY_ERROR, FakeHost, SentCall};
 use berth::filter::store::{LEASE, SNAPSHOT, SnapshotReader, slot_key};
 use berth::filter::telemetry::Telemetry;
 use berth::filter::telemetry_config::{SourceConfig, TelemetryConfig};
 use berth::filter::{Host, HostError, MapKind};
 use berth::health::Observation;
-use berth::model::settings::{Ages, Breaking, Thresholds};
+use berth::model::settings::{Ages, Thresholds};
 use berth::model::{Admission, Circuit, Signal, Snapshot, Watch, Watched};
 
 pub(crate) const TICK_MS: u64 = 100;
@@ -21,22 +22,7 @@ pub(crate) fn watch(names: &[&str]) -> Watch {
     Watch {
         substrates: names.iter().map(watched).collect(),
         ages: Ages { soft_ms: 3_000, hard_ms: 10_000 },
-        breaking: Breaking {
-            consecutive: 5,
-            failure_ppm: 500_000,
-            least: 20,
-            window_ms: 10_000,
-            open_ms: 5_000,
-            open_most_ms: 60_000,
-            jitter_ppm: 200_000,
-            probes: 1,
-            enter_ppm: 850_000,
-            exit_ppm: 700_000,
-            bad_samples: 2,
-            good_samples: 3,
-            dwell_ms: 10_000,
-            hold_down_ms: 30_000,
-        },
+        breaking: AS_SHIPPED,
     }
 }
 
@@ -448,17 +434,6 @@ fn a_storm_of_foreign_writes_delays_publication_and_ends_with_it() {
 
 #[test]
 fn no_status_of_any_host_call_makes_a_panic_and_a_healed_host_is_served() {
-    let errors = [
-        HostError::NotFound,
-        HostError::BadArgument,
-        HostError::Serialization,
-        HostError::Parse,
-        HostError::Empty,
-        HostError::CasMismatch,
-        HostError::Internal,
-        HostError::Unimplemented,
-        HostError::Unexpected(77),
-    ];
     let calls = [
         "now_ns",
         "shared_get",
@@ -472,7 +447,7 @@ fn no_status_of_any_host_call_makes_a_panic_and_a_healed_host_is_served() {
         "plugin_configuration",
     ];
     for call in calls {
-        for error in errors {
+        for error in EVERY_ERROR {
             let host = FakeHost::new();
             host.fail_always(call, error);
             let mut vm = Vm::start(host.clone());

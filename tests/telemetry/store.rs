@@ -1,7 +1,7 @@
 //! Shared data among several VMs: one leads, everybody reads, nobody overwrites what he has not seen.
 
 use crate::codec::sample;
-use crate::fake_host::FakeHost;
+use crate::fake_host::{EVERY_ERROR, FakeHost};
 use berth::filter::HostError;
 use berth::filter::store::{
     EPOCH, GENERATION, Generation, LEASE, Lease, SNAPSHOT, SlotKeeper, SlotReader, SlotState, SnapshotReader, Standing,
@@ -11,18 +11,6 @@ use berth::health::InvalidSnapshot;
 use berth::health::slot::SlotRecord;
 
 const LASTS_MS: u64 = 1_500;
-
-const EVERY_ERROR: [HostError; 9] = [
-    HostError::NotFound,
-    HostError::BadArgument,
-    HostError::Serialization,
-    HostError::Parse,
-    HostError::Empty,
-    HostError::CasMismatch,
-    HostError::Internal,
-    HostError::Unimplemented,
-    HostError::Unexpected(99),
-];
 
 /// A VM that has published once.
 fn publisher(host: &FakeHost, me: u64) -> Lease {

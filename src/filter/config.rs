@@ -29,6 +29,17 @@ pub enum Mode {
     Passthrough,
 }
 
+/// How the route carries decisions out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attach {
+    /// The route obeys the cluster header: one choice, no attempt on another cluster.
+    #[default]
+    Simple,
+    /// The route looks the plan up at each attempt.
+    Full,
+}
+
 /// A valid configuration.
 #[derive(Debug)]
 pub enum Config {
@@ -45,6 +56,8 @@ pub struct PlacementConfig {
     pub policy: Rc<Policy>,
     /// What becomes of decisions.
     pub mode: Mode,
+    /// How the route carries them out.
+    pub attach: Attach,
     /// Where facts come from.
     pub sources: Sources,
     /// How often the picture is refreshed.
@@ -93,8 +106,10 @@ struct RawConfig<'a> {
     policy: Option<&'a RawValue>,
     log_level: Option<RawLevel>,
     mode: Option<Mode>,
+    attach: Option<Attach>,
     facts: Option<BTreeMap<String, RawSource>>,
     features_header: Option<String>,
+    idempotency_header: Option<String>,
     trusted_headers: Option<Vec<String>>,
     trust_path: Option<bool>,
     refresh_ms: Option<u32>,
@@ -173,10 +188,20 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     }
     let facts = raw.facts.iter().flatten().map(|(name, source)| fact_source(name, source)).collect::<Result<_, _>>()?;
     let features = lower_case("features_header", raw.features_header.iter())?.into_iter().next();
+    let idempotency = lower_case("idempotency_header", raw.idempotency_header.iter())?.into_iter().next();
+    let attach = raw.attach.unwrap_or_default();
     Ok(PlacementConfig {
         policy,
         mode: raw.mode.unwrap_or_default(),
-        sources: Sources { facts, features, predicates, trust_path: raw.trust_path.unwrap_or(false) },
+        attach,
+        sources: Sources {
+            facts,
+            features,
+            idempotency,
+            predicates,
+            trust_path: raw.trust_path.unwrap_or(false),
+            own_router_headers: attach == Attach::Full,
+        },
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
@@ -196,6 +221,8 @@ fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
 fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, String> {
     for (name, present) in [
         ("mode", raw.mode.is_some()),
+        ("attach", raw.attach.is_some()),
+        ("idempotency_header", raw.idempotency_header.is_some()),
         ("facts", raw.facts.is_some()),
         ("features_header", raw.features_header.is_some()),
         ("trusted_headers", raw.trusted_headers.is_some()),

@@ -118,7 +118,12 @@ impl Placement {
         }
         self.requests = self.requests.wrapping_add(1);
         let seed = seed(found.request_id, self.salt, self.requests);
-        let decision = self.placer.place(&self.local, &found.facts(), self.now_ms, seed);
+        let mut facts = found.facts();
+        if self.config.attach == Attach::Simple {
+            // The route carries out one attempt, so that is all there is to plan.
+            facts.attempts_left = Some(1);
+        }
+        let decision = self.placer.place(&self.local, &facts, self.now_ms, seed);
         drop(found);
         self.act(host, &decision)
     }
@@ -142,11 +147,24 @@ impl Placement {
     fn send<H: Host>(&mut self, host: &H, decision: &Decision, substrate: u16) -> Verdict {
         let policy = self.placer.policy();
         let Some(substrate) = policy.substrate(substrate) else { return Verdict::Continue };
-        // A plan that could not be left whole is no plan: the router would retry by itself, not by ours.
-        if self.config.attach == Attach::Full && attempts::leave(host, policy, decision, &mut self.number).is_err() {
+        let lane = attempts::lane(&self.config.lanes, decision);
+        let cluster = lane.map_or(&substrate.cluster, |lane| &lane.cluster);
+        let tries = if self.config.attach == Attach::Full {
+            decision.plan.len()
+        } else {
+            lane.map_or(1, |l| l.substrates.len())
+        };
+        let bound = attempts::bound(host, decision, tries, &mut self.number);
+        let left = match self.config.attach {
+            Attach::Simple => Ok(()),
+            // What is missing of a plan is not made up for: a retry without it finds no cluster.
+            Attach::Full => attempts::leave(host, policy, decision, &mut self.number),
+            Attach::Lanes => attempts::follow(host, lane, decision, &mut self.number),
+        };
+        if bound.and(left).is_err() {
             self.metrics.undecided(host);
         }
-        if host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, &substrate.cluster).is_err() {
+        if host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, cluster).is_err() {
             self.metrics.undecided(host);
         }
         if self.config.decision_upstream && substrate.kind != crate::model::Kind::Provider {

@@ -30,7 +30,7 @@ pub const ROUTER_HEADERS: [&str; 10] = [
     "x-envoy-retry-grpc-on",
     "x-envoy-retriable-status-codes",
     "x-envoy-retriable-header-names",
-    "x-envoy-hedge-on-per-try-timeout",
+    HEDGE,
     "x-envoy-upstream-rq-timeout-alt-response",
     "x-envoy-upstream-stream-duration-ms",
 ];
@@ -38,6 +38,8 @@ pub const ROUTER_HEADERS: [&str; 10] = [
 pub const MOST_RETRIES: &str = "x-envoy-max-retries";
 /// What may be tried again besides the route's own list.
 pub const RETRY_ON: &str = "x-envoy-retry-on";
+/// Whether the next attempt starts beside one that is late.
+pub const HEDGE: &str = "x-envoy-hedge-on-per-try-timeout";
 /// The time for the whole answer; 0 for no end.
 pub const TIMEOUT: &str = "x-envoy-upstream-rq-timeout-ms";
 /// The time until the first byte of one attempt.

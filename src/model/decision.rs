@@ -149,6 +149,8 @@ pub struct Pace {
     pub stream: bool,
     /// Work that was begun may be begun again: by its class, its method, or because the request says so.
     pub repeatable: bool,
+    /// A late attempt may be left running while the next one starts, where a lane exists.
+    pub hedge: bool,
     /// The most that one attempt may take until its first byte; 0 where only the deadline bounds it.
     pub per_try_ms: u32,
 }

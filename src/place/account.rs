@@ -42,6 +42,7 @@ fn pace(scene: &Scene, plan: &Plan) -> Pace {
         deadline_ms: u32::try_from(asked.deadline_us / 1_000).unwrap_or(u32::MAX),
         stream: asked.stream,
         repeatable: asked.repeatable,
+        hedge: asked.hedge,
         per_try_ms: if asked.stream || asked.repeatable { part } else { own },
     }
 }

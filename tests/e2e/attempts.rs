@@ -3,12 +3,13 @@
 
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
 use crate::support::client::{Ask, BOTH, Http, Seen};
-use crate::support::envoy::Envoy;
+use crate::support::envoy::{Envoy, replace_file, workdir};
 use crate::support::upstream::{Received, Script, Upstream};
 use crate::support::{built, golden};
-use berth::manifest::envoy::cluster::Endpoint;
+use berth::manifest::envoy::cluster::{Credential, Endpoint, separate};
 use berth::manifest::envoy::route::Way;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
 
 /// The deadline of the classes in these tests.
@@ -54,17 +55,14 @@ pub fn policy() -> Value {
 
 /// The placement role's configuration over this policy.
 pub fn placement(way: Way) -> Value {
-    let mut configuration = json!({"role": "placement", "policy": policy(), "trusted_headers": ["x-workload"],
-        "facts": {"tenant": {"header": "x-tenant", "trusted": true}, "streaming": {"header": "x-stream"}}});
-    match way {
-        Way::Simple => {}
-        Way::Full => configuration["attach"] = json!("full"),
-        Way::Lanes => {
-            configuration["attach"] = json!("lanes");
-            configuration["lanes"] = json!([{"cluster": "a-b-c", "substrates": ["a", "b", "c"]}]);
-        }
-    }
-    configuration
+    let lanes = json!([{"cluster": "a-b-c", "substrates": ["a", "b", "c"]}]);
+    let (attach, lanes) = match way {
+        Way::Simple => ("simple", None),
+        Way::Full => ("full", None),
+        Way::Lanes => ("lanes", Some(lanes)),
+    };
+    json!({"role": "placement", "attach": attach, "lanes": lanes, "policy": policy(), "trusted_headers": ["x-workload"],
+        "facts": {"tenant": {"header": "x-tenant", "trusted": true}, "streaming": {"header": "x-stream"}}})
 }
 
 /// How cluster `a` is to be had.
@@ -77,13 +75,8 @@ pub enum Home {
 }
 
 impl Lanes {
-    /// Starts it attached in one of the three ways.
-    pub async fn start(way: Way) -> Self {
-        Self::start_with(way, Home::There).await
-    }
-
-    /// The same with a home that is not there.
-    pub async fn start_with(way: Way, home: Home) -> Self {
+    /// Starts it attached in one of the three ways, with its home there or not.
+    pub async fn start(way: Way, home: Home) -> Self {
         let a = Upstream::start("a").await;
         let (b, c) = (Upstream::start("b").await, Upstream::start("c").await);
         let forbidden = Upstream::start("forbidden").await;
@@ -194,7 +187,7 @@ fn used(seen: &Seen) -> String {
 async fn rows(way: Way) -> Vec<String> {
     let mut rows = std::collections::BTreeMap::new();
     for home in [Home::There, Home::Refusing, Home::WithoutHosts, Home::Unknown] {
-        let lanes = Lanes::start_with(way, home).await;
+        let lanes = Lanes::start(way, home).await;
         for (number, (fault, _, script)) in faults().into_iter().enumerate().filter(|(_, f)| f.1 == home) {
             lanes.a.does(script);
             for (class, stream) in [("once", false), ("once", true), ("again", false), ("again", true)] {
@@ -207,6 +200,60 @@ async fn rows(way: Way) -> Vec<String> {
         assert!(lanes.forbidden.received().is_empty(), "an attempt left the envelope");
     }
     rows.into_values().collect()
+}
+
+/// The file from which Envoy reads a key.
+fn secret(dir: &Path, name: &str, key: &str) -> Credential {
+    let file = format!("{name}.json");
+    let value = json!({"resources": [{"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+        "name": name, "generic_secret": {"secret": {"inline_string": key}}}]});
+    replace_file(dir, &file, &value);
+    let sds_file = dir.join(&file).to_str().unwrap().to_string();
+    Credential { header: "authorization".into(), sds_file, secret: name.into() }
+}
+
+#[tokio::test]
+async fn three_attempts_are_three_hosts_three_paths_and_three_keys() {
+    let all = [Upstream::start("a").await, Upstream::start("b").await, Upstream::start("c").await];
+    let dir = workdir();
+    let own = |upstream: &Upstream| {
+        let name = &upstream.name;
+        // The last one has no key: it must not be shown those of the others.
+        let credential = || secret(&dir, &format!("key-{name}"), &format!("Bearer {name}"));
+        Endpoint {
+            authority: Some(format!("{name}.test")),
+            path_prefix: Some(format!("/of/{name}")),
+            credential: (name != "c").then(credential),
+            ..at(upstream, name == "b")
+        }
+    };
+    let mut endpoints: Vec<Endpoint> = all.iter().map(own).collect();
+    separate(&mut endpoints);
+    let with = |bootstrap: Bootstrap, (upstream, endpoint): (&Upstream, &Endpoint)| {
+        bootstrap.substrate(&upstream.name, endpoint)
+    };
+    let bootstrap = all.iter().zip(&endpoints).fold(Bootstrap::default(), with);
+    let filter = wasm_filter(&built("berth-placement.wasm"), "placement", &placement(Way::Full), Carried::Text);
+    let bootstrap = bootstrap.filter(filter).routes(Way::Full, &["a", "b", "c"], None);
+    let envoy = Envoy::start_in(dir, &bootstrap.build()).await;
+    let [a, b, c] = all;
+    a.does(Script::status(429));
+    b.does(Script::status(503));
+    for http in BOTH {
+        let ask = Ask::post(envoy.listener(INGRESS), "/v1/x?q=1", "the body").over(http);
+        let ask = ask.header("x-tenant", "acme").header("authorization", "Bearer client").header("x-api-key", "client");
+        let ask = ask.header("x-envoy-original-path", "/elsewhere");
+        assert_eq!(ask.send().await.unwrap().text(), "c");
+        for upstream in [&a, &b, &c] {
+            let (name, received) = (&upstream.name, upstream.received().pop().unwrap());
+            assert_eq!(received.path, format!("/of/{name}/v1/x"), "{name}");
+            let key = (name != "c").then(|| format!("Bearer {name}"));
+            assert_eq!(received.headers.get("authorization"), key.as_ref(), "{name}");
+            assert_eq!(received.headers["host"], format!("{name}.test"));
+            let foreign = received.headers.iter().find(|(k, v)| k.starts_with("x-placement-") || v.contains("client"));
+            assert_eq!(foreign, None, "{name} sees what is not meant for it");
+        }
+    }
 }
 
 #[tokio::test]

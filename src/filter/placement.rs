@@ -129,11 +129,12 @@ impl Placement {
             facts.attempts_left = Some(1);
         }
         let decision = self.placer.place(&self.local, &facts, self.now_ms, seed);
+        let grpc = found.grpc;
         drop(found);
-        self.act(host, &decision)
+        self.act(host, &decision, grpc)
     }
 
-    fn act<H: Host>(&mut self, host: &H, decision: &Decision) -> Verdict {
+    fn act<H: Host>(&mut self, host: &H, decision: &Decision, grpc: bool) -> Verdict {
         write_record(self.placer.policy(), decision, &mut self.record);
         let _ = host.set_filter_state(DECISION_STATE, self.record.as_bytes());
         self.metrics.decided(host, decision);
@@ -145,7 +146,7 @@ impl Placement {
                 self.count(first.substrate, decision.expected_us);
                 self.send(host, decision, first.substrate)
             }
-            _ => refusal::answer(host, decision, self.config.decision_response.then_some(self.record.as_str())),
+            _ => refusal::answer(host, decision, self.config.decision_response.then_some(self.record.as_str()), grpc),
         }
     }
 

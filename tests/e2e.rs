@@ -13,5 +13,7 @@ mod hops;
 mod many;
 #[path = "e2e/mesh.rs"]
 mod mesh;
+#[path = "e2e/modes.rs"]
+mod modes;
 #[path = "e2e/slice.rs"]
 mod slice;

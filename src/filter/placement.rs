@@ -31,6 +31,8 @@ pub enum Verdict {
     Continue,
     /// It was answered here.
     Answered,
+    /// It waits for more of its body.
+    Held,
 }
 
 /// The role and all that it holds in this VM.

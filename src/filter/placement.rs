@@ -3,23 +3,18 @@
 //! The request path makes one read of the headers and as few further host calls as the record needs; it never reads
 //! shared data: the tick does, into this VM's memory.
 
-use super::config::{Mode, PlacementConfig};
+use super::attempts;
+use super::config::{Attach, Mode, PlacementConfig};
 use super::metrics::Metrics;
 use super::refusal;
-use super::store::{Reporter, SnapshotReader};
+use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
 use super::{Host, MapKind};
+use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE};
 use crate::model::{Decision, Local, Outcome};
 use crate::place::Placer;
 use crate::place::record::write_record;
 use crate::policy::Policy;
 use std::rc::Rc;
-
-/// The header by which the route finds the cluster.
-pub const CLUSTER_HEADER: &str = "x-placement-cluster";
-/// The header that carries the decision upstream, where that is switched on.
-pub const DECISION_HEADER: &str = "x-placement-decision";
-/// Filter state: the decision. Logs read it as `%FILTER_STATE(wasm.placement:PLAIN)%`.
-pub const DECISION_STATE: &str = "placement";
 
 /// The slot of a VM that has none: nobody leases probes to it.
 const NO_SLOT: u8 = u8::MAX;
@@ -42,6 +37,7 @@ pub struct Placement {
     placer: Placer<Rc<Policy>>,
     reader: SnapshotReader,
     reporter: Reporter,
+    rollout: RolloutReader,
     metrics: Metrics,
     local: Local,
     /// The time of the last tick: what the request path takes for now.
@@ -50,6 +46,7 @@ pub struct Placement {
     salt: u64,
     requests: u64,
     record: String,
+    number: String,
 }
 
 impl Placement {
@@ -64,12 +61,14 @@ impl Placement {
             placer: Placer::new(policy),
             reader: SnapshotReader::default(),
             reporter,
+            rollout: RolloutReader::default(),
             metrics,
             local: Local { slot: NO_SLOT, ..Local::default() },
             now_ms: 0,
             salt: host.now_ns(),
             requests: 0,
             record: String::with_capacity(512),
+            number: String::with_capacity(16),
             config,
         };
         host.set_tick_ms(role.config.refresh_ms).map_err(|e| format!("the host refused a tick: {e}"))?;
@@ -88,6 +87,10 @@ impl Placement {
 
     fn refresh<H: Host>(&mut self, host: &H, first: bool) {
         self.now_ms = host.now_ns() / 1_000_000;
+        if self.rollout.poll(host) {
+            // Of the policy before the current one nothing is left after a reload: that throw is only recorded.
+            log::warn!("berth: the rollout switch stands at {}", self.rollout.rollout().switch.as_str());
+        }
         let before = self.reader.refused();
         let changed = self.reader.poll(host);
         if let Some(why) = self.reader.refused().filter(|why| before != Some(*why)) {
@@ -118,12 +121,17 @@ impl Placement {
         for name in &found.forged {
             let _ = host.remove_header(MapKind::RequestHeaders, name);
         }
-        if self.config.mode == Mode::Passthrough {
+        if self.config.mode == Mode::Passthrough || self.rollout.rollout().switch == Switch::Passthrough {
             return Verdict::Continue;
         }
         self.requests = self.requests.wrapping_add(1);
         let seed = seed(found.request_id, self.salt, self.requests);
-        let decision = self.placer.place(&self.local, &found.facts(), self.now_ms, seed);
+        let mut facts = found.facts();
+        if self.config.attach == Attach::Simple {
+            // The route carries out one attempt, so that is all there is to plan.
+            facts.attempts_left = Some(1);
+        }
+        let decision = self.placer.place(&self.local, &facts, self.now_ms, seed);
         drop(found);
         self.act(host, &decision)
     }
@@ -138,15 +146,33 @@ impl Placement {
         match (decision.outcome, decision.plan.first()) {
             (Outcome::Placed, Some(first)) => {
                 self.count(first.substrate);
-                self.send(host, first.substrate)
+                self.send(host, decision, first.substrate)
             }
             _ => refusal::answer(host, decision, self.config.decision_response.then_some(self.record.as_str())),
         }
     }
 
-    fn send<H: Host>(&self, host: &H, substrate: u16) -> Verdict {
-        let Some(substrate) = self.placer.policy().substrate(substrate) else { return Verdict::Continue };
-        if host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, &substrate.cluster).is_err() {
+    fn send<H: Host>(&mut self, host: &H, decision: &Decision, substrate: u16) -> Verdict {
+        let policy = self.placer.policy();
+        let Some(substrate) = policy.substrate(substrate) else { return Verdict::Continue };
+        let lane = attempts::lane(&self.config.lanes, decision);
+        let cluster = lane.map_or(&substrate.cluster, |lane| &lane.cluster);
+        let tries = if self.config.attach == Attach::Full {
+            decision.plan.len()
+        } else {
+            lane.map_or(1, |l| l.substrates.len())
+        };
+        let bound = attempts::bound(host, decision, tries, &mut self.number);
+        let left = match self.config.attach {
+            Attach::Simple => Ok(()),
+            // What is missing of a plan is not made up for: a retry without it finds no cluster.
+            Attach::Full => attempts::leave(host, policy, decision, &mut self.number),
+            Attach::Lanes => attempts::follow(host, lane, decision, &mut self.number),
+        };
+        if bound.and(left).is_err() {
+            self.metrics.undecided(host);
+        }
+        if host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, cluster).is_err() {
             self.metrics.undecided(host);
         }
         if self.config.decision_upstream && substrate.kind != crate::model::Kind::Provider {

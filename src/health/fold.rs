@@ -6,7 +6,7 @@ use super::heard::Heard;
 use super::rates::Window;
 use super::slot::{Answers, Row, SlotRecord, key_of};
 use super::substrate::State;
-use crate::model::{Attestation, Circuit, Health, Reading, Signal, Snapshot, Watch};
+use crate::model::{Attestation, Circuit, Health, Snapshot, Watch};
 
 /// Over which time shares of placements are counted.
 pub const SHARE_MS: u32 = 1_000;
@@ -91,7 +91,7 @@ impl Fold {
 
     /// Whether exactly this was heard of a substrate already.
     #[must_use]
-    pub fn has(&self, substrate: usize, signal: Signal, reading: Reading) -> bool {
+    pub fn has(&self, substrate: usize, signal: crate::model::Signal, reading: crate::model::Reading) -> bool {
         self.states.get(substrate).is_some_and(|state| state.health.reading(signal) == Some(reading))
     }
 
@@ -147,7 +147,8 @@ impl Fold {
         let nothing = Row::default();
         let ages = self.watch.ages;
         for row in &record.rows {
-            let state = self.position(row.substrate).and_then(|at| self.states.get_mut(at));
+            let Ok(key) = self.keys.binary_search_by_key(&row.substrate, |(key, _)| *key) else { continue };
+            let state = self.keys.get(key).and_then(|(_, at)| self.states.get_mut(*at));
             let Some(state) = state else { continue };
             let earlier = before.binary_search_by_key(&row.substrate, |r| r.substrate).ok();
             let earlier = earlier.and_then(|at| before.get(at)).unwrap_or(&nothing);
@@ -159,7 +160,7 @@ impl Fold {
             state.rest(row.retry_at_ms, now_ms);
             for said in &row.said {
                 let at_ms = said.at_ms.min(now_ms);
-                state.hear(said.signal, Reading { value: said.value, at_ms }, now_ms, &ages);
+                state.hear(said.signal, crate::model::Reading { value: said.value, at_ms }, now_ms, &ages);
             }
         }
     }

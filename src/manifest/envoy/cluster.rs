@@ -1,0 +1,154 @@
+//! One cluster a substrate, with what is its own: host, protocol, name, path and key. All of it happens upstream of
+//! the router's choice, for each attempt anew, so that no substrate sees what is meant for another.
+
+use super::{address, extension, typed, types};
+use crate::model::contract::OWN_HEADERS;
+use serde_json::{Value, json};
+
+/// Where a substrate is and how it is spoken to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Hosts with their ports.
+    pub hosts: Vec<(String, u16)>,
+    /// Whether the hosts are names to be resolved.
+    pub by_name: bool,
+    /// Whether it speaks HTTP/2.
+    pub http2: bool,
+    /// The host that it is asked for; what the client asked for if absent.
+    pub authority: Option<String>,
+    /// What its paths begin with, in place of nothing.
+    pub path_prefix: Option<String>,
+    /// TLS to it.
+    pub tls: Option<Tls>,
+    /// The key that it is shown.
+    pub credential: Option<Credential>,
+    /// Filters of our own before its codec, such as the one that observes answers.
+    pub filters: Vec<Value>,
+    /// Whether it is a proxy with Berth in it, which may know our headers.
+    pub next_hop: bool,
+}
+
+/// TLS to a substrate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The name it must have, asked for as SNI.
+    pub sni: String,
+    /// The file with the authorities that may sign for it.
+    pub trusted_ca: String,
+    /// Our own certificate and key, as files.
+    pub own: Option<(String, String)>,
+}
+
+/// A key for a substrate, read from a file (SDS), so that it is in no configuration dump.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// The header that carries it.
+    pub header: String,
+    /// The watched file with the secret.
+    pub sds_file: String,
+    /// The secret's name in it.
+    pub secret: String,
+}
+
+/// Headers by which clients show keys of their own: none of them reaches a substrate that has one.
+const KEYS: [&str; 5] = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
+
+impl Endpoint {
+    /// The cluster.
+    #[must_use]
+    pub fn render(&self, name: &str) -> Value {
+        let endpoints: Vec<Value> =
+            self.hosts.iter().map(|(host, port)| json!({"endpoint": {"address": address(host, *port)}})).collect();
+        let protocol = if self.http2 { "http2_protocol_options" } else { "http_protocol_options" };
+        let mut options = json!({"explicit_http_config": {protocol: {}}});
+        if let Value::Object(options) = &mut options {
+            options.insert("http_filters".into(), Value::Array(self.upstream_filters()));
+        }
+        let mut cluster = json!({
+            "name": name,
+            "type": if self.by_name { "STRICT_DNS" } else { "STATIC" },
+            "connect_timeout": "1s",
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
+            "typed_extension_protocol_options": {
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(types::HTTP_OPTIONS, options),
+            },
+            // Retries are at most a fifth of what is under way, so that they never are the load.
+            "circuit_breakers": {"thresholds": [
+                {"retry_budget": {"budget_percent": {"value": 20.0}, "min_retry_concurrency": 3}, "track_remaining": true},
+            ]},
+        });
+        if let (Some(tls), Value::Object(cluster)) = (&self.tls, &mut cluster) {
+            cluster
+                .insert("transport_socket".into(), extension("envoy.transport_sockets.tls", types::TLS, tls.render()));
+        }
+        cluster
+    }
+
+    fn upstream_filters(&self) -> Vec<Value> {
+        let mut filters = self.filters.clone();
+        filters.extend(self.rewrites());
+        filters.extend(self.credential.as_ref().map(Credential::render));
+        filters.push(extension("envoy.filters.http.upstream_codec", types::UPSTREAM_CODEC, json!({})));
+        filters
+    }
+
+    /// Our own headers end here, and so do keys that are meant for somebody else.
+    fn rewrites(&self) -> Option<Value> {
+        let mut mutations = Vec::new();
+        if !self.next_hop {
+            mutations.push(json!({"remove_on_match": {"key_matcher": {"prefix": OWN_HEADERS}}}));
+        }
+        if self.credential.is_some() {
+            mutations.extend(KEYS.iter().map(|key| json!({"remove": key})));
+        }
+        let mut set = |key: &str, value: &str| {
+            mutations.push(json!({"append": {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}));
+        };
+        if let Some(authority) = &self.authority {
+            set(":authority", authority);
+        }
+        if let Some(prefix) = &self.path_prefix {
+            set(":path", &format!("{prefix}%REQ(:PATH)%"));
+        }
+        let fields = json!({"mutations": {"request_mutations": mutations}});
+        (!mutations.is_empty()).then(|| extension("berth.own", types::HEADER_MUTATION, fields))
+    }
+}
+
+impl Tls {
+    fn render(&self) -> Value {
+        let own = self.own.as_ref().map(|(certificate, key)| {
+            json!([{"certificate_chain": {"filename": certificate}, "private_key": {"filename": key}}])
+        });
+        json!({"sni": self.sni, "common_tls_context": {
+            "tls_certificates": own.unwrap_or_else(|| json!([])),
+            "validation_context": {
+                "trusted_ca": {"filename": self.trusted_ca},
+                "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": self.sni}}],
+            },
+        }})
+    }
+}
+
+impl Credential {
+    fn render(&self) -> Value {
+        let secret = json!({"name": self.secret, "sds_config": {"resource_api_version": "V3", "path_config_source": {"path": self.sds_file}}});
+        let generic = typed(types::GENERIC_CREDENTIAL, json!({"credential": secret, "header": self.header}));
+        let credential = json!({"name": "generic", "typed_config": generic});
+        extension(
+            "berth.credential",
+            types::CREDENTIAL_INJECTOR,
+            json!({"overwrite": true, "allow_request_without_credential": false, "credential": credential}),
+        )
+    }
+}
+
+/// A lane: a cluster whose first attempt goes to the first of these, the second to the second.
+#[must_use]
+pub fn lane(name: &str, clusters: &[&str]) -> Value {
+    let clusters: Vec<Value> = clusters.iter().map(|cluster| json!({"name": cluster})).collect();
+    json!({
+        "name": name, "connect_timeout": "1s", "lb_policy": "CLUSTER_PROVIDED",
+        "cluster_type": extension("envoy.clusters.composite", types::COMPOSITE, json!({"clusters": clusters})),
+    })
+}

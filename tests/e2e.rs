@@ -11,5 +11,7 @@ mod desk;
 mod harness;
 #[path = "e2e/mesh.rs"]
 mod mesh;
+#[path = "e2e/page.rs"]
+mod page;
 #[path = "e2e/slice.rs"]
 mod slice;

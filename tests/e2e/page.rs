@@ -7,6 +7,7 @@ use crate::support::eventually;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 /// The browser that the build's tools name.
 fn browser() -> String {
@@ -89,10 +90,17 @@ async fn the_page_is_drawn_in_a_browser_and_shows_what_is_known() {
         (full["admission"] == "closed" && state["sources"]["sources"][1]["failed"].as_u64() > Some(0)).then_some(())
     })
     .await;
-    for _ in 0..40 {
-        harbour.chat().await;
-    }
-    fill(&harbour).await;
+    let harbour = Arc::new(harbour);
+    // Browsers take their time: meanwhile the world goes on.
+    let world = harbour.clone();
+    let going_on = tokio::spawn(async move {
+        loop {
+            fill(&world).await;
+            for _ in 0..10 {
+                world.chat().await;
+            }
+        }
+    });
     let url = format!("http://{to}/");
     let seen = look(&url, &[]);
     assert_eq!(seen.complaints, Vec::<String>::new(), "the script ran, and nothing was kept from it");
@@ -123,6 +131,7 @@ async fn the_page_is_drawn_in_a_browser_and_shows_what_is_known() {
             look(&url, &[&size[..], more].concat());
         }
     }
+    going_on.abort();
 }
 
 #[tokio::test]

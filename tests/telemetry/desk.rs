@@ -347,8 +347,8 @@ fn the_snapshot_is_shown_as_the_tool_prints_it_and_the_page_draws_it() {
     let (_, state) = vm.ask("GET", "/state", &[], "").unwrap();
     assert_eq!(state["snapshot"]["substrates"][0]["signals"]["queue_depth"]["value"], 3);
     assert_eq!(
-        (&state["signals"]["queue_depth"], &state["ages"]["soft_ms"]),
-        (&json!(["count", false]), &json!(3_000))
+        (&state["signals"][0], &state["ages"]["soft_ms"]),
+        (&json!(["queue_depth", "count", false]), &json!(3_000))
     );
     assert_eq!(vm.ask("GET", "/", &[], "").unwrap().0, 200);
     let page = vm.host.responses().pop().unwrap();

@@ -9,7 +9,7 @@ use crate::filter::placement::Verdict;
 use crate::health::json::to_value;
 use crate::model::signal::Unit;
 use crate::model::{Signal, Snapshot, Watch};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 const PAGE: &str = include_str!("page.html");
@@ -29,15 +29,15 @@ pub(super) fn state<H: Host>(host: &H, watch: &Watch, snapshot: Option<&Snapshot
     })
 }
 
-/// By signal its unit and whether more of it is better.
-fn signals() -> Map<String, Value> {
+/// Every signal in its order, with its unit and whether more of it is better.
+fn signals() -> Vec<Value> {
     let unit = |signal: Signal| match signal.unit() {
         Unit::Count => "count",
         Unit::Ppm => "ratio",
         Unit::Micros => "time",
         Unit::PicoUsd => "price",
     };
-    Signal::ALL.into_iter().map(|s| (String::from(s.as_str()), json!([unit(s), s.more_is_better()]))).collect()
+    Signal::ALL.into_iter().map(|s| json!([s.as_str(), unit(s), s.more_is_better()])).collect()
 }
 
 /// Answers with the page.

@@ -9,9 +9,13 @@ mod attempts;
 mod desk;
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/identity.rs"]
+mod identity;
 #[path = "e2e/mesh.rs"]
 mod mesh;
 #[path = "e2e/page.rs"]
 mod page;
+#[path = "e2e/singleton.rs"]
+mod singleton;
 #[path = "e2e/slice.rs"]
 mod slice;

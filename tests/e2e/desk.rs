@@ -1,8 +1,8 @@
 //! The telemetry listener in a real Envoy: reports that are handed in, the switch, the picture.
 
-use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
+use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, ecds_resource, wasm_filter, wasm_filter_by_ecds};
 use crate::support::client::{Ask, BOTH, Http, Seen};
-use crate::support::envoy::Envoy;
+use crate::support::envoy::{Envoy, replace_file, workdir};
 use crate::support::policy::{placement, policy};
 use crate::support::upstream::Upstream;
 use crate::support::{built, eventually};
@@ -31,7 +31,7 @@ pub fn listener() -> Value {
 /// Three substrates whose health is only what is handed in.
 pub struct Harbour {
     pub envoy: Envoy,
-    _upstreams: [Upstream; 3],
+    _upstreams: Vec<Upstream>,
 }
 
 impl Harbour {
@@ -50,7 +50,7 @@ impl Harbour {
             .telemetry(telemetry)
             .build();
         change(&mut bootstrap);
-        Self { envoy: Envoy::start(&bootstrap).await, _upstreams: [metal, onprem, provider] }
+        Self { envoy: Envoy::start(&bootstrap).await, _upstreams: vec![metal, onprem, provider] }
     }
 
     pub async fn put(&self, http: Http, token: &str, substrate: &str, body: &str) -> Seen {
@@ -211,4 +211,48 @@ async fn writes_beyond_the_rate_are_put_off() {
         statuses.push(seen.status);
     }
     assert!(statuses.contains(&200) && statuses.contains(&429), "{statuses:?}");
+}
+
+async fn throw(harbour: &Harbour, http: Http, token: &str, to: &str) -> Seen {
+    let ask = Ask::put(harbour.envoy.listener("telemetry"), "/rollout", json!({"to": to}).to_string()).over(http);
+    ask.header("authorization", &format!("Bearer {token}")).send().await.unwrap()
+}
+
+#[tokio::test]
+async fn the_switch_takes_placement_out_of_the_way_and_back_and_outlives_a_reload() {
+    let dir = workdir();
+    let upstream = Upstream::start("metal-fr").await;
+    let module = built("berth.wasm");
+    replace_file(&dir, "ecds.json", &ecds_resource(&module, "placement", "1", &placement(&policy())));
+    let bootstrap = Bootstrap::default()
+        .cluster("metal-fr", upstream.address)
+        .cluster("onprem-de", upstream.address)
+        .cluster("provider-us", upstream.address)
+        .filter(wasm_filter_by_ecds("placement", &dir.join("ecds.json")))
+        .telemetry(telemetry_with(listener()));
+    let harbour = Harbour { envoy: Envoy::start_in(dir, &bootstrap.build()).await, _upstreams: vec![upstream] };
+    for http in BOTH {
+        harbour.await_chat_at("metal-fr").await;
+        assert_eq!(throw(&harbour, http, AGENT, "passthrough").await.status, 403);
+        let seen = throw(&harbour, http, FLEET, "passthrough").await;
+        assert_eq!((seen.status, &body(&seen)["rollout"]), (200, &json!("passthrough")));
+        // The route for requests that nobody decided.
+        harbour.await_chat_at("undecided").await;
+        let mut newer = placement(&policy());
+        newer["policy"]["policy"]["version"] = if http == Http::One { 4 } else { 5 }.into();
+        let loaded = format!("test-mesh@{}#", newer["policy"]["policy"]["version"]);
+        harbour.envoy.replace_file("ecds.json", &ecds_resource(&module, "placement", &loaded, &newer));
+        eventually("the new policy is loaded", || async { harbour.envoy.log().contains(&loaded).then_some(()) }).await;
+        for _ in 0..8 {
+            assert_eq!(harbour.chat().await.text(), "undecided", "the switch outlived the reload");
+        }
+        assert_eq!(throw(&harbour, http, FLEET, "current").await.status, 200);
+        eventually("the new policy decides", || async {
+            let seen = harbour.chat().await;
+            seen.header("x-placement-decision").filter(|decision| decision.contains(&loaded)).map(drop)
+        })
+        .await;
+    }
+    let seen = throw(&harbour, Http::One, FLEET, "sideways").await;
+    assert_eq!((seen.status, &body(&seen)["reason"]), (400, &json!("malformed")));
 }

@@ -101,6 +101,10 @@ impl Envoy {
         let listeners: Value = serde_json::from_slice(&listeners.body).unwrap();
         for status in listeners["listener_statuses"].as_array().into_iter().flatten() {
             let socket = &status["local_address"]["socket_address"];
+            if socket.is_null() {
+                // One that listens on a path.
+                continue;
+            }
             let address = format!("{}:{}", socket["address"].as_str().unwrap(), socket["port_value"]);
             self.listeners.insert(status["name"].as_str().unwrap().into(), address.parse().unwrap());
         }

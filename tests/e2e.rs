@@ -15,6 +15,8 @@ mod identity;
 mod mesh;
 #[path = "e2e/page.rs"]
 mod page;
+#[path = "e2e/prometheus.rs"]
+mod prometheus;
 #[path = "e2e/singleton.rs"]
 mod singleton;
 #[path = "e2e/slice.rs"]

@@ -23,7 +23,7 @@ pub struct Envoy {
 
 /// Becomes Envoy, and leaves a watcher behind that ends it when this process is gone, however it went: a killed test
 /// leaves nothing running. The watcher's input is a pipe that only this process holds open.
-const WATCHED: &str = r#"exec 3<&0; (cat <&3 >/dev/null; kill $$) & exec 3<&-; exec "$@" </dev/null"#;
+pub const WATCHED: &str = r#"exec 3<&0; (cat <&3 >/dev/null; kill $$) & exec 3<&-; exec "$@" </dev/null"#;
 
 /// The Envoy that `ENVOY` names, or else the one that the build's tools install.
 fn binary() -> String {

@@ -11,6 +11,8 @@ mod desk;
 mod harness;
 #[path = "e2e/identity.rs"]
 mod identity;
+#[path = "e2e/many.rs"]
+mod many;
 #[path = "e2e/mesh.rs"]
 mod mesh;
 #[path = "e2e/page.rs"]

@@ -14,6 +14,9 @@ pub const BUDGET_HEADER: &str = "x-placement-budget";
 pub const OWN_HEADERS: &str = "x-placement-";
 /// The router's count of attempts: at a retry it still holds the number of the attempt before.
 pub const ATTEMPT_HEADER: &str = "x-envoy-attempt-count";
+/// The path as the client asked for it, kept where substrates have paths of their own. Nobody else may set it: it would
+/// take a request somewhere else than where the policy looked.
+pub const ORIGINAL_PATH_HEADER: &str = "x-envoy-original-path";
 /// Filter state: the decision. Logs read it as `%FILTER_STATE(wasm.placement:PLAIN)%`.
 pub const DECISION_STATE: &str = "placement";
 /// Filter state: the clusters of the second and third attempt.

@@ -3,12 +3,13 @@
 
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
 use crate::support::client::{Ask, BOTH, Http, Seen};
-use crate::support::envoy::Envoy;
+use crate::support::envoy::{Envoy, replace_file, workdir};
 use crate::support::upstream::{Received, Script, Upstream};
 use crate::support::{built, golden};
-use berth::manifest::envoy::cluster::Endpoint;
+use berth::manifest::envoy::cluster::{Credential, Endpoint, separate};
 use berth::manifest::envoy::route::Way;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
 
 /// The deadline of the classes in these tests.
@@ -31,8 +32,8 @@ pub fn policy() -> Value {
             "name": name, "cluster": name, "kind": "gpu", "account": "acme",
             "location": {"jurisdiction": country, "region": "r1", "zone": "z1", "failure_domain": format!("d-{name}")},
             "sovereignty": {"subject_to": [country]},
-            "capabilities": {"models": {"m": {"quality": quality}}, "context_tokens": 131_072, "features": ["streaming"]},
-            "latency": {"first_token_ms": 20, "prefill_ms_per_ktok": 1, "ms_per_token": 0.01},
+            "capabilities": {"models": {"m": {"quality": quality}}, "context_tokens": 4_000_000, "features": ["streaming"]},
+            "latency": {"first_token_ms": 20, "prefill_ms_per_ktok": 0, "ms_per_token": 0.01},
             "cost": {"regime": "reserved", "input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.4},
             "capacity": {"concurrency": 64}
         })
@@ -48,23 +49,23 @@ pub fn policy() -> Value {
         "classes": [class("once", json!({"most": 3})), class("again", json!({"most": 3, "repeatable": true}))],
         "default_class": "once", "selection": {"margin": 0.01, "plan": 3},
         "envelopes": [{"name": "eu", "applies_to": {"tenants": ["acme"]}, "permit": {"jurisdictions": ["EU"]},
-            "spillover": "jurisdiction"}]
+            "spillover": "jurisdiction"},
+            {"name": "eu-without-b", "applies_to": {"tenants": ["globex"]}, "permit": {"jurisdictions": ["EU"]},
+            "forbid": {"substrates": ["b"]}, "spillover": "jurisdiction"},
+            {"name": "us", "applies_to": {"tenants": ["initech"]}, "permit": {"jurisdictions": ["US"]}, "spillover": "any"}]
     })
 }
 
 /// The placement role's configuration over this policy.
 pub fn placement(way: Way) -> Value {
-    let mut configuration = json!({"role": "placement", "policy": policy(), "trusted_headers": ["x-workload"],
-        "facts": {"tenant": {"header": "x-tenant", "trusted": true}, "streaming": {"header": "x-stream"}}});
-    match way {
-        Way::Simple => {}
-        Way::Full => configuration["attach"] = json!("full"),
-        Way::Lanes => {
-            configuration["attach"] = json!("lanes");
-            configuration["lanes"] = json!([{"cluster": "a-b-c", "substrates": ["a", "b", "c"]}]);
-        }
-    }
-    configuration
+    let lanes = json!([{"cluster": "a-b-c", "substrates": ["a", "b", "c"]}]);
+    let (attach, lanes) = match way {
+        Way::Simple => ("simple", None),
+        Way::Full => ("full", None),
+        Way::Lanes => ("lanes", Some(lanes)),
+    };
+    json!({"role": "placement", "attach": attach, "lanes": lanes, "policy": policy(), "trusted_headers": ["x-workload"],
+        "facts": {"tenant": {"header": "x-tenant", "trusted": true}, "streaming": {"header": "x-stream"}}})
 }
 
 /// How cluster `a` is to be had.
@@ -77,13 +78,8 @@ pub enum Home {
 }
 
 impl Lanes {
-    /// Starts it attached in one of the three ways.
-    pub async fn start(way: Way) -> Self {
-        Self::start_with(way, Home::There).await
-    }
-
-    /// The same with a home that is not there.
-    pub async fn start_with(way: Way, home: Home) -> Self {
+    /// Starts it attached in one of the three ways, with its home there or not.
+    pub async fn start(way: Way, home: Home) -> Self {
         let a = Upstream::start("a").await;
         let (b, c) = (Upstream::start("b").await, Upstream::start("c").await);
         let forbidden = Upstream::start("forbidden").await;
@@ -194,7 +190,7 @@ fn used(seen: &Seen) -> String {
 async fn rows(way: Way) -> Vec<String> {
     let mut rows = std::collections::BTreeMap::new();
     for home in [Home::There, Home::Refusing, Home::WithoutHosts, Home::Unknown] {
-        let lanes = Lanes::start_with(way, home).await;
+        let lanes = Lanes::start(way, home).await;
         for (number, (fault, _, script)) in faults().into_iter().enumerate().filter(|(_, f)| f.1 == home) {
             lanes.a.does(script);
             for (class, stream) in [("once", false), ("once", true), ("again", false), ("again", true)] {
@@ -209,6 +205,60 @@ async fn rows(way: Way) -> Vec<String> {
     rows.into_values().collect()
 }
 
+/// The file from which Envoy reads a key.
+fn secret(dir: &Path, name: &str, key: &str) -> Credential {
+    let file = format!("{name}.json");
+    let value = json!({"resources": [{"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+        "name": name, "generic_secret": {"secret": {"inline_string": key}}}]});
+    replace_file(dir, &file, &value);
+    let sds_file = dir.join(&file).to_str().unwrap().to_string();
+    Credential { header: "authorization".into(), sds_file, secret: name.into() }
+}
+
+#[tokio::test]
+async fn three_attempts_are_three_hosts_three_paths_and_three_keys() {
+    let all = [Upstream::start("a").await, Upstream::start("b").await, Upstream::start("c").await];
+    let dir = workdir();
+    let own = |upstream: &Upstream| {
+        let name = &upstream.name;
+        // The last one has no key: it must not be shown those of the others.
+        let credential = || secret(&dir, &format!("key-{name}"), &format!("Bearer {name}"));
+        Endpoint {
+            authority: Some(format!("{name}.test")),
+            path_prefix: Some(format!("/of/{name}")),
+            credential: (name != "c").then(credential),
+            ..at(upstream, name == "b")
+        }
+    };
+    let mut endpoints: Vec<Endpoint> = all.iter().map(own).collect();
+    separate(&mut endpoints);
+    let with = |bootstrap: Bootstrap, (upstream, endpoint): (&Upstream, &Endpoint)| {
+        bootstrap.substrate(&upstream.name, endpoint)
+    };
+    let bootstrap = all.iter().zip(&endpoints).fold(Bootstrap::default(), with);
+    let filter = wasm_filter(&built("berth-placement.wasm"), "placement", &placement(Way::Full), Carried::Text);
+    let bootstrap = bootstrap.filter(filter).routes(Way::Full, &["a", "b", "c"], None);
+    let envoy = Envoy::start_in(dir, &bootstrap.build()).await;
+    let [a, b, c] = all;
+    a.does(Script::status(429));
+    b.does(Script::status(503));
+    for http in BOTH {
+        let ask = Ask::post(envoy.listener(INGRESS), "/v1/x?q=1", "the body").over(http);
+        let ask = ask.header("x-tenant", "acme").header("authorization", "Bearer client").header("x-api-key", "client");
+        let ask = ask.header("x-envoy-original-path", "/elsewhere");
+        assert_eq!(ask.send().await.unwrap().text(), "c");
+        for upstream in [&a, &b, &c] {
+            let (name, received) = (&upstream.name, upstream.received().pop().unwrap());
+            assert_eq!(received.path, format!("/of/{name}/v1/x"), "{name}");
+            let key = (name != "c").then(|| format!("Bearer {name}"));
+            assert_eq!(received.headers.get("authorization"), key.as_ref(), "{name}");
+            assert_eq!(received.headers["host"], format!("{name}.test"));
+            let foreign = received.headers.iter().find(|(k, v)| k.starts_with("x-placement-") || v.contains("client"));
+            assert_eq!(foreign, None, "{name} sees what is not meant for it");
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_fault_has_its_way_in_each_way_to_attach() {
     let (simple, full, by_lanes) = tokio::join!(rows(Way::Simple), rows(Way::Full), rows(Way::Lanes));
@@ -221,4 +271,22 @@ async fn every_fault_has_its_way_in_each_way_to_attach() {
         }
     }
     golden("attempts.txt", &table);
+}
+
+#[tokio::test]
+async fn a_body_is_sent_again_up_to_what_is_kept_of_it() {
+    let lanes = Lanes::start(Way::Full, Home::There).await;
+    lanes.a.does(Script::overloaded(1));
+    for (bytes, http) in [(200_000, Http::One), (1_000_000, Http::One), (1_000_000, Http::Two)] {
+        let path = format!("/{bytes}/{http:?}");
+        let body: Vec<u8> = (0..bytes).map(|i| (i % 251) as u8).collect();
+        let ask = Ask::post(lanes.envoy.listener(INGRESS), &path, body.clone()).over(http);
+        let seen = ask.header("x-tenant", "acme").header("x-workload", "once").send().await.unwrap();
+        assert_eq!((seen.status, lanes.went(&path).as_str()), (200, "a b"), "{path}");
+        assert!(lanes.b.received().iter().any(|r| r.path == path && r.body == body), "{path}: the body came whole");
+    }
+    // More than is kept: one attempt, and its answer as it is.
+    let ask = Ask::post(lanes.envoy.listener(INGRESS), "/large", vec![7; 3_000_000]);
+    let seen = ask.header("x-tenant", "acme").header("x-workload", "once").send().await.unwrap();
+    assert_eq!((seen.status, lanes.went("/large").as_str()), (429, "a"));
 }

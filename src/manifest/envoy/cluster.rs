@@ -2,7 +2,7 @@
 //! the router's choice, for each attempt anew, so that no substrate sees what is meant for another.
 
 use super::{address, extension, typed, types};
-use crate::model::contract::OWN_HEADERS;
+use crate::model::contract::{ORIGINAL_PATH_HEADER, OWN_HEADERS};
 use serde_json::{Value, json};
 
 /// Where a substrate is and how it is spoken to.
@@ -22,6 +22,8 @@ pub struct Endpoint {
     pub tls: Option<Tls>,
     /// The key that it is shown.
     pub credential: Option<Credential>,
+    /// Headers with keys that are not for it; [`separate`] fills them in.
+    pub foreign_keys: Vec<String>,
     /// Filters of our own before its codec, such as the one that observes answers.
     pub filters: Vec<Value>,
     /// Whether it is a proxy with Berth in it, which may know our headers.
@@ -53,12 +55,31 @@ pub struct Credential {
 /// Headers by which clients show keys of their own: none of them reaches a substrate that has one.
 const KEYS: [&str; 5] = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
 
+/// Keeps keys apart: the request's headers outlive an attempt, so where one substrate is shown a key, all of them have
+/// every header removed that may carry one, the client's too.
+pub fn separate(endpoints: &mut [Endpoint]) {
+    let mut headers: Vec<String> =
+        endpoints.iter().filter_map(|e| e.credential.as_ref()).map(|c| c.header.clone()).collect();
+    if headers.is_empty() {
+        return;
+    }
+    headers.extend(KEYS.map(String::from));
+    headers.sort_unstable();
+    headers.dedup();
+    for endpoint in endpoints {
+        endpoint.foreign_keys.clone_from(&headers);
+    }
+}
+
 impl Endpoint {
     /// The cluster.
     #[must_use]
     pub fn render(&self, name: &str) -> Value {
-        let endpoints: Vec<Value> =
-            self.hosts.iter().map(|(host, port)| json!({"endpoint": {"address": address(host, *port)}})).collect();
+        // Routes rewrite the authority to the host's name, for each attempt anew.
+        let named = self.authority.as_deref().unwrap_or_default();
+        let endpoint =
+            |(host, port): &(String, u16)| json!({"endpoint": {"address": address(host, *port), "hostname": named}});
+        let endpoints: Vec<Value> = self.hosts.iter().map(endpoint).collect();
         let protocol = if self.http2 { "http2_protocol_options" } else { "http_protocol_options" };
         let mut options = json!({"explicit_http_config": {protocol: {}}});
         if let Value::Object(options) = &mut options {
@@ -86,6 +107,7 @@ impl Endpoint {
 
     fn upstream_filters(&self) -> Vec<Value> {
         let mut filters = self.filters.clone();
+        filters.extend(self.path_prefix.as_deref().map(prefix_paths));
         filters.extend(self.rewrites());
         filters.extend(self.credential.as_ref().map(Credential::render));
         filters.push(extension("envoy.filters.http.upstream_codec", types::UPSTREAM_CODEC, json!({})));
@@ -98,18 +120,7 @@ impl Endpoint {
         if !self.next_hop {
             mutations.push(json!({"remove_on_match": {"key_matcher": {"prefix": OWN_HEADERS}}}));
         }
-        if self.credential.is_some() {
-            mutations.extend(KEYS.iter().map(|key| json!({"remove": key})));
-        }
-        let mut set = |key: &str, value: &str| {
-            mutations.push(json!({"append": {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}));
-        };
-        if let Some(authority) = &self.authority {
-            set(":authority", authority);
-        }
-        if let Some(prefix) = &self.path_prefix {
-            set(":path", &format!("{prefix}%REQ(:PATH)%"));
-        }
+        mutations.extend(self.foreign_keys.iter().map(|key| json!({"remove": key})));
         let fields = json!({"mutations": {"request_mutations": mutations}});
         (!mutations.is_empty()).then(|| extension("berth.own", types::HEADER_MUTATION, fields))
     }
@@ -151,4 +162,18 @@ pub fn lane(name: &str, clusters: &[&str]) -> Value {
         "name": name, "connect_timeout": "1s", "lb_policy": "CLUSTER_PROVIDED",
         "cluster_type": extension("envoy.clusters.composite", types::COMPOSITE, json!({"clusters": clusters})),
     })
+}
+
+/// Puts a prefix before the path. The request's headers outlive an attempt, so each starts from the original path.
+fn prefix_paths(prefix: &str) -> Value {
+    let code = format!(
+        r#"function envoy_on_request(handle)
+  local headers = handle:headers()
+  local path = headers:get("{ORIGINAL_PATH_HEADER}") or headers:get(":path")
+  headers:replace("{ORIGINAL_PATH_HEADER}", path)
+  headers:replace(":path", "{prefix}" .. path)
+end
+"#
+    );
+    extension("berth.path", types::LUA, json!({"default_source_code": {"inline_string": code}}))
 }

@@ -20,6 +20,7 @@ pub(crate) mod types {
         HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
         UPSTREAM_CODEC = "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
         HEADER_MUTATION = "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
+        LUA = "envoy.extensions.filters.http.lua.v3.Lua";
         CREDENTIAL_INJECTOR = "envoy.extensions.filters.http.credential_injector.v3.CredentialInjector";
         GENERIC_CREDENTIAL = "envoy.extensions.http.injected_credentials.generic.v3.Generic";
         EARLY = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation";

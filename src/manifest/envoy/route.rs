@@ -1,7 +1,7 @@
 //! Routes for both ways to attach, and the virtual host around them.
 
 use super::matcher;
-use crate::model::contract::{ATTEMPT_HEADER, CLUSTER_HEADER, OWN_HEADERS, SHADOW_HEADER};
+use crate::model::contract::{ATTEMPT_HEADER, CLUSTER_HEADER, ORIGINAL_PATH_HEADER, OWN_HEADERS, SHADOW_HEADER};
 use serde_json::{Value, json};
 
 /// The name of the specifier that all routes share.
@@ -65,13 +65,13 @@ impl Routes<'_> {
             "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.010s"},
         });
         match self.way {
-            Way::Simple => json!({"cluster_header": CLUSTER_HEADER}),
-            Way::Lanes => json!({"cluster_header": CLUSTER_HEADER, "retry_policy": retry}),
+            Way::Simple => json!({"cluster_header": CLUSTER_HEADER, "auto_host_rewrite": true}),
+            Way::Lanes => json!({"cluster_header": CLUSTER_HEADER, "auto_host_rewrite": true, "retry_policy": retry}),
             Way::Full => {
                 if let Value::Object(retry) = &mut retry {
                     retry.insert("refresh_cluster_on_retry".into(), json!(true));
                 }
-                json!({"cluster_specifier_plugin": SPECIFIER, "retry_policy": retry})
+                json!({"cluster_specifier_plugin": SPECIFIER, "auto_host_rewrite": true, "retry_policy": retry})
             }
         }
     }
@@ -100,6 +100,7 @@ pub fn early_removal() -> Value {
         json!({"mutations": [
             {"remove_on_match": {"key_matcher": {"prefix": OWN_HEADERS}}},
             {"remove": ATTEMPT_HEADER},
+        {"remove": ORIGINAL_PATH_HEADER},
         ]})
     )])
 }

@@ -23,3 +23,5 @@ mod prometheus;
 mod singleton;
 #[path = "e2e/slice.rs"]
 mod slice;
+#[path = "e2e/sources.rs"]
+mod sources;

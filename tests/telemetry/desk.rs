@@ -2,10 +2,11 @@
 
 use crate::fake_host::{EVERY_ERROR, FakeHost};
 use crate::policy::policy;
-use berth::filter::store::{ROLLOUT, RolloutReader, SnapshotReader, Switch, TRAYS, rollout, tray_key};
+use berth::filter::store::{ROLLOUT, RolloutReader, SnapshotReader, Switch, TRAYS, deliver, rollout, tray_key};
 use berth::filter::{MapKind, Role, Verdict, Visit};
+use berth::health::heard::Heard;
 use berth::health::json;
-use berth::model::{Signal, Snapshot};
+use berth::model::{Reading, Signal, Snapshot};
 use serde_json::{Value, json};
 
 const AGENT: &str = "agent-token-0123456789";
@@ -448,6 +449,18 @@ fn trays_that_are_rubbish_are_counted_and_written_over() {
     vm.host.advance_ms(TICK_MS);
     vm.tick();
     assert_eq!(depth(&vm.host, "metal-fr"), Some(3));
+}
+
+#[test]
+fn however_many_substrates_are_reported_of_the_set_of_keys_is_fixed() {
+    let host = FakeHost::new();
+    let heard = Heard { readings: vec![(Signal::QueueDepth, Reading { value: 1, at_ms: 5 })], ..Heard::default() };
+    for n in 0..5_000 {
+        deliver(&host, &format!("substrate-{n}"), 1, &heard, None, 1_000 + n).unwrap();
+    }
+    assert_eq!(host.shared_keys().len(), usize::from(TRAYS));
+    let largest = host.shared_keys().iter().filter_map(|key| host.shared(key)).map(|bytes| bytes.len()).max();
+    assert!(largest < Some(16 << 10), "{largest:?} bytes");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The plugin configuration: which role, which policy, which sources of facts. Refused as a whole if anything in it
 //! is wrong, with one line that names the place and what was expected.
 
+mod desk;
 mod lanes;
 mod sources;
 
@@ -12,6 +13,7 @@ use crate::model::{FactName, Watch};
 use crate::policy::tree::shorten;
 use crate::policy::{self, Policy};
 use core::ops::RangeInclusive;
+use desk::{RawListener, desk};
 use lanes::{RawLane, lanes};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -134,6 +136,7 @@ struct RawConfig<'a> {
     #[serde(borrow)]
     sources: Option<Vec<RawScrape<'a>>>,
     tick_ms: Option<u32>,
+    listener: Option<RawListener>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -203,6 +206,7 @@ fn read_policy(text: &str) -> Result<Policy, String> {
 fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig, String> {
     only_for("sources", raw.sources.is_some(), "telemetry")?;
     only_for("tick_ms", raw.tick_ms.is_some(), "telemetry")?;
+    only_for("listener", raw.listener.is_some(), "telemetry")?;
     let trusted = lower_case("trusted_headers", raw.trusted_headers.iter().flatten())?;
     let predicates: Vec<_> = policy.wanted_headers().iter().map(|h| (h.clone(), trusted.contains(h))).collect();
     if predicates.len() > MOST_PREDICATES {
@@ -282,7 +286,9 @@ fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, St
     }
     let sources =
         raw.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
-    Ok(TelemetryConfig::new(Watch::of(policy.document()), period("tick_ms", raw.tick_ms)?, sources))
+    let desk = raw.listener.as_ref().map(|listener| desk(listener, policy)).transpose()?;
+    let tick_ms = period("tick_ms", raw.tick_ms)?;
+    Ok(TelemetryConfig { desk, ..TelemetryConfig::new(Watch::of(policy.document()), tick_ms, sources) })
 }
 
 fn only_for(name: &str, present: bool, role: &str) -> Result<(), String> {
@@ -294,10 +300,14 @@ fn period(name: &str, value: Option<u32>) -> Result<u32, String> {
 }
 
 fn within(place: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32, String> {
+    within_numbers(place, value, range).map_err(|line| line + " milliseconds")
+}
+
+fn within_numbers(place: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32, String> {
     if range.contains(&value) {
         return Ok(value);
     }
-    Err(refuse(&format!("{place}: found {value}, expected {} to {} milliseconds", range.start(), range.end())))
+    Err(refuse(&format!("{place}: found {value}, expected {} to {}", range.start(), range.end())))
 }
 
 /// Header names as Envoy shows them: lower case. Names that only Berth may set are refused as sources.

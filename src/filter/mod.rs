@@ -17,3 +17,4 @@ pub mod wire_struct;
 pub use host::{Headers, Host, HostError, MapKind, MetricKind};
 pub use placement::Verdict;
 pub use role::Role;
+pub use telemetry::Visit;

@@ -7,7 +7,7 @@ use super::attempts;
 use super::config::{Attach, Mode, PlacementConfig};
 use super::metrics::Metrics;
 use super::refusal;
-use super::store::{Reporter, SnapshotReader};
+use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
 use super::{Host, MapKind};
 use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE, SHADOW_HEADER};
 use crate::model::{Decision, Local, Outcome};
@@ -26,6 +26,8 @@ pub enum Verdict {
     Continue,
     /// It was answered here.
     Answered,
+    /// It waits for more of its body.
+    Held,
 }
 
 /// The role and all that it holds in this VM.
@@ -35,6 +37,7 @@ pub struct Placement {
     placer: Placer<Rc<Policy>>,
     reader: SnapshotReader,
     reporter: Reporter,
+    rollout: RolloutReader,
     metrics: Metrics,
     local: Local,
     underway: Underway,
@@ -59,6 +62,7 @@ impl Placement {
             placer: Placer::new(policy),
             reader: SnapshotReader::default(),
             reporter,
+            rollout: RolloutReader::default(),
             metrics,
             local: Local { slot: NO_SLOT, ..Local::default() },
             underway: Underway::default(),
@@ -88,6 +92,10 @@ impl Placement {
         let passed_us = i64::try_from(now_ms.saturating_sub(self.now_ms).saturating_mul(1_000)).unwrap_or(i64::MAX);
         self.underway.elapse(passed_us, &mut self.local.placed);
         self.now_ms = now_ms;
+        if self.rollout.poll(host) {
+            // Of the policy before the current one nothing is left after a reload: that throw is only recorded.
+            log::warn!("berth: the rollout switch stands at {}", self.rollout.rollout().switch.as_str());
+        }
         let before = self.reader.refused();
         let changed = self.reader.poll(host);
         if let Some(why) = self.reader.refused().filter(|why| before != Some(*why)) {
@@ -118,7 +126,7 @@ impl Placement {
         for name in &found.forged {
             let _ = host.remove_header(MapKind::RequestHeaders, name);
         }
-        if self.config.mode == Mode::Passthrough {
+        if self.config.mode == Mode::Passthrough || self.rollout.rollout().switch == Switch::Passthrough {
             return Verdict::Continue;
         }
         self.requests = self.requests.wrapping_add(1);

@@ -7,5 +7,7 @@ mod support;
 mod harness;
 #[path = "e2e/mesh.rs"]
 mod mesh;
+#[path = "e2e/observed.rs"]
+mod observed;
 #[path = "e2e/slice.rs"]
 mod slice;

@@ -1,15 +1,18 @@
 //! The plugin configuration: which role, which policy, which sources of facts. Refused as a whole if anything in it
 //! is wrong, with one line that names the place and what was expected.
 
+mod observe;
 mod sources;
 
 use super::facts::{MOST_PREDICATES, Source, Sources, is_reserved};
+use super::observing::ObserveConfig;
 use super::telemetry_config::TelemetryConfig;
 use super::wire_struct;
 use crate::model::{FactName, Watch};
 use crate::policy::tree::shorten;
 use crate::policy::{self, Policy};
 use core::ops::RangeInclusive;
+use observe::observing;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sources::{RawScrape, scrape};
@@ -36,6 +39,8 @@ pub enum Config {
     Placement(Box<PlacementConfig>),
     /// The telemetry role.
     Telemetry(Box<TelemetryConfig>),
+    /// The telemetry role inside a cluster.
+    Observing(ObserveConfig),
 }
 
 /// What the placement role needs.
@@ -103,6 +108,7 @@ struct RawConfig<'a> {
     #[serde(borrow)]
     sources: Option<Vec<RawScrape<'a>>>,
     tick_ms: Option<u32>,
+    observe: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -131,6 +137,11 @@ pub fn parse(bytes: &[u8]) -> Result<Config, String> {
         return Err(refuse(&format!("configuration: found `{found}`, expected a JSON object")));
     }
     let raw: RawConfig<'_> = serde_json::from_slice(text).map_err(|e| refuse(&format!("configuration: {e}")))?;
+    if raw.observe == Some(true) {
+        let config = observing(&raw)?;
+        log::set_max_level(raw.log_level.unwrap_or_default().into());
+        return Ok(Config::Observing(config));
+    }
     let policy = raw.policy.ok_or_else(|| refuse("policy: missing, expected a policy document"))?;
     let policy = Rc::new(read_policy(policy.get())?);
     let config = match raw.role {
@@ -194,6 +205,14 @@ fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
 }
 
 fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, String> {
+    not_of_placement(raw)?;
+    let sources =
+        raw.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
+    Ok(TelemetryConfig::new(Watch::of(policy.document()), period("tick_ms", raw.tick_ms)?, sources))
+}
+
+/// Refuses what only the placement role understands.
+fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
     for (name, present) in [
         ("mode", raw.mode.is_some()),
         ("facts", raw.facts.is_some()),
@@ -206,9 +225,7 @@ fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, St
     ] {
         only_for(name, present, "placement")?;
     }
-    let sources =
-        raw.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
-    Ok(TelemetryConfig::new(Watch::of(policy.document()), period("tick_ms", raw.tick_ms)?, sources))
+    Ok(())
 }
 
 fn only_for(name: &str, present: bool, role: &str) -> Result<(), String> {

@@ -5,6 +5,7 @@
 
 use super::config::{Mode, PlacementConfig};
 use super::metrics::Metrics;
+use super::probes::Probes;
 use super::refusal;
 use super::store::{Reporter, SnapshotReader};
 use super::{Host, MapKind};
@@ -42,6 +43,7 @@ pub struct Placement {
     reporter: Reporter,
     metrics: Metrics,
     local: Local,
+    probes: Probes,
     /// The time of the last tick: what the request path takes for now.
     now_ms: u64,
     /// Makes request ids, which clients may choose, unguessable as seeds.
@@ -64,6 +66,7 @@ impl Placement {
             reporter,
             metrics,
             local: Local { slot: NO_SLOT, ..Local::default() },
+            probes: Probes::default(),
             now_ms: 0,
             salt: host.now_ns(),
             requests: 0,
@@ -93,7 +96,7 @@ impl Placement {
         }
         if changed {
             self.local.placed.clear();
-            self.local.probes.clear();
+            self.probes.renew(self.placer.policy(), self.reader.snapshot(), &mut self.local.probes);
         }
         // Without a new snapshot the old one still ages: what was live becomes uncertain, then unknown.
         if changed || first {
@@ -156,6 +159,7 @@ impl Placement {
     fn count(&mut self, substrate: u16) {
         let at = usize::from(substrate);
         self.reporter.observer.placed(at);
+        self.probes.placed(at, &mut self.local.probes);
         if self.local.placed.len() <= at {
             self.local.placed.resize(self.placer.policy().document().substrates.len().max(at + 1), 0);
         }

@@ -90,8 +90,11 @@ impl State {
         }
     }
 
-    /// Adds to what is in flight now.
+    /// Adds to what is in flight now. A VM that only places sees no attempt end: what it does not say is not nothing.
     pub(super) fn level(&mut self, row: &Row) {
+        if row.in_flight == 0 && row.answers == Answers::default() {
+            return;
+        }
         self.fresh.in_flight = self.fresh.in_flight.saturating_add(u64::from(row.in_flight));
         self.fresh.live = true;
     }

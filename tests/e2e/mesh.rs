@@ -3,10 +3,10 @@
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
 use crate::support::client::Ask;
 use crate::support::envoy::Envoy;
-use crate::support::policy::{placement, policy, telemetry};
+use crate::support::policy::{observe, placement, policy, telemetry};
 use crate::support::upstream::{Script, Upstream};
 use crate::support::{built, eventually};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// A running mesh.
 #[derive(Debug)]
@@ -47,6 +47,21 @@ impl Mesh {
         let mesh = Self { envoy, metal, onprem, provider };
         mesh.await_live().await;
         mesh
+    }
+
+    /// The same substrates with a filter inside their clusters that sees each attempt; not waited for.
+    pub async fn observed(placement: &Value, telemetry: &Value) -> Self {
+        let (metal, onprem) = (Upstream::start("metal-fr").await, Upstream::start("onprem-de").await);
+        let provider = Upstream::start("provider-us").await;
+        let (module, text) = (built("berth.wasm"), Carried::Text);
+        let bootstrap = Bootstrap::default()
+            .cluster("metal-fr", metal.address)
+            .cluster_over("onprem-de", onprem.address, true)
+            .cluster("provider-us", provider.address)
+            .inside_clusters(&wasm_filter(&module, "telemetry", &observe(), text))
+            .filter(wasm_filter(&module, "placement", placement, text))
+            .telemetry(wasm_filter(&module, "telemetry", telemetry, text));
+        Self { envoy: Envoy::start(&bootstrap.build()).await, metal, onprem, provider }
     }
 
     /// A chat request of tenant acme.

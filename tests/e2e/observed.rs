@@ -52,10 +52,13 @@ async fn a_circuit_opens_by_answers_alone_is_probed_within_bounds_and_closes_aga
     while Instant::now() < until {
         mesh.ask().await;
     }
+    eprintln!("{}", mesh.envoy.admin_get("/stats?filter=wasmcustom").await.text());
     let probes = mesh.metal.received().len() - failed;
     assert!((1..=2).contains(&probes), "{probes} probes in four seconds");
 
     mesh.metal.does(Script::ok("metal-fr"));
+    for _ in 0..100 { let s = mesh.ask().await; eprintln!("{} {} c={}", s.text(), decision(&s), mesh.envoy.stat("wasmcustom.berth.health.circuit.substrate.metal-fr").await); tokio::time::sleep(Duration::from_millis(50)).await; }
+    eprintln!("{}", mesh.envoy.admin_get("/stats?filter=wasmcustom").await.text());
     eventually("a probe finds it well, and traffic returns", || async {
         let mut home = 0;
         for _ in 0..8 {

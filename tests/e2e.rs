@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "e2e/attempts.rs"]
+mod attempts;
 #[path = "e2e/harness.rs"]
 mod harness;
 #[path = "e2e/mesh.rs"]

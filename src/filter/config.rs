@@ -1,6 +1,7 @@
 //! The plugin configuration: which role, which policy, which sources of facts. Refused as a whole if anything in it
 //! is wrong, with one line that names the place and what was expected.
 
+mod lanes;
 mod observe;
 mod sources;
 
@@ -12,6 +13,7 @@ use crate::model::{FactName, Watch};
 use crate::policy::tree::shorten;
 use crate::policy::{self, Policy};
 use core::ops::RangeInclusive;
+use lanes::{RawLane, lanes};
 use observe::observing;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -32,6 +34,21 @@ pub enum Mode {
     Passthrough,
 }
 
+pub use lanes::Lane;
+
+/// How the route carries decisions out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Attach {
+    /// The route obeys the cluster header: one choice, no attempt on another cluster.
+    #[default]
+    Simple,
+    /// The route looks the plan up at each attempt.
+    Full,
+    /// Where the proxy cannot do that: clusters that are lists of clusters, made beforehand.
+    Lanes,
+}
+
 /// A valid configuration.
 #[derive(Debug)]
 pub enum Config {
@@ -50,6 +67,10 @@ pub struct PlacementConfig {
     pub policy: Rc<Policy>,
     /// What becomes of decisions.
     pub mode: Mode,
+    /// How the route carries them out.
+    pub attach: Attach,
+    /// The lists that were made beforehand.
+    pub lanes: Vec<Lane>,
     /// Where facts come from.
     pub sources: Sources,
     /// How often the picture is refreshed.
@@ -98,8 +119,11 @@ struct RawConfig<'a> {
     policy: Option<&'a RawValue>,
     log_level: Option<RawLevel>,
     mode: Option<Mode>,
+    attach: Option<Attach>,
+    lanes: Option<Vec<RawLane>>,
     facts: Option<BTreeMap<String, RawSource>>,
     features_header: Option<String>,
+    idempotency_header: Option<String>,
     trusted_headers: Option<Vec<String>>,
     trust_path: Option<bool>,
     refresh_ms: Option<u32>,
@@ -184,10 +208,22 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     }
     let facts = raw.facts.iter().flatten().map(|(name, source)| fact_source(name, source)).collect::<Result<_, _>>()?;
     let features = lower_case("features_header", raw.features_header.iter())?.into_iter().next();
+    let idempotency = lower_case("idempotency_header", raw.idempotency_header.iter())?.into_iter().next();
+    let attach = raw.attach.unwrap_or_default();
+    let lanes = lanes(raw.lanes.as_deref().unwrap_or_default(), attach, &policy)?;
     Ok(PlacementConfig {
+        lanes,
         policy,
         mode: raw.mode.unwrap_or_default(),
-        sources: Sources { facts, features, predicates, trust_path: raw.trust_path.unwrap_or(false) },
+        attach,
+        sources: Sources {
+            facts,
+            features,
+            idempotency,
+            predicates,
+            trust_path: raw.trust_path.unwrap_or(false),
+            own_router_headers: attach != Attach::Simple,
+        },
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
@@ -215,6 +251,9 @@ fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, St
 fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
     for (name, present) in [
         ("mode", raw.mode.is_some()),
+        ("attach", raw.attach.is_some()),
+        ("lanes", raw.lanes.is_some()),
+        ("idempotency_header", raw.idempotency_header.is_some()),
         ("facts", raw.facts.is_some()),
         ("features_header", raw.features_header.is_some()),
         ("trusted_headers", raw.trusted_headers.is_some()),

@@ -3,24 +3,19 @@
 //! The request path makes one read of the headers and as few further host calls as the record needs; it never reads
 //! shared data: the tick does, into this VM's memory.
 
-use super::config::{Mode, PlacementConfig};
+use super::attempts;
+use super::config::{Attach, Mode, PlacementConfig};
 use super::metrics::Metrics;
 use super::probes::Probes;
 use super::refusal;
 use super::store::{Reporter, SnapshotReader};
 use super::{Host, MapKind};
+use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE};
 use crate::model::{Decision, Local, Outcome};
 use crate::place::Placer;
 use crate::place::record::write_record;
 use crate::policy::Policy;
 use std::rc::Rc;
-
-/// The header by which the route finds the cluster.
-pub const CLUSTER_HEADER: &str = "x-placement-cluster";
-/// The header that carries the decision upstream, where that is switched on.
-pub const DECISION_HEADER: &str = "x-placement-decision";
-/// Filter state: the decision. Logs read it as `%FILTER_STATE(wasm.placement:PLAIN)%`.
-pub const DECISION_STATE: &str = "placement";
 
 /// The slot of a VM that has none: nobody leases probes to it.
 const NO_SLOT: u8 = u8::MAX;
@@ -50,6 +45,7 @@ pub struct Placement {
     salt: u64,
     requests: u64,
     record: String,
+    number: String,
 }
 
 impl Placement {
@@ -71,6 +67,7 @@ impl Placement {
             salt: host.now_ns(),
             requests: 0,
             record: String::with_capacity(512),
+            number: String::with_capacity(16),
             config,
         };
         host.set_tick_ms(role.config.refresh_ms).map_err(|e| format!("the host refused a tick: {e}"))?;
@@ -124,7 +121,12 @@ impl Placement {
         }
         self.requests = self.requests.wrapping_add(1);
         let seed = seed(found.request_id, self.salt, self.requests);
-        let decision = self.placer.place(&self.local, &found.facts(), self.now_ms, seed);
+        let mut facts = found.facts();
+        if self.config.attach == Attach::Simple {
+            // The route carries out one attempt, so that is all there is to plan.
+            facts.attempts_left = Some(1);
+        }
+        let decision = self.placer.place(&self.local, &facts, self.now_ms, seed);
         drop(found);
         self.act(host, &decision)
     }
@@ -139,15 +141,33 @@ impl Placement {
         match (decision.outcome, decision.plan.first()) {
             (Outcome::Placed, Some(first)) => {
                 self.count(first.substrate);
-                self.send(host, first.substrate)
+                self.send(host, decision, first.substrate)
             }
             _ => refusal::answer(host, decision, self.config.decision_response.then_some(self.record.as_str())),
         }
     }
 
-    fn send<H: Host>(&self, host: &H, substrate: u16) -> Verdict {
-        let Some(substrate) = self.placer.policy().substrate(substrate) else { return Verdict::Continue };
-        if host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, &substrate.cluster).is_err() {
+    fn send<H: Host>(&mut self, host: &H, decision: &Decision, substrate: u16) -> Verdict {
+        let policy = self.placer.policy();
+        let Some(substrate) = policy.substrate(substrate) else { return Verdict::Continue };
+        let lane = attempts::lane(&self.config.lanes, decision);
+        let cluster = lane.map_or(&substrate.cluster, |lane| &lane.cluster);
+        let tries = if self.config.attach == Attach::Full {
+            decision.plan.len()
+        } else {
+            lane.map_or(1, |l| l.substrates.len())
+        };
+        let bound = attempts::bound(host, decision, tries, &mut self.number);
+        let left = match self.config.attach {
+            Attach::Simple => Ok(()),
+            // What is missing of a plan is not made up for: a retry without it finds no cluster.
+            Attach::Full => attempts::leave(host, policy, decision, &mut self.number),
+            Attach::Lanes => attempts::follow(host, lane, decision, &mut self.number),
+        };
+        if bound.and(left).is_err() {
+            self.metrics.undecided(host);
+        }
+        if host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, cluster).is_err() {
             self.metrics.undecided(host);
         }
         if self.config.decision_upstream && substrate.kind != crate::model::Kind::Provider {

@@ -1,7 +1,8 @@
 //! What a request gets that has no place to run: an answer at once, with the reason, and nothing about other tenants.
 
 use super::Host;
-use super::placement::{DECISION_HEADER, Verdict};
+use super::placement::Verdict;
+use crate::model::contract::DECISION_HEADER;
 use crate::model::{Decision, Outcome};
 
 /// Answers a refused request.

@@ -5,13 +5,11 @@ mod counters;
 mod source;
 
 use super::Host;
-use super::store::{
-    Generation, Lease, SLOTS, SlotReader, SlotState, SnapshotReader, Standing, Unpublished, publish,
-};
+use super::store::{Generation, Lease, SLOTS, SlotReader, SlotState, SnapshotReader, Standing, Unpublished, publish};
 use super::telemetry_config::TelemetryConfig;
 use super::vm::{Member, Vm};
-use crate::health::breaker::mix;
 use crate::health::Fold;
+use crate::health::breaker::mix;
 use crate::model::{Snapshot, Watch};
 use counters::{Count, Counters};
 use source::Source;

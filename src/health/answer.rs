@@ -236,7 +236,10 @@ mod tests {
         assert_eq!(of(&[(":status", "404"), ("retry-after", "1")]), Meaning::Refused);
         assert_eq!(of(&[]), Meaning::Failed, "no status is no answer");
         let grpc = |code: &'static str| of(&[(":status", "200"), ("grpc-status", code)]);
-        assert_eq!(["0", "8", "14", "3"].map(grpc), [Meaning::Good, Meaning::Overloaded, Meaning::Failed, Meaning::Refused]);
+        assert_eq!(
+            ["0", "8", "14", "3"].map(grpc),
+            [Meaning::Good, Meaning::Overloaded, Meaning::Failed, Meaning::Refused]
+        );
     }
 
     #[test]

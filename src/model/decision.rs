@@ -140,6 +140,21 @@ pub enum Outcome {
     },
 }
 
+/// How the plan is to be carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// The time for the whole answer; for a stream, until its first byte.
+    pub deadline_ms: u32,
+    /// A stream is asked for: the deadline bounds its first byte, not its length.
+    pub stream: bool,
+    /// Work that was begun may be begun again: by its class, its method, or because the request says so.
+    pub repeatable: bool,
+    /// A late attempt may be left running while the next one starts, where a lane exists.
+    pub hedge: bool,
+    /// The most that one attempt may take until its first byte; 0 where only the deadline bounds it.
+    pub per_try_ms: u32,
+}
+
 /// The whole answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -153,6 +168,8 @@ pub struct Decision {
     pub class_source: ClassSource,
     /// The attempts.
     pub plan: Plan,
+    /// How they are carried out.
+    pub pace: Pace,
     /// What bound.
     pub binding: Binding,
     /// The utility of the chosen one.

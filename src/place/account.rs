@@ -4,7 +4,9 @@ use super::refuse::refuse;
 use super::score::{output_bytes, uusd};
 use super::table::{PASSING, Table, cell};
 use super::{Scene, reasons};
-use crate::model::{Binding, Codes, Decision, Dimension, Dimensions, Freshness, Outcome, Plan, Spill, SubstrateId};
+use crate::model::{
+    Binding, Codes, Decision, Dimension, Dimensions, Freshness, Outcome, Pace, Plan, Spill, SubstrateId,
+};
 
 /// The finished decision.
 pub(crate) fn account(scene: &Scene, table: &Table, plan: Plan) -> Decision {
@@ -16,6 +18,7 @@ pub(crate) fn account(scene: &Scene, table: &Table, plan: Plan) -> Decision {
         outcome: if chosen.is_some() { Outcome::Placed } else { refuse(scene, table) },
         class: asked.class,
         class_source: asked.source,
+        pace: pace(scene, &plan),
         plan,
         binding: binding(scene, table),
         utility_uusd: uusd(utility.unwrap_or(0)),
@@ -26,6 +29,21 @@ pub(crate) fn account(scene: &Scene, table: &Table, plan: Plan) -> Decision {
         freshness: scene.picture.freshness.unwrap_or(Freshness::Stale),
         epoch: scene.picture.epoch,
         last_resort: chosen.is_some() && last_resort(table),
+    }
+}
+
+/// A try that is cut short and not followed by another only loses: where work may not be begun twice, and its answer is
+/// bounded as a whole, a try has the bound that its class sets and no part of the deadline.
+fn pace(scene: &Scene, plan: &Plan) -> Pace {
+    let asked = scene.asked;
+    let part = plan.first().map_or(0, |a| a.per_try_ms);
+    let own = if asked.per_try_ms == u32::MAX { 0 } else { asked.per_try_ms };
+    Pace {
+        deadline_ms: u32::try_from(asked.deadline_us / 1_000).unwrap_or(u32::MAX),
+        stream: asked.stream,
+        repeatable: asked.repeatable,
+        hedge: asked.hedge,
+        per_try_ms: if asked.stream || asked.repeatable { part } else { own },
     }
 }
 

@@ -34,6 +34,9 @@ pub(crate) struct Asked {
     pub(crate) deadline_us: i64,
     pub(crate) per_try_ms: u32,
     pub(crate) attempts: u8,
+    /// Work that was begun may be begun again.
+    pub(crate) repeatable: bool,
+    pub(crate) hedge: bool,
     /// What spreads: the session, or else the request.
     pub(crate) key: u64,
     pub(crate) session: bool,
@@ -68,6 +71,8 @@ pub(crate) fn classify(policy: &Policy, facts: &Facts, now_ms: u64, seed: u64) -
         deadline_us: (i64::from(deadline_ms.into_iter().flatten().min().unwrap_or(0)) * 1_000).min(MOST_US),
         per_try_ms: least(a.attempts.per_try_ms, b.attempts.per_try_ms).unwrap_or(u32::MAX),
         attempts: attempts(policy, facts, a, b),
+        repeatable: (a.attempts.repeatable && b.attempts.repeatable) || may_be_done_twice(facts),
+        hedge: a.attempts.hedge && b.attempts.hedge,
         key: facts.session.map_or(seed, |s| hash_text(s.value)),
         session: facts.session.is_some(),
         trusted_session: facts.session.is_some_and(|s| s.trusted),
@@ -130,6 +135,12 @@ fn output_tokens(facts: &Facts, base: &Class, claimed: &Class) -> i64 {
 fn attempts(policy: &Policy, facts: &Facts, base: &Class, claimed: &Class) -> u8 {
     let most = base.attempts.most.min(claimed.attempts.most).min(policy.document().settings.selection.plan);
     facts.attempts_left.map_or(most, |left| most.min(left)).clamp(1, 3)
+}
+
+/// By its method, as HTTP defines it, or because it says so. Whom to believe is no question: it is the caller's work.
+fn may_be_done_twice(facts: &Facts) -> bool {
+    let idempotent = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
+    facts.idempotent || facts.method.is_some_and(|m| idempotent.contains(&m.value))
 }
 
 /// What the caller's approval opens: only from a trusted source, only while it is valid.

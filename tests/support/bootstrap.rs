@@ -1,6 +1,8 @@
 //! Envoy bootstraps for tests and the demo: a listener with the placement role, one with the telemetry role beside
 //! it, and one cluster a substrate.
 
+use berth::manifest::envoy::cluster::{self, Endpoint};
+use berth::manifest::envoy::route::{Routes, Way};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -25,6 +27,7 @@ pub struct Bootstrap {
     clusters: Vec<Value>,
     filters: Vec<Value>,
     routes: Vec<Value>,
+    rendered: Option<Value>,
     listeners: Vec<Value>,
     early: bool,
 }
@@ -44,6 +47,7 @@ impl Default for Bootstrap {
             clusters: Vec::new(),
             filters: Vec::new(),
             routes: simple_routes(None),
+            rendered: None,
             listeners: Vec::new(),
             early: true,
         }
@@ -72,8 +76,7 @@ impl Bootstrap {
     /// A filter inside every cluster that is there by now: it sees each attempt.
     pub fn inside_clusters(mut self, filter: &Value) -> Self {
         for cluster in &mut self.clusters {
-            cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]["http_filters"] =
-                json!([filter, {"name": "envoy.filters.http.upstream_codec", "typed_config": {"@type": UPSTREAM_CODEC}}]);
+            cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]["http_filters"] = json!([filter, {"name": "envoy.filters.http.upstream_codec", "typed_config": {"@type": UPSTREAM_CODEC}}]);
         }
         self
     }
@@ -87,6 +90,25 @@ impl Bootstrap {
     /// The simple attachment: the cluster header, and a second route for requests without it.
     pub fn otherwise(mut self, cluster: &str) -> Self {
         self.routes = simple_routes(Some(cluster));
+        self
+    }
+
+    /// Routes as they are rendered.
+    pub fn routes(mut self, way: Way, clusters: &[&str], otherwise: Option<&str>) -> Self {
+        let routes = Routes { way, clusters: clusters.to_vec(), otherwise, keep_bytes: 1 << 20, mirror: true };
+        self.rendered = Some(routes.render());
+        self
+    }
+
+    /// A cluster that is a list of clusters.
+    pub fn lane(mut self, name: &str, clusters: &[&str]) -> Self {
+        self.clusters.push(cluster::lane(name, clusters));
+        self
+    }
+
+    /// A cluster as it is rendered.
+    pub fn substrate(mut self, name: &str, endpoint: &Endpoint) -> Self {
+        self.clusters.push(endpoint.render(name));
         self
     }
 
@@ -105,7 +127,14 @@ impl Bootstrap {
 
     /// The finished bootstrap, with the access log in the working folder.
     pub fn build(&self) -> Value {
-        let mut listeners = vec![listener(INGRESS, &self.filters, &self.routes, Some("access.log"), self.early)];
+        let mut ingress = listener(INGRESS, &self.filters, &self.routes, Some("access.log"), self.early);
+        if let Some(rendered) = &self.rendered {
+            let routes = &mut ingress["filter_chains"][0]["filters"][0]["typed_config"]["route_config"];
+            for (key, value) in rendered.as_object().into_iter().flatten() {
+                routes[key] = value.clone();
+            }
+        }
+        let mut listeners = vec![ingress];
         listeners.extend(self.listeners.iter().cloned());
         json!({
             "admin": {"address": any_port()},

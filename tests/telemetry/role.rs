@@ -2,8 +2,8 @@
 
 use crate::breaking::AS_SHIPPED;
 use crate::fake_host::{EVERY_ERROR, FakeHost, SentCall};
-use berth::filter::store::{LEASE, SNAPSHOT, SnapshotReader, slot_key};
 use berth::filter::observing::{ObserveConfig, Observing};
+use berth::filter::store::{LEASE, SNAPSHOT, SnapshotReader, slot_key};
 use berth::filter::telemetry::Telemetry;
 use berth::filter::telemetry_config::{SourceConfig, TelemetryConfig};
 use berth::filter::{Attempt, Host, HostError, MapKind};

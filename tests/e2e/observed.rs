@@ -15,10 +15,11 @@ fn quick() -> Value {
     let mut policy = policy();
     policy["breaking"] =
         json!({"dwell_ms": 200, "hold_down_ms": 400, "open_ms": 1500, "open_most_ms": 3000, "jitter": 0});
-    // A substrate that comes back gets its traffic at once, and these upstreams answer a thousand times as fast as
-    // they declare: whoever was measured would beat whoever was not.
+    // A substrate that comes back gets its traffic at once. These upstreams answer a thousand times as fast as they
+    // declare, so that whoever was measured would beat whoever was not; and the first failures would drive traffic away
+    // as a risk, before there are enough of them for a circuit.
     policy["selection"] = json!({"ramp_ms": 0});
-    policy["adaptive"] = json!({"latency": false});
+    policy["adaptive"] = json!({"latency": false, "risk": false});
     policy
 }
 

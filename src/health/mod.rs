@@ -11,6 +11,7 @@ pub mod ewma;
 pub mod fold;
 mod frame;
 pub mod heard;
+pub mod hosts;
 pub mod json;
 pub mod observe;
 pub mod orca;

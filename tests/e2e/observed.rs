@@ -1,12 +1,10 @@
 //! What only answers show: attempts are seen inside the clusters, and nothing is asked of the substrates.
 
 use crate::mesh::Mesh;
-use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
-use crate::support::client::{Ask, BOTH, Seen};
-use crate::support::envoy::Envoy;
-use crate::support::policy::{observe, placement, policy};
-use crate::support::upstream::{Script, Upstream};
-use crate::support::{built, eventually};
+use crate::support::client::Seen;
+use crate::support::eventually;
+use crate::support::policy::{placement, policy};
+use crate::support::upstream::Script;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 

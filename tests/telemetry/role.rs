@@ -5,7 +5,7 @@ use crate::fake_host::{EVERY_ERROR, FakeHost, SentCall};
 use berth::filter::observing::{ObserveConfig, Observing};
 use berth::filter::store::{LEASE, SNAPSHOT, SnapshotReader, slot_key};
 use berth::filter::telemetry::Telemetry;
-use berth::filter::telemetry_config::{SourceConfig, TelemetryConfig};
+use berth::filter::telemetry_config::{Format, SourceConfig, TelemetryConfig};
 use berth::filter::{Attempt, Host, HostError, MapKind};
 use berth::model::settings::{Ages, Thresholds};
 use berth::model::{Admission, Circuit, Signal, Snapshot, Watch, Watched};
@@ -513,4 +513,77 @@ fn metrics_are_declared_once_and_their_number_is_bounded() {
     assert_eq!(host.count("define_metric"), u64::try_from(names.len()).unwrap());
     assert_eq!(host.header(MapKind::RequestHeaders, "x"), None);
     assert_eq!(host.now_ns() / 1_000_000, FakeHost::START_MS);
+}
+
+/// What the proxy says of its clusters.
+fn clusters(list: &[(&str, usize)]) -> String {
+    let cluster = |(name, hosts): &(&str, usize)| {
+        let hosts = vec![r#"{"health_status":{"eds_health_status":"HEALTHY"}}"#; *hosts].join(",");
+        format!(r#"{{"name":"{name}","host_statuses":[{hosts}]}}"#)
+    };
+    format!(r#"{{"cluster_statuses":[{}]}}"#, list.iter().map(cluster).collect::<Vec<_>>().join(","))
+}
+
+#[test]
+fn the_proxy_itself_says_which_clusters_it_has_and_who_is_in_them() {
+    let admin = |except: &[&str]| SourceConfig {
+        format: Format::Clusters(except.iter().map(ToString::to_string).collect()),
+        ..SourceConfig::new("admin", "/clusters?format=json")
+    };
+    let hosts = |vm: &Vm, name: &str| published(&vm.host).of(name).unwrap().reading(Signal::Hosts).map(|r| r.value);
+    let mut vm = Vm::start_with(FakeHost::new(), vec![admin(&[])]);
+    let tick = |vm: &mut Vm| {
+        vm.tick();
+        vm.host.advance_ms(1_000);
+    };
+    tick(&mut vm);
+    tick(&mut vm);
+    assert_eq!(hosts(&vm, "metal-fr"), None, "not asked yet: unknown, and not none");
+
+    vm.answer_all(&clusters(&[("other", 9), ("metal-fr", 2)]));
+    tick(&mut vm);
+    assert_eq!((hosts(&vm, "metal-fr"), hosts(&vm, "onprem-de")), (Some(2), Some(0)), "no cluster, no host");
+
+    // Half an answer says nothing: least of all that the rest is not there.
+    let whole = clusters(&[("metal-fr", 0), ("onprem-de", 1)]);
+    for bad in [&whole[..whole.len() / 2], "{}", "<html>"] {
+        vm.answer_all(bad);
+        tick(&mut vm);
+        assert_eq!((hosts(&vm, "metal-fr"), hosts(&vm, "onprem-de")), (Some(2), Some(0)), "{bad}");
+    }
+    assert_eq!(vm.host.metric_value("berth.telemetry.failed.reason.malformed"), 3);
+    vm.answer_all(&whole);
+    tick(&mut vm);
+    assert_eq!((hosts(&vm, "metal-fr"), hosts(&vm, "onprem-de")), (Some(0), Some(1)));
+
+    let mut vm = Vm::start_with(FakeHost::new(), vec![admin(&["metal-fr"])]);
+    tick(&mut vm);
+    vm.answer_all(&whole);
+    tick(&mut vm);
+    assert_eq!((hosts(&vm, "metal-fr"), hosts(&vm, "onprem-de")), (None, Some(1)), "its hosts are other clusters'");
+}
+
+#[test]
+fn megabytes_of_clusters_are_read_in_pieces_and_more_than_that_is_not_even_fetched() {
+    let source =
+        SourceConfig { format: Format::Clusters(Vec::new()), ..SourceConfig::new("admin", "/clusters?format=json") };
+    let mut vm = Vm::start_with(FakeHost::new(), vec![source]);
+    vm.tick();
+    let names: Vec<String> = (0..512).map(|n| format!("cluster-{n}")).collect();
+    let mut list: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 60)).collect();
+    list.push(("onprem-de", 3));
+    let text = clusters(&list);
+    assert!(text.len() > 1_500_000);
+    vm.host.reset_counts();
+    vm.answer_all(&text);
+    assert_eq!(vm.host.count("call_body"), u64::try_from(text.len().div_ceil(64 << 10)).unwrap());
+    vm.host.advance_ms(1_000);
+    vm.tick();
+    assert_eq!(published(&vm.host).of("onprem-de").unwrap().reading(Signal::Hosts).unwrap().value, 3);
+
+    let calls = vm.host.take_calls();
+    vm.host.answer(&[(":status", "200")], b"{}");
+    vm.host.reset_counts();
+    vm.role.on_call(&vm.host, calls[0].token, 17 << 20);
+    assert_eq!((vm.host.count("call_body"), vm.host.metric_value("berth.telemetry.failed.reason.oversized")), (0, 1));
 }

@@ -144,6 +144,17 @@ impl Bootstrap {
     }
 }
 
+/// Takes a listener out of a bootstrap, to be read from a watched file instead; gives the content of that file.
+pub fn listener_by_lds(bootstrap: &mut Value, name: &str, file: &Path) -> Value {
+    let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
+    let at = listeners.iter().position(|listener| listener["name"] == name).unwrap();
+    let mut listener = listeners.remove(at);
+    listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+    bootstrap["dynamic_resources"]["lds_config"] = json!({"resource_api_version": "V3",
+        "path_config_source": {"path": file, "watched_directory": {"path": file.parent().unwrap()}}});
+    json!({"version_info": "1", "resources": [listener]})
+}
+
 /// A wasm filter with its configuration. Both roles share a `vm_id`, and so shared data; they differ in their VM
 /// configuration, and so do not share a VM.
 pub fn wasm_filter(module: &Path, role: &str, configuration: &Value, carried: Carried) -> Value {

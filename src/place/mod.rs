@@ -21,6 +21,7 @@ mod picture;
 mod reasons;
 pub mod record;
 mod refuse;
+pub mod replay;
 mod scene;
 mod score;
 mod spread;

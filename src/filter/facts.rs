@@ -53,6 +53,8 @@ pub struct Found<'a> {
     idempotent: bool,
     /// The request id, for the seed.
     pub request_id: Option<&'a [u8]>,
+    /// The client speaks gRPC.
+    pub grpc: bool,
     /// Names of headers that only Berth may set, and that the client sent.
     pub forged: Vec<&'a str>,
 }
@@ -85,6 +87,7 @@ impl Sources {
             }
             ":method" => found.put(FactName::Method, value, self.trust_path),
             "x-request-id" => found.request_id = Some(value.as_bytes()),
+            "content-type" => found.grpc = value.starts_with("application/grpc"),
             "content-length" => found.content_bytes = value.parse().ok(),
             "x-envoy-expected-rq-timeout-ms" | "x-envoy-upstream-rq-timeout-ms" => found.hurry(value.parse().ok()),
             "grpc-timeout" => found.hurry(grpc_timeout_ms(value)),

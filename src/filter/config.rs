@@ -1,6 +1,7 @@
 //! The plugin configuration: which role, which policy, which sources of facts. Refused as a whole if anything in it
 //! is wrong, with one line that names the place and what was expected.
 
+mod accounting;
 mod lanes;
 mod sources;
 
@@ -31,6 +32,7 @@ pub enum Mode {
     Passthrough,
 }
 
+pub use accounting::Accounting;
 pub use lanes::Lane;
 
 /// How the route carries decisions out.
@@ -74,6 +76,8 @@ pub struct PlacementConfig {
     pub decision_upstream: bool,
     /// Whether refusals carry the decision. It names substrates, so not at public edges.
     pub decision_response: bool,
+    /// What else decisions leave behind.
+    pub accounting: Accounting,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -124,6 +128,10 @@ struct RawConfig<'a> {
     refresh_ms: Option<u32>,
     decision_upstream: Option<bool>,
     decision_response: Option<bool>,
+    replay: Option<bool>,
+    hash_tenants: Option<bool>,
+    keys: Option<Vec<String>>,
+    sample: Option<u32>,
     #[serde(borrow)]
     sources: Option<Vec<RawScrape<'a>>>,
     tick_ms: Option<u32>,
@@ -216,6 +224,7 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
+        accounting: Accounting::new(raw.replay, raw.hash_tenants, raw.keys.as_deref(), raw.sample)?,
     })
 }
 
@@ -242,6 +251,10 @@ fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, St
         ("refresh_ms", raw.refresh_ms.is_some()),
         ("decision_upstream", raw.decision_upstream.is_some()),
         ("decision_response", raw.decision_response.is_some()),
+        ("replay", raw.replay.is_some()),
+        ("hash_tenants", raw.hash_tenants.is_some()),
+        ("keys", raw.keys.is_some()),
+        ("sample", raw.sample.is_some()),
     ] {
         only_for(name, present, "placement")?;
     }

@@ -3,9 +3,10 @@
 //! The request path makes one read of the headers and as few further host calls as the record needs; it never reads
 //! shared data: the tick does, into this VM's memory.
 
+use super::account::Account;
 use super::attempts;
 use super::config::{Attach, Mode, PlacementConfig};
-use super::metrics::Metrics;
+use super::metrics::Cause;
 use super::refusal;
 use super::store::{Reporter, SnapshotReader};
 use super::{Host, MapKind};
@@ -35,7 +36,7 @@ pub struct Placement {
     placer: Placer<Rc<Policy>>,
     reader: SnapshotReader,
     reporter: Reporter,
-    metrics: Metrics,
+    account: Account,
     local: Local,
     underway: Underway,
     /// The time of the last tick: what the request path takes for now.
@@ -52,14 +53,14 @@ impl Placement {
     /// does not meet an empty picture.
     pub fn configure<H: Host>(host: &H, config: PlacementConfig) -> Result<Self, String> {
         let policy = config.policy.clone();
-        let metrics = Metrics::declare(host, &policy);
+        let account = Account::open(host, config.accounting.clone(), &policy);
         let names = policy.document().substrates.iter().map(|s| s.name.as_str());
         let reporter = Reporter::new(host.now_ns(), u64::from(config.refresh_ms), true, names);
         let mut role = Self {
             placer: Placer::new(policy),
             reader: SnapshotReader::default(),
             reporter,
-            metrics,
+            account,
             local: Local { slot: NO_SLOT, ..Local::default() },
             underway: Underway::default(),
             now_ms: 0,
@@ -101,7 +102,7 @@ impl Placement {
         if changed || first {
             self.placer.refresh(self.reader.snapshot(), self.now_ms);
         }
-        self.metrics.picture(host, &self.reader, self.now_ms);
+        self.account.tell(host, &self.reader, self.now_ms);
     }
 
     /// Decides one request.
@@ -110,7 +111,7 @@ impl Placement {
             Ok(headers) => headers,
             Err(_) => {
                 // Nothing is known, so nothing is decided; the route without the header is the safe one.
-                self.metrics.undecided(host);
+                self.account.undecided(Cause::Headers);
                 return Verdict::Continue;
             }
         };
@@ -129,6 +130,7 @@ impl Placement {
             facts.attempts_left = Some(1);
         }
         let decision = self.placer.place(&self.local, &facts, self.now_ms, seed);
+        self.account.write(host, &mut self.placer, (&self.local, &facts, self.now_ms), &decision);
         let grpc = found.grpc;
         drop(found);
         self.act(host, &decision, grpc)
@@ -137,7 +139,6 @@ impl Placement {
     fn act<H: Host>(&mut self, host: &H, decision: &Decision, grpc: bool) -> Verdict {
         write_record(self.placer.policy(), decision, &mut self.record);
         let _ = host.set_filter_state(DECISION_STATE, self.record.as_bytes());
-        self.metrics.decided(host, decision);
         if self.config.mode == Mode::Shadow {
             return Verdict::Continue;
         }
@@ -168,10 +169,10 @@ impl Placement {
             Attach::Lanes => attempts::follow(host, lane, decision, &mut self.number),
         };
         if bound.and(left).is_err() {
-            self.metrics.undecided(host);
+            self.account.undecided(Cause::Plan);
         }
         if host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, cluster).is_err() {
-            self.metrics.undecided(host);
+            self.account.undecided(Cause::Cluster);
         }
         if self.config.decision_upstream && substrate.kind != crate::model::Kind::Provider {
             let _ = host.set_header(MapKind::RequestHeaders, DECISION_HEADER, &self.record);

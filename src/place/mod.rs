@@ -22,6 +22,7 @@ mod reasons;
 pub mod record;
 mod refuse;
 pub mod replay;
+pub mod routers;
 mod scene;
 mod score;
 mod spread;

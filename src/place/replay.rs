@@ -6,6 +6,7 @@
 //! known. There is no text of a prompt in it. An approval is written as its digest, a session as the number that
 //! spreads it, a tenant as its digest where that is asked for; the policy's own words tell them apart again.
 
+mod mean;
 mod read;
 
 pub use read::{Replay, Resolved, Unreadable};

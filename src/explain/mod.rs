@@ -2,6 +2,7 @@
 //! the plan, what bound in one sentence, and what routers that look at one thing only would have done.
 
 mod json;
+pub mod line;
 mod text;
 mod words;
 

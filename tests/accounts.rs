@@ -218,3 +218,52 @@ fn what_is_wrong_in_the_configuration_is_named_with_its_place() {
         assert!(line.contains(expected), "{line}");
     }
 }
+
+#[test]
+fn a_diff_says_what_changed_which_requests_move_and_what_becomes_forbidden() {
+    let folder = Folder::new("diff");
+    let log = decided(&folder, |_| {});
+    let file = folder.write("access.log", as_lines(&log));
+    let old = folder.write("old.json", policy::policy().to_string());
+    let mut changed = policy::policy();
+    changed["envelopes"].as_array_mut().unwrap().pop();
+    changed["substrates"][0]["cost"]["input_usd_per_mtok"] = json!(0.2);
+    let new = folder.write("new.json", changed.to_string());
+    let (output, text) = berth(&["diff", &old, &new]);
+    assert_eq!(output.status.code(), Some(1));
+    for part in ["substrate metal-fr changed", "cost.input_pusd_per_token: 100000 → 200000", "envelope open removed"]
+    {
+        assert!(text.contains(part), "{part} is missing from\n{text}");
+    }
+    let page = folder.write("page.html", "");
+    let with_log =
+        ["diff", &old, &new, "--log", &file, "--snapshots", &folder.snapshots(), "--html", &page, "--format", "json"];
+    let (_, text) = berth(&with_log);
+    let sums: Value = serde_json::from_str(&text).unwrap();
+    let requests = &sums["requests"];
+    // Every third request was of the tenant for whom no envelope speaks any more.
+    assert_eq!(
+        (&requests["all"], &requests["become_forbidden"]),
+        (&json!(300), &json!({"governance/no-envelope": 102}))
+    );
+    assert_eq!(
+        (&requests["tenants"]["initech"]["move"], &requests["tenants"]["nobody"]["move"]),
+        (&json!(102), &json!(0))
+    );
+    assert_eq!((&requests["without_snapshot"], &requests["not_decidable"]), (&json!(0), &json!({})));
+    let page = fs::read_to_string(page).unwrap();
+    assert!(page.contains("<svg") && page.contains("provider-us") && !page.contains("<script"), "{page}");
+    let (output, text) = berth(&["diff", &old, &old, "--log", &file, "--snapshots", &folder.snapshots()]);
+    assert!(output.status.success() && text.contains("0 of 300 requests move (0.0 %)"), "{text}");
+}
+
+#[test]
+fn a_manifest_with_a_candidate_is_compared_with_itself() {
+    let folder = Folder::new("candidate");
+    let mut candidate = policy::policy();
+    candidate["classes"][0]["deadline_ms"] = 9_000.into();
+    let plugin = json!({"role": "placement", "policy": policy::policy(), "candidate": candidate});
+    let manifest = folder.write("manifest.json", json!({"kind": "EnvoyFilter", "spec": plugin}).to_string());
+    let (_, text) = berth(&["diff", &manifest]);
+    assert!(text.contains("class interactive changed\n  deadline_ms: 10000 → 9000"), "{text}");
+}

@@ -63,7 +63,7 @@ const PLACEMENT: [&str; 10] = [
 ];
 
 /// What `berth.wasm` has besides.
-const TELEMETRY: [&str; 1] = ["proxy_on_http_call_response"];
+const TELEMETRY: [&str; 2] = ["proxy_on_http_call_response", "proxy_on_request_body"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

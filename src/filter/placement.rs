@@ -8,9 +8,9 @@ use super::attempts;
 use super::config::{Attach, Mode, PlacementConfig};
 use super::metrics::Cause;
 use super::refusal;
-use super::store::{Reporter, SnapshotReader};
+use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
 use super::{Host, MapKind};
-use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE};
+use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE, SHADOW_HEADER};
 use crate::model::{Decision, Local, Outcome};
 use crate::place::record::write_record;
 use crate::place::{Placer, Underway};
@@ -27,6 +27,8 @@ pub enum Verdict {
     Continue,
     /// It was answered here.
     Answered,
+    /// It waits for more of its body.
+    Held,
 }
 
 /// The role and all that it holds in this VM.
@@ -36,6 +38,7 @@ pub struct Placement {
     placer: Placer<Rc<Policy>>,
     reader: SnapshotReader,
     reporter: Reporter,
+    rollout: RolloutReader,
     account: Account,
     local: Local,
     underway: Underway,
@@ -60,6 +63,7 @@ impl Placement {
             placer: Placer::new(policy),
             reader: SnapshotReader::default(),
             reporter,
+            rollout: RolloutReader::default(),
             account,
             local: Local { slot: NO_SLOT, ..Local::default() },
             underway: Underway::default(),
@@ -89,6 +93,10 @@ impl Placement {
         let passed_us = i64::try_from(now_ms.saturating_sub(self.now_ms).saturating_mul(1_000)).unwrap_or(i64::MAX);
         self.underway.elapse(passed_us, &mut self.local.placed);
         self.now_ms = now_ms;
+        if self.rollout.poll(host) {
+            // Of the policy before the current one nothing is left after a reload: that throw is only recorded.
+            log::warn!("berth: the rollout switch stands at {}", self.rollout.rollout().switch.as_str());
+        }
         let before = self.reader.refused();
         let changed = self.reader.poll(host);
         if let Some(why) = self.reader.refused().filter(|why| before != Some(*why)) {
@@ -119,16 +127,19 @@ impl Placement {
         for name in &found.forged {
             let _ = host.remove_header(MapKind::RequestHeaders, name);
         }
-        if self.config.mode == Mode::Passthrough {
+        if self.config.mode == Mode::Passthrough || self.rollout.rollout().switch == Switch::Passthrough {
             return Verdict::Continue;
         }
         self.requests = self.requests.wrapping_add(1);
-        let seed = seed(found.request_id, self.salt, self.requests);
+        let told = self.config.hops.hear(host, found.budget);
+        // One id for one request, at however many hops.
+        let seed = told.id.unwrap_or_else(|| seed(found.request_id, self.salt, self.requests));
         let mut facts = found.facts();
         if self.config.attach == Attach::Simple {
             // The route carries out one attempt, so that is all there is to plan.
             facts.attempts_left = Some(1);
         }
+        told.narrow(&mut facts);
         let decision = self.placer.place(&self.local, &facts, self.now_ms, seed);
         self.account.write(host, &mut self.placer, (&self.local, &facts, self.now_ms), &decision);
         let grpc = found.grpc;
@@ -140,6 +151,7 @@ impl Placement {
         write_record(self.placer.policy(), decision, &mut self.record);
         let _ = host.set_filter_state(DECISION_STATE, self.record.as_bytes());
         if self.config.mode == Mode::Shadow {
+            self.mirror(host, decision);
             return Verdict::Continue;
         }
         match (decision.outcome, decision.plan.first()) {
@@ -148,6 +160,16 @@ impl Placement {
                 self.send(host, decision, first.substrate)
             }
             _ => refusal::answer(host, decision, self.config.decision_response.then_some(self.record.as_str()), grpc),
+        }
+    }
+
+    /// Has a copy sent to where the request would have gone.
+    fn mirror<H: Host>(&mut self, host: &H, decision: &Decision) {
+        let first = decision.plan.first().filter(|_| self.config.mirror);
+        if let Some(substrate) = first.and_then(|attempt| self.placer.policy().substrate(attempt.substrate))
+            && host.set_header(MapKind::RequestHeaders, SHADOW_HEADER, &substrate.cluster).is_err()
+        {
+            self.account.undecided(Cause::Cluster);
         }
     }
 
@@ -168,7 +190,8 @@ impl Placement {
             Attach::Full => attempts::leave(host, policy, decision, &mut self.number),
             Attach::Lanes => attempts::follow(host, lane, decision, &mut self.number),
         };
-        if bound.and(left).is_err() {
+        let told = self.config.hops.tell(host, decision, left_over(policy, decision, tries), &mut self.number);
+        if bound.and(left).and(told).is_err() {
             self.account.undecided(Cause::Plan);
         }
         if host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, cluster).is_err() {
@@ -184,6 +207,11 @@ impl Placement {
         self.reporter.observer.placed(usize::from(substrate));
         self.underway.begin(substrate, expected_us, &mut self.local.placed);
     }
+}
+
+/// How many attempts the next hop may make: its class's, unless this one tries again itself.
+fn left_over(policy: &Policy, decision: &Decision, tries: usize) -> u8 {
+    if tries > 1 { 1 } else { policy.class(decision.class).attempts.most }
 }
 
 /// The seed of every pseudo-random pick of a request, and its decision's id: FNV-1a over the request id, salted,

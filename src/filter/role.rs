@@ -3,7 +3,7 @@
 use super::Host;
 use super::config::{Config, parse};
 use super::placement::{Placement, Verdict};
-use super::telemetry::Telemetry;
+use super::telemetry::{Telemetry, Visit};
 
 /// A configured role.
 #[derive(Debug)]
@@ -48,6 +48,22 @@ impl Role {
         match self {
             Self::Placement(role) => role.on_request(host),
             Self::Telemetry(_) => Verdict::Continue,
+        }
+    }
+
+    /// The same, for a stream that keeps what this gives it until its body has come.
+    pub fn arrive<H: Host>(&mut self, host: &H, ends: bool) -> (Verdict, Option<Visit>) {
+        match self {
+            Self::Placement(role) => (role.on_request(host), None),
+            Self::Telemetry(role) => role.arrive(host, ends),
+        }
+    }
+
+    /// More of the body of a held request has arrived; `size` is all of it so far.
+    pub fn on_body<H: Host>(&mut self, host: &H, visit: &Visit, size: usize, ends: bool) -> Verdict {
+        match self {
+            Self::Placement(_) => Verdict::Continue,
+            Self::Telemetry(role) => role.on_body(host, visit, size, ends),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod ewma;
 pub mod fold;
 mod frame;
 pub mod heard;
+pub mod inbox;
 pub mod json;
 pub mod observe;
 pub mod orca;

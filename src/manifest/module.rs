@@ -21,7 +21,7 @@ const BASE: [&str; 10] = [
 
 /// What the telemetry role needs besides. A callback that the edge begins to implement is named here, or it is never
 /// called; `tests/module.rs` notices.
-const TELEMETRY: [&str; 1] = ["proxy_on_http_call_response"];
+const TELEMETRY: [&str; 2] = ["proxy_on_http_call_response", "proxy_on_request_body"];
 
 /// The name under which our own handler of calls' answers is linked (two symbols of the ABI's name do not link),
 /// and the ABI's name. The SDK's handler traps on a token that it does not know; ours takes its place.

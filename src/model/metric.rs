@@ -60,7 +60,7 @@ families! {
 }
 
 /// Labels that names of the telemetry role carry besides.
-const OTHER_LABELS: [&str; 1] = ["digest"];
+const OTHER_LABELS: [&str; 0] = [];
 
 /// All labels, each once.
 #[must_use]

@@ -20,6 +20,9 @@ use std::rc::Rc;
 /// The slot of a VM that has none: nobody leases probes to it.
 const NO_SLOT: u8 = u8::MAX;
 
+/// How long what was placed from here corrects what the picture says of load.
+const PLACED_MS: u64 = 250;
+
 /// What the edge does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -39,6 +42,8 @@ pub struct Placement {
     metrics: Metrics,
     local: Local,
     probes: Probes,
+    /// When what was placed from here was last forgotten.
+    cleared_ms: u64,
     /// The time of the last tick: what the request path takes for now.
     now_ms: u64,
     /// Makes request ids, which clients may choose, unguessable as seeds.
@@ -63,6 +68,7 @@ impl Placement {
             metrics,
             local: Local { slot: NO_SLOT, ..Local::default() },
             probes: Probes::default(),
+            cleared_ms: 0,
             now_ms: 0,
             salt: host.now_ns(),
             requests: 0,
@@ -91,8 +97,13 @@ impl Placement {
         if let Some(why) = self.reader.refused().filter(|why| before != Some(*why)) {
             log::warn!("berth: a snapshot was not taken ({why}); the last good one ages");
         }
-        if changed {
+        // As old as the picture's own steps, whatever was placed is either counted by others by now or over: without
+        // news, a substrate would soon be full of what has long been answered.
+        if changed || self.now_ms.abs_diff(self.cleared_ms) >= PLACED_MS {
             self.local.placed.clear();
+            self.cleared_ms = self.now_ms;
+        }
+        if changed {
             self.probes.renew(self.placer.policy(), self.reader.snapshot(), &mut self.local.probes);
         }
         // Without a new snapshot the old one still ages: what was live becomes uncertain, then unknown.

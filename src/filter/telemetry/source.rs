@@ -137,6 +137,7 @@ impl Source {
             (":path", self.config.path.as_str()),
             (":authority", authority),
             ("user-agent", "berth"),
+            (super::PULL_HEADER, "1"),
         ];
         host.call(&self.config.cluster, &headers, &[], self.config.timeout_ms)
     }

@@ -11,6 +11,7 @@ mod fake_host;
 #[path = "support/policy.rs"]
 mod policy;
 
+use berth::filter::store::{self, Switch};
 use berth::filter::{Host, HostError, MapKind, Role, Verdict};
 use fake_host::{EVERY_ERROR, FakeHost};
 use serde_json::Value;
@@ -98,8 +99,8 @@ fn a_picture_is_decoded_once_and_then_only_its_mark_is_read() {
     for _ in 0..5 {
         role.on_tick(&host);
     }
-    // A tick reads the mark, and its own slot in order to write it.
-    assert_eq!((host.count("shared_get"), host.count("shared_set")), (10, 5));
+    // A tick reads the switch, the mark, and its own slot in order to write it.
+    assert_eq!((host.count("shared_get"), host.count("shared_set")), (15, 5));
 }
 
 #[test]
@@ -124,6 +125,28 @@ fn passthrough_decides_nothing_but_still_removes_forged_headers() {
     ask(&host, &mut role, &[(":path", "/"), ("x-tenant", "acme"), ("x-placement-cluster", "provider-us")]);
     assert_eq!(host.header(MapKind::RequestHeaders, "x-placement-cluster"), None);
     assert_eq!(host.filter_state("placement"), None);
+}
+
+#[test]
+fn the_switch_makes_every_filter_decide_nothing_on_its_next_tick_and_outlives_a_reload() {
+    let host = FakeHost::new();
+    let configuration = policy::placement(&policy::policy());
+    let mut role = start(&host, &configuration);
+    store::throw(&host, Switch::Passthrough, None, host.now_ms()).unwrap();
+    ask(&host, &mut role, &CHAT);
+    assert!(host.header(MapKind::RequestHeaders, "x-placement-cluster").is_some(), "not before the tick");
+    role.on_tick(&host);
+    let forged = [&CHAT[..], &[("x-placement-cluster", "provider-us")]].concat();
+    let mut reloaded = start(&host.another_vm(), &configuration);
+    let elsewhere = host.another_vm();
+    for (host, role) in [(&host, &mut role), (&elsewhere, &mut reloaded)] {
+        assert_eq!(ask(host, role, &forged), Verdict::Continue);
+        assert_eq!(host.header(MapKind::RequestHeaders, "x-placement-cluster"), None);
+    }
+    store::throw(&host, Switch::Current, None, host.now_ms()).unwrap();
+    role.on_tick(&host);
+    ask(&host, &mut role, &CHAT);
+    assert!(host.header(MapKind::RequestHeaders, "x-placement-cluster").is_some());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod abi;
 mod attempt;
 
-use crate::filter::{Role, Verdict, Vm};
+use crate::filter::{Role, Verdict, Visit, Vm};
 use abi::Proxy;
 use attempt::AttemptStream;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -79,7 +79,7 @@ impl RootContext for Root {
     fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
         Some(match self.role.clone().filter(|_| self.observes) {
             Some(role) => Box::new(AttemptStream::new(role)),
-            None => Box::new(Stream { role: self.role.clone() }),
+            None => Box::new(Stream { role: self.role.clone(), visit: None }),
         })
     }
 
@@ -96,18 +96,38 @@ impl Drop for Root {
 
 struct Stream {
     role: Option<SharedRole>,
+    /// What is held until its body has come.
+    visit: Option<Visit>,
+}
+
+const fn action(verdict: Verdict) -> Action {
+    match verdict {
+        Verdict::Continue => Action::Continue,
+        Verdict::Answered | Verdict::Held => Action::Pause,
+    }
 }
 
 impl Context for Stream {}
 
 impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {
+    fn on_http_request_headers(&mut self, _headers: usize, end_of_stream: bool) -> Action {
+        let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) else { return Action::Continue };
+        let (verdict, visit) = role.arrive(&Proxy, end_of_stream);
+        self.visit = visit;
+        action(verdict)
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        let Some(visit) = &self.visit else { return Action::Continue };
         match self.role.as_ref().map(|role| role.try_borrow_mut()) {
-            Some(Ok(mut role)) => match role.on_request(&Proxy) {
-                Verdict::Continue => Action::Continue,
-                Verdict::Answered => Action::Pause,
-            },
-            _ => Action::Continue,
+            Some(Ok(mut role)) => {
+                let verdict = role.on_body(&Proxy, visit, size, end_of_stream);
+                if verdict != Verdict::Held {
+                    self.visit = None;
+                }
+                action(verdict)
+            }
+            _ => Action::Pause,
         }
     }
 }

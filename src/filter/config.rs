@@ -1,11 +1,13 @@
 //! The plugin configuration: which role, which policy, which sources of facts. Refused as a whole if anything in it
 //! is wrong, with one line that names the place and what was expected.
 
+mod desk;
 mod lanes;
 mod observe;
 mod sources;
 
 use super::facts::{MOST_PREDICATES, Source, Sources, is_reserved};
+use super::hop::Hops;
 use super::observing::ObserveConfig;
 use super::telemetry_config::TelemetryConfig;
 use super::wire_struct;
@@ -13,6 +15,7 @@ use crate::model::{FactName, Watch};
 use crate::policy::tree::shorten;
 use crate::policy::{self, Policy};
 use core::ops::RangeInclusive;
+use desk::{RawListener, desk};
 use lanes::{RawLane, lanes};
 use observe::observing;
 use serde::Deserialize;
@@ -67,12 +70,16 @@ pub struct PlacementConfig {
     pub policy: Rc<Policy>,
     /// What becomes of decisions.
     pub mode: Mode,
+    /// In shadow mode, has the proxy send a copy to where the request would have gone.
+    pub mirror: bool,
     /// How the route carries them out.
     pub attach: Attach,
     /// The lists that were made beforehand.
     pub lanes: Vec<Lane>,
     /// Where facts come from.
     pub sources: Sources,
+    /// What this hop tells the next, and whom it believes.
+    pub hops: Hops,
     /// How often the picture is refreshed.
     pub refresh_ms: u32,
     /// Whether the decision goes upstream as a header; never towards a provider.
@@ -119,8 +126,10 @@ struct RawConfig<'a> {
     policy: Option<&'a RawValue>,
     log_level: Option<RawLevel>,
     mode: Option<Mode>,
+    mirror: Option<bool>,
     attach: Option<Attach>,
     lanes: Option<Vec<RawLane>>,
+    hops: Option<RawHops>,
     facts: Option<BTreeMap<String, RawSource>>,
     features_header: Option<String>,
     idempotency_header: Option<String>,
@@ -133,6 +142,16 @@ struct RawConfig<'a> {
     sources: Option<Vec<RawScrape<'a>>>,
     tick_ms: Option<u32>,
     observe: Option<bool>,
+    listener: Option<RawListener>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHops {
+    #[serde(default)]
+    tell: bool,
+    #[serde(default)]
+    trust: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -198,6 +217,7 @@ fn read_policy(text: &str) -> Result<Policy, String> {
 fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig, String> {
     only_for("sources", raw.sources.is_some(), "telemetry")?;
     only_for("tick_ms", raw.tick_ms.is_some(), "telemetry")?;
+    only_for("listener", raw.listener.is_some(), "telemetry")?;
     let trusted = lower_case("trusted_headers", raw.trusted_headers.iter().flatten())?;
     let predicates: Vec<_> = policy.wanted_headers().iter().map(|h| (h.clone(), trusted.contains(h))).collect();
     if predicates.len() > MOST_PREDICATES {
@@ -210,11 +230,17 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     let features = lower_case("features_header", raw.features_header.iter())?.into_iter().next();
     let idempotency = lower_case("idempotency_header", raw.idempotency_header.iter())?.into_iter().next();
     let attach = raw.attach.unwrap_or_default();
+    let mode = raw.mode.unwrap_or_default();
+    let mirror = raw.mirror.unwrap_or(false);
+    if mirror && mode != Mode::Shadow {
+        return Err(refuse("mirror: belongs to mode `shadow`: in the others the request itself goes there"));
+    }
     let lanes = lanes(raw.lanes.as_deref().unwrap_or_default(), attach, &policy)?;
     Ok(PlacementConfig {
         lanes,
         policy,
-        mode: raw.mode.unwrap_or_default(),
+        mode,
+        mirror,
         attach,
         sources: Sources {
             facts,
@@ -224,10 +250,21 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
             trust_path: raw.trust_path.unwrap_or(false),
             own_router_headers: attach != Attach::Simple,
         },
+        hops: hops(raw.hops.clone().unwrap_or_default())?,
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
     })
+}
+
+fn hops(raw: RawHops) -> Result<Hops, String> {
+    match raw.trust.iter().enumerate().find(|(_, identity)| !identity.contains("://")) {
+        Some((at, identity)) => Err(refuse(&format!(
+            "hops.trust[{at}]: found `{}`, expected an identity such as `spiffe://mesh/ns/apps/sa/gateway`",
+            shorten(identity)
+        ))),
+        None => Ok(Hops { tell: raw.tell, trust: raw.trust }),
+    }
 }
 
 fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
@@ -244,15 +281,19 @@ fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, St
     not_of_placement(raw)?;
     let sources =
         raw.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
-    Ok(TelemetryConfig::new(Watch::of(policy.document()), period("tick_ms", raw.tick_ms)?, sources))
+    let desk = raw.listener.as_ref().map(|listener| desk(listener, policy)).transpose()?;
+    let tick_ms = period("tick_ms", raw.tick_ms)?;
+    Ok(TelemetryConfig { desk, ..TelemetryConfig::new(Watch::of(policy.document()), tick_ms, sources) })
 }
 
 /// Refuses what only the placement role understands.
 fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
     for (name, present) in [
         ("mode", raw.mode.is_some()),
+        ("mirror", raw.mirror.is_some()),
         ("attach", raw.attach.is_some()),
         ("lanes", raw.lanes.is_some()),
+        ("hops", raw.hops.is_some()),
         ("idempotency_header", raw.idempotency_header.is_some()),
         ("facts", raw.facts.is_some()),
         ("features_header", raw.features_header.is_some()),
@@ -276,10 +317,14 @@ fn period(name: &str, value: Option<u32>) -> Result<u32, String> {
 }
 
 fn within(place: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32, String> {
+    within_numbers(place, value, range).map_err(|line| line + " milliseconds")
+}
+
+fn within_numbers(place: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32, String> {
     if range.contains(&value) {
         return Ok(value);
     }
-    Err(refuse(&format!("{place}: found {value}, expected {} to {} milliseconds", range.start(), range.end())))
+    Err(refuse(&format!("{place}: found {value}, expected {} to {}", range.start(), range.end())))
 }
 
 /// Header names as Envoy shows them: lower case. Names that only Berth may set are refused as sources.

@@ -3,6 +3,7 @@
 pub mod attempts;
 pub mod config;
 pub mod facts;
+pub mod hop;
 pub mod host;
 mod metrics;
 pub mod observing;
@@ -20,4 +21,5 @@ pub use host::{Headers, Host, HostError, MapKind, MetricKind};
 pub use observing::Attempt;
 pub use placement::Verdict;
 pub use role::Role;
+pub use telemetry::Visit;
 pub use vm::Vm;

@@ -8,20 +8,17 @@ use super::config::{Attach, Mode, PlacementConfig};
 use super::metrics::Metrics;
 use super::probes::Probes;
 use super::refusal;
-use super::store::{Reporter, SnapshotReader};
+use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
 use super::{Host, MapKind};
-use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE};
+use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE, SHADOW_HEADER};
 use crate::model::{Decision, Local, Outcome};
-use crate::place::Placer;
 use crate::place::record::write_record;
+use crate::place::{Placer, Underway};
 use crate::policy::Policy;
 use std::rc::Rc;
 
 /// The slot of a VM that has none: nobody leases probes to it.
 const NO_SLOT: u8 = u8::MAX;
-
-/// How long what was placed from here corrects what the picture says of load.
-const PLACED_MS: u64 = 250;
 
 /// What the edge does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +27,8 @@ pub enum Verdict {
     Continue,
     /// It was answered here.
     Answered,
+    /// It waits for more of its body.
+    Held,
 }
 
 /// The role and all that it holds in this VM.
@@ -39,11 +38,11 @@ pub struct Placement {
     placer: Placer<Rc<Policy>>,
     reader: SnapshotReader,
     reporter: Reporter,
+    rollout: RolloutReader,
     metrics: Metrics,
     local: Local,
     probes: Probes,
-    /// When what was placed from here was last forgotten.
-    cleared_ms: u64,
+    underway: Underway,
     /// The time of the last tick: what the request path takes for now.
     now_ms: u64,
     /// Makes request ids, which clients may choose, unguessable as seeds.
@@ -65,10 +64,11 @@ impl Placement {
             placer: Placer::new(policy),
             reader: SnapshotReader::default(),
             reporter,
+            rollout: RolloutReader::default(),
             metrics,
             local: Local { slot: NO_SLOT, ..Local::default() },
             probes: Probes::default(),
-            cleared_ms: 0,
+            underway: Underway::default(),
             now_ms: 0,
             salt: host.now_ns(),
             requests: 0,
@@ -91,19 +91,21 @@ impl Placement {
     }
 
     fn refresh<H: Host>(&mut self, host: &H, first: bool) {
-        self.now_ms = host.now_ns() / 1_000_000;
+        let now_ms = host.now_ns() / 1_000_000;
+        let passed_us = i64::try_from(now_ms.saturating_sub(self.now_ms).saturating_mul(1_000)).unwrap_or(i64::MAX);
+        self.underway.elapse(passed_us, &mut self.local.placed);
+        self.now_ms = now_ms;
+        if self.rollout.poll(host) {
+            // Of the policy before the current one nothing is left after a reload: that throw is only recorded.
+            log::warn!("berth: the rollout switch stands at {}", self.rollout.rollout().switch.as_str());
+        }
         let before = self.reader.refused();
         let changed = self.reader.poll(host);
         if let Some(why) = self.reader.refused().filter(|why| before != Some(*why)) {
             log::warn!("berth: a snapshot was not taken ({why}); the last good one ages");
         }
-        // As old as the picture's own steps, whatever was placed is either counted by others by now or over: without
-        // news, a substrate would soon be full of what has long been answered.
-        if changed || self.now_ms.abs_diff(self.cleared_ms) >= PLACED_MS {
-            self.local.placed.clear();
-            self.cleared_ms = self.now_ms;
-        }
         if changed {
+            self.underway.clear(&mut self.local.placed);
             self.probes.renew(self.placer.policy(), self.reader.snapshot(), &mut self.local.probes);
         }
         // Without a new snapshot the old one still ages: what was live becomes uncertain, then unknown.
@@ -127,34 +129,49 @@ impl Placement {
         for name in &found.forged {
             let _ = host.remove_header(MapKind::RequestHeaders, name);
         }
-        if self.config.mode == Mode::Passthrough {
+        if self.config.mode == Mode::Passthrough || self.rollout.rollout().switch == Switch::Passthrough {
             return Verdict::Continue;
         }
         self.requests = self.requests.wrapping_add(1);
-        let seed = seed(found.request_id, self.salt, self.requests);
+        let told = self.config.hops.hear(host, found.budget);
+        // One id for one request, at however many hops.
+        let seed = told.id.unwrap_or_else(|| seed(found.request_id, self.salt, self.requests));
         let mut facts = found.facts();
         if self.config.attach == Attach::Simple {
             // The route carries out one attempt, so that is all there is to plan.
             facts.attempts_left = Some(1);
         }
+        told.narrow(&mut facts);
         let decision = self.placer.place(&self.local, &facts, self.now_ms, seed);
+        let grpc = found.grpc;
         drop(found);
-        self.act(host, &decision)
+        self.act(host, &decision, grpc)
     }
 
-    fn act<H: Host>(&mut self, host: &H, decision: &Decision) -> Verdict {
+    fn act<H: Host>(&mut self, host: &H, decision: &Decision, grpc: bool) -> Verdict {
         write_record(self.placer.policy(), decision, &mut self.record);
         let _ = host.set_filter_state(DECISION_STATE, self.record.as_bytes());
         self.metrics.decided(host, decision);
         if self.config.mode == Mode::Shadow {
+            self.mirror(host, decision);
             return Verdict::Continue;
         }
         match (decision.outcome, decision.plan.first()) {
             (Outcome::Placed, Some(first)) => {
-                self.count(first.substrate);
+                self.count(first.substrate, decision.expected_us);
                 self.send(host, decision, first.substrate)
             }
-            _ => refusal::answer(host, decision, self.config.decision_response.then_some(self.record.as_str())),
+            _ => refusal::answer(host, decision, self.config.decision_response.then_some(self.record.as_str()), grpc),
+        }
+    }
+
+    /// Has a copy sent to where the request would have gone.
+    fn mirror<H: Host>(&self, host: &H, decision: &Decision) {
+        let first = decision.plan.first().filter(|_| self.config.mirror);
+        if let Some(substrate) = first.and_then(|attempt| self.placer.policy().substrate(attempt.substrate))
+            && host.set_header(MapKind::RequestHeaders, SHADOW_HEADER, &substrate.cluster).is_err()
+        {
+            self.metrics.undecided(host);
         }
     }
 
@@ -175,7 +192,8 @@ impl Placement {
             Attach::Full => attempts::leave(host, policy, decision, &mut self.number),
             Attach::Lanes => attempts::follow(host, lane, decision, &mut self.number),
         };
-        if bound.and(left).is_err() {
+        let told = self.config.hops.tell(host, decision, left_over(policy, decision, tries), &mut self.number);
+        if bound.and(left).and(told).is_err() {
             self.metrics.undecided(host);
         }
         if host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, cluster).is_err() {
@@ -187,17 +205,16 @@ impl Placement {
         Verdict::Continue
     }
 
-    fn count(&mut self, substrate: u16) {
-        let at = usize::from(substrate);
-        self.reporter.observer.placed(at);
-        self.probes.placed(at, &mut self.local.probes);
-        if self.local.placed.len() <= at {
-            self.local.placed.resize(self.placer.policy().document().substrates.len().max(at + 1), 0);
-        }
-        if let Some(placed) = self.local.placed.get_mut(at) {
-            *placed = placed.saturating_add(1);
-        }
+    fn count(&mut self, substrate: u16, expected_us: i64) {
+        self.reporter.observer.placed(usize::from(substrate));
+        self.probes.placed(usize::from(substrate), &mut self.local.probes);
+        self.underway.begin(substrate, expected_us, &mut self.local.placed);
     }
+}
+
+/// How many attempts the next hop may make: its class's, unless this one tries again itself.
+fn left_over(policy: &Policy, decision: &Decision, tries: usize) -> u8 {
+    if tries > 1 { 1 } else { policy.class(decision.class).attempts.most }
 }
 
 /// The seed of every pseudo-random pick of a request, and its decision's id: FNV-1a over the request id, salted,

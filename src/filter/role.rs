@@ -3,7 +3,7 @@
 use super::config::{Config, parse};
 use super::observing::{Attempt, Observing};
 use super::placement::{Placement, Verdict};
-use super::telemetry::Telemetry;
+use super::telemetry::{Telemetry, Visit};
 use super::{Host, Vm};
 
 /// A configured role.
@@ -89,6 +89,23 @@ impl Role {
     pub fn on_end<H: Host>(&mut self, host: &H, attempt: &mut Attempt) {
         if let Self::Observing(role) = self {
             role.on_end(host, attempt);
+        }
+    }
+
+    /// The same, for a stream that keeps what this gives it until its body has come.
+    pub fn arrive<H: Host>(&mut self, host: &H, ends: bool) -> (Verdict, Option<Visit>) {
+        match self {
+            Self::Placement(role) => (role.on_request(host), None),
+            Self::Observing(_) => (Verdict::Continue, None),
+            Self::Telemetry(role) => role.arrive(host, ends),
+        }
+    }
+
+    /// More of the body of a held request has arrived; `size` is all of it so far.
+    pub fn on_body<H: Host>(&mut self, host: &H, visit: &Visit, size: usize, ends: bool) -> Verdict {
+        match self {
+            Self::Placement(_) | Self::Observing(_) => Verdict::Continue,
+            Self::Telemetry(role) => role.on_body(host, visit, size, ends),
         }
     }
 }

@@ -1,17 +1,29 @@
 //! The telemetry role. Every VM that runs it tells the others what it has seen; one of them, the holder of the lease,
 //! asks the sources, folds everything and publishes the snapshot. Which one does not matter, and nobody waits for it.
 
+mod answer;
 mod counters;
+mod desk;
+mod guard;
+mod ingest;
+mod notes;
+mod page;
 mod source;
 
 use super::Host;
-use super::store::{Generation, Lease, SLOTS, SlotReader, SlotState, SnapshotReader, Standing, Unpublished, publish};
+use super::placement::Verdict;
+use super::store::{
+    Generation, InboxReader, Lease, SLOTS, SlotReader, SlotState, SnapshotReader, Standing, TRAYS, TrayState,
+    Unpublished, publish,
+};
 use super::telemetry_config::TelemetryConfig;
 use super::vm::{Member, Vm};
 use crate::health::Fold;
 use crate::health::breaker::mix;
 use crate::model::{Snapshot, Watch};
 use counters::{Count, Counters};
+use desk::Desk;
+pub use desk::Visit;
 use source::Source;
 
 /// Marks the role's own questions, so that they do not count as work where they pass. Clients cannot send it.
@@ -29,6 +41,8 @@ pub struct Telemetry {
     lease: Lease,
     member: Member,
     slots: SlotReader,
+    inbox: InboxReader,
+    desk: Option<Desk>,
     reader: SnapshotReader,
     /// Only whoever leads has one.
     fold: Option<Fold>,
@@ -52,7 +66,7 @@ impl Telemetry {
     /// # Errors
     /// As [`Telemetry::configure`].
     pub fn configure_in<H: Host>(host: &H, config: TelemetryConfig, vm: &Vm) -> Result<Self, String> {
-        let TelemetryConfig { watch, sources, tick_ms, period_ms } = config;
+        let TelemetryConfig { watch, sources, tick_ms, period_ms, desk } = config;
         let sources = sources.into_iter().map(|s| Source::new(s, &watch)).collect::<Result<Vec<_>, _>>()?;
         host.set_tick_ms(tick_ms).map_err(|e| ["the host refused a tick: ", &e.to_string()].concat())?;
         let period_ms = u64::from(period_ms.max(tick_ms).max(1));
@@ -67,6 +81,8 @@ impl Telemetry {
             lease: Lease::new(period_ms.saturating_mul(3) / 2),
             member: vm.join(host, tick_ms),
             slots: SlotReader::default(),
+            inbox: InboxReader::default(),
+            desk: desk.map(|desk| Desk::new(host, desk)),
             reader: SnapshotReader::default(),
             fold: None,
             leads: false,
@@ -101,6 +117,7 @@ impl Telemetry {
         };
         self.pull(host, now_ms);
         self.collect(host, &mut fold, now_ms);
+        self.open_inbox(host, &mut fold, now_ms);
         if fold.fold(now_ms) || self.is_due(now_ms) {
             self.publish(host, &fold, me, now_ms);
         }
@@ -116,6 +133,7 @@ impl Telemetry {
         };
         match source.receive(host, body_size, now_ms, &self.watch) {
             Ok(answer) => {
+                source.tally.heard(now_ms);
                 self.counters.count(host, Count::Heard);
                 self.counters.dropped(host, &answer.dropped);
                 for (substrate, heard, attestation) in &answer.heard {
@@ -126,8 +144,24 @@ impl Telemetry {
                     }
                 }
             }
-            Err(failure) => self.counters.failed(host, failure),
+            Err(failure) => {
+                source.tally.failed(failure, now_ms);
+                self.counters.failed(host, failure);
+            }
         }
+    }
+
+    /// The headers of a request to this role's own listener have arrived.
+    pub fn arrive<H: Host>(&mut self, host: &H, ends: bool) -> (Verdict, Option<Visit>) {
+        match &mut self.desk {
+            Some(desk) => desk.arrive(host, &self.watch, &mut self.reader, ends),
+            None => (Verdict::Continue, None),
+        }
+    }
+
+    /// More of the body of such a request has arrived; `size` is all of it so far.
+    pub fn on_body<H: Host>(&self, host: &H, visit: &Visit, size: usize, ends: bool) -> Verdict {
+        self.desk.as_ref().map_or(Verdict::Continue, |desk| desk.on_body(host, &self.watch, visit, size, ends))
     }
 
     /// What this VM published last, while it leads.
@@ -141,6 +175,7 @@ impl Telemetry {
         self.leads = true;
         self.counters.leading(host, true);
         self.slots.forget();
+        self.inbox.forget();
         let refusals = self.reader.refusals();
         self.reader.poll(host);
         if self.reader.refusals() > refusals {
@@ -154,7 +189,10 @@ impl Telemetry {
             match source.pull(host, now_ms, self.seed ^ at) {
                 Ok(true) => self.counters.count(host, Count::Pulled),
                 Ok(false) => {}
-                Err(failure) => self.counters.failed(host, failure),
+                Err(failure) => {
+                    source.tally.failed(failure, now_ms);
+                    self.counters.failed(host, failure);
+                }
             }
         }
     }
@@ -170,6 +208,28 @@ impl Telemetry {
         }
     }
 
+    /// Takes the reports that were handed in since.
+    fn open_inbox<H: Host>(&mut self, host: &H, fold: &mut Fold, now_ms: u64) {
+        for tray in 0..TRAYS {
+            match self.inbox.look(host, tray) {
+                TrayState::Unchanged => {}
+                TrayState::Unreadable => self.counters.count(host, Count::Unreadable),
+                TrayState::Entries(entries) => {
+                    for (taken, entry) in entries {
+                        let (mut heard, attestation) = entry.since(taken);
+                        let Some(at) = fold.position(entry.key) else { continue };
+                        // What the last leader has taken already is in the snapshot that this one went on from.
+                        heard.readings.retain(|(signal, reading)| taken.is_some() || !fold.has(at, *signal, *reading));
+                        fold.hear(at, &heard, now_ms);
+                        if let Some(attestation) = attestation {
+                            fold.attest(at, attestation, now_ms);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     fn is_due(&self, now_ms: u64) -> bool {
         self.published.as_ref().is_none_or(|last| now_ms.abs_diff(last.at_ms) >= self.period_ms)
     }
@@ -180,6 +240,7 @@ impl Telemetry {
             Ok(_) => {
                 self.counters.count(host, Count::Published);
                 self.counters.show(host, &snapshot, fold.live(), self.watch.ages.hard_ms);
+                notes::write(host, &self.sources, fold.live(), now_ms);
                 self.published = Some(snapshot);
             }
             Err(why) => {

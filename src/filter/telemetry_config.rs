@@ -1,11 +1,13 @@
 //! What the telemetry role is told: whom to watch, whom to ask, how often. Plain values; `config` reads them.
 
+pub mod desk;
 pub mod mapping;
 
 use crate::health::presets::preset;
 use crate::health::prometheus::Mapping;
 use crate::health::query::Labels;
 use crate::model::Watch;
+use desk::DeskConfig;
 
 /// What the telemetry role is told.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct TelemetryConfig {
     pub tick_ms: u32,
     /// The longest time between two snapshots. A dead leader is followed within two of these.
     pub period_ms: u32,
+    /// What is answered on a listener of its own; `None` lets every request pass.
+    pub desk: Option<DeskConfig>,
 }
 
 impl TelemetryConfig {
@@ -28,7 +32,8 @@ impl TelemetryConfig {
     #[must_use]
     pub fn new(watch: Watch, tick_ms: u32, sources: Vec<SourceConfig>) -> Self {
         let tick_ms = tick_ms.max(1);
-        Self { watch, sources, tick_ms, period_ms: tick_ms.saturating_mul(2).max(Self::LEAST_PERIOD_MS) }
+        let period_ms = tick_ms.saturating_mul(2).max(Self::LEAST_PERIOD_MS);
+        Self { watch, sources, tick_ms, period_ms, desk: None }
     }
 }
 

@@ -83,6 +83,19 @@ impl Fold {
         &self.watch
     }
 
+    /// Where the substrate with this key stands.
+    #[must_use]
+    pub fn position(&self, key: u64) -> Option<usize> {
+        let found = self.keys.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+        self.keys.get(found).map(|(_, at)| *at)
+    }
+
+    /// Whether exactly this was heard of a substrate already.
+    #[must_use]
+    pub fn has(&self, substrate: usize, signal: crate::model::Signal, reading: crate::model::Reading) -> bool {
+        self.states.get(substrate).is_some_and(|state| state.health.reading(signal) == Some(reading))
+    }
+
     /// Takes what was heard of a substrate; says how many readings were news.
     pub fn hear(&mut self, substrate: usize, heard: &Heard, now_ms: u64) -> usize {
         let ages = self.watch.ages;

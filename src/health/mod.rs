@@ -12,6 +12,7 @@ pub mod fold;
 mod frame;
 pub mod heard;
 pub mod hosts;
+pub mod inbox;
 pub mod json;
 pub mod observe;
 pub mod orca;

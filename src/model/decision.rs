@@ -178,6 +178,8 @@ pub struct Decision {
     pub runner_up: Option<(SubstrateId, i64)>,
     /// Whether and how it left home.
     pub spill: Option<Spill>,
+    /// How long it is expected to take on the first attempt.
+    pub expected_us: i64,
     /// The estimated cost.
     pub cost_uusd: i64,
     /// Under which cost regime.

@@ -32,8 +32,8 @@ pub fn policy() -> Value {
             "name": name, "cluster": name, "kind": "gpu", "account": "acme",
             "location": {"jurisdiction": country, "region": "r1", "zone": "z1", "failure_domain": format!("d-{name}")},
             "sovereignty": {"subject_to": [country]},
-            "capabilities": {"models": {"m": {"quality": quality}}, "context_tokens": 131_072, "features": ["streaming"]},
-            "latency": {"first_token_ms": 20, "prefill_ms_per_ktok": 1, "ms_per_token": 0.01},
+            "capabilities": {"models": {"m": {"quality": quality}}, "context_tokens": 4_000_000, "features": ["streaming"]},
+            "latency": {"first_token_ms": 20, "prefill_ms_per_ktok": 0, "ms_per_token": 0.01},
             "cost": {"regime": "reserved", "input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.4},
             "capacity": {"concurrency": 64}
         })
@@ -49,7 +49,10 @@ pub fn policy() -> Value {
         "classes": [class("once", json!({"most": 3})), class("again", json!({"most": 3, "repeatable": true}))],
         "default_class": "once", "selection": {"margin": 0.01, "plan": 3},
         "envelopes": [{"name": "eu", "applies_to": {"tenants": ["acme"]}, "permit": {"jurisdictions": ["EU"]},
-            "spillover": "jurisdiction"}]
+            "spillover": "jurisdiction"},
+            {"name": "eu-without-b", "applies_to": {"tenants": ["globex"]}, "permit": {"jurisdictions": ["EU"]},
+            "forbid": {"substrates": ["b"]}, "spillover": "jurisdiction"},
+            {"name": "us", "applies_to": {"tenants": ["initech"]}, "permit": {"jurisdictions": ["US"]}, "spillover": "any"}]
     })
 }
 
@@ -118,7 +121,7 @@ impl Lanes {
     }
 }
 
-fn at(upstream: &Upstream, http2: bool) -> Endpoint {
+pub fn at(upstream: &Upstream, http2: bool) -> Endpoint {
     let hosts = vec![(upstream.address.ip().to_string(), upstream.address.port())];
     Endpoint { hosts, http2, ..Endpoint::default() }
 }
@@ -268,4 +271,50 @@ async fn every_fault_has_its_way_in_each_way_to_attach() {
         }
     }
     golden("attempts.txt", &table);
+}
+
+#[tokio::test]
+async fn a_body_is_sent_again_up_to_what_is_kept_of_it() {
+    let lanes = Lanes::start(Way::Full, Home::There).await;
+    lanes.a.does(Script::overloaded(1));
+    for (bytes, http) in [(200_000, Http::One), (1_000_000, Http::One), (1_000_000, Http::Two)] {
+        let path = format!("/{bytes}/{http:?}");
+        let body: Vec<u8> = (0..bytes).map(|i| (i % 251) as u8).collect();
+        let ask = Ask::post(lanes.envoy.listener(INGRESS), &path, body.clone()).over(http);
+        let seen = ask.header("x-tenant", "acme").header("x-workload", "once").send().await.unwrap();
+        assert_eq!((seen.status, lanes.went(&path).as_str()), (200, "a b"), "{path}");
+        assert!(lanes.b.received().iter().any(|r| r.path == path && r.body == body), "{path}: the body came whole");
+    }
+    // More than is kept: one attempt, and its answer as it is.
+    let ask = Ask::post(lanes.envoy.listener(INGRESS), "/large", vec![7; 3_000_000]);
+    let seen = ask.header("x-tenant", "acme").header("x-workload", "once").send().await.unwrap();
+    assert_eq!((seen.status, lanes.went("/large").as_str()), (429, "a"));
+}
+
+#[tokio::test]
+async fn a_grpc_client_is_refused_in_its_own_language() {
+    let lanes = Lanes::start(Way::Full, Home::There).await;
+    let ask = Ask::post(lanes.envoy.listener(INGRESS), "/inference.Service/Generate", "").over(Http::Two);
+    let ask = ask.header("content-type", "application/grpc").header("te", "trailers").header("x-tenant", "nobody");
+    let seen = ask.send().await.unwrap();
+    assert_eq!((seen.status, seen.header("grpc-status")), (200, Some("7")), "permission denied");
+    let message = seen.header("grpc-message").unwrap();
+    assert!(message.contains("governance/no-envelope"), "{message}");
+}
+
+#[tokio::test]
+async fn a_shorter_deadline_of_the_caller_holds_whoever_asks_for_it() {
+    let lanes = Lanes::start(Way::Full, Home::There).await;
+    lanes.a.does(Script::after(2_000, Script::ok("a")));
+    for (header, value) in [("grpc-timeout", "300m"), ("x-envoy-expected-rq-timeout-ms", "300")] {
+        // The proxy keeps its own headers only from inside the mesh.
+        let ask = lanes.ask("once").header("x-forwarded-for", "10.0.0.1").header(header, value);
+        let seen = ask.send().await.unwrap();
+        let late = Duration::from_millis(300 + LATE_MS);
+        assert!(seen.took >= Duration::from_millis(290) && seen.took < late, "{header}: {:?}", seen.took);
+        assert_eq!(seen.status, 504);
+    }
+    // A longer one does not: nobody gets more than the class has.
+    let seen = lanes.ask("once").header("grpc-timeout", "9S").send().await.unwrap();
+    assert!(seen.took < Duration::from_millis(DEADLINE_MS + LATE_MS), "{:?}", seen.took);
 }

@@ -1,6 +1,7 @@
 //! One address that is asked for health: when it is due, what it is asked, and whether its answer can be used. An
 //! address that hangs, fails or talks nonsense costs itself; what was heard of it before grows old.
 
+use super::notes::Tally;
 use crate::filter::telemetry_config::{Format, SourceConfig};
 use crate::filter::{Host, HostError, MapKind};
 use crate::health::breaker::mix;
@@ -10,6 +11,7 @@ use crate::health::prometheus::{Before, MOST_SCRAPE, Scrape};
 use crate::health::query;
 use crate::health::report::{self, Report};
 use crate::model::{Attestation, Reading, Signal, Watch};
+use serde_json::{Value, json};
 
 /// The longest document that is read.
 const MOST_DOCUMENT: usize = 1 << 20;
@@ -77,6 +79,8 @@ pub(super) struct Source {
     next_ms: u64,
     pending: Option<(u32, u64)>,
     before: Before,
+    /// What became of its questions, while this VM leads.
+    pub(super) tally: Tally,
 }
 
 impl Source {
@@ -92,7 +96,7 @@ impl Source {
                 ["sources: `", &config.cluster, "`: a scrape does not say whose it is, expected `substrate`"].concat()
             );
         }
-        Ok(Self { config, substrate, next_ms: 0, pending: None, before: Before::new() })
+        Ok(Self { config, substrate, next_ms: 0, pending: None, before: Before::new(), tally: Tally::default() })
     }
 
     /// Whether the answer under this token is for this source.
@@ -104,6 +108,21 @@ impl Source {
     pub(super) fn forget(&mut self) {
         (self.pending, self.next_ms) = (None, 0);
         self.before.clear();
+        self.tally = Tally::default();
+    }
+
+    /// How it does, for people.
+    pub(super) fn note(&self) -> Value {
+        let format = match self.config.format {
+            Format::Berth => "berth",
+            Format::Prometheus(_) => "prometheus",
+            Format::Clusters(_) => "clusters",
+            Format::Query(_) => "query",
+        };
+        // What a path asks for may be long, and is no secret of health.
+        let path = self.config.path.split('?').next();
+        let (cluster, substrate) = (&self.config.cluster, &self.config.substrate);
+        self.tally.note(json!({"cluster": cluster, "path": path, "substrate": substrate, "format": format}))
     }
 
     /// Asks, if it is time to. An answer that is long overdue is given up.
@@ -248,7 +267,7 @@ impl Source {
         let reports = report::parse(&body, now_ms).ok_or(Failure::Malformed)?;
         let mut answer = Answer::default();
         let alone = reports.len() == 1;
-        for Report { substrate, heard, attestation } in reports {
+        for Report { substrate, heard, attestation, .. } in reports {
             let named = substrate.as_deref().map(|name| watch.position(name));
             match (self.substrate, named) {
                 (Some(mine), None) => answer.heard.push((mine, heard, attestation)),

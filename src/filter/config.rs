@@ -4,6 +4,7 @@
 mod desk;
 mod lanes;
 mod observe;
+mod raw;
 mod sources;
 
 use super::facts::{MOST_PREDICATES, Source, Sources, is_reserved};
@@ -15,13 +16,12 @@ use crate::model::{FactName, Watch};
 use crate::policy::tree::shorten;
 use crate::policy::{self, Policy};
 use core::ops::RangeInclusive;
-use desk::{RawListener, desk};
-use lanes::{RawLane, lanes};
+use desk::desk;
+use lanes::lanes;
 use observe::observing;
+use raw::{RawConfig, RawHops, RawRole, RawSource};
 use serde::Deserialize;
-use serde_json::value::RawValue;
-use sources::{RawScrape, scrape};
-use std::collections::BTreeMap;
+use sources::scrape;
 use std::rc::Rc;
 
 /// What placement does with its decisions.
@@ -86,80 +86,6 @@ pub struct PlacementConfig {
     pub decision_upstream: bool,
     /// Whether refusals carry the decision. It names substrates, so not at public edges.
     pub decision_response: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawRole {
-    Placement,
-    Telemetry,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawLevel {
-    Error,
-    Warn,
-    #[default]
-    Info,
-    Debug,
-    Trace,
-}
-
-impl From<RawLevel> for log::LevelFilter {
-    fn from(level: RawLevel) -> Self {
-        match level {
-            RawLevel::Error => Self::Error,
-            RawLevel::Warn => Self::Warn,
-            RawLevel::Info => Self::Info,
-            RawLevel::Debug => Self::Debug,
-            RawLevel::Trace => Self::Trace,
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawConfig<'a> {
-    role: RawRole,
-    #[serde(borrow)]
-    policy: Option<&'a RawValue>,
-    log_level: Option<RawLevel>,
-    mode: Option<Mode>,
-    mirror: Option<bool>,
-    attach: Option<Attach>,
-    lanes: Option<Vec<RawLane>>,
-    hops: Option<RawHops>,
-    facts: Option<BTreeMap<String, RawSource>>,
-    features_header: Option<String>,
-    idempotency_header: Option<String>,
-    trusted_headers: Option<Vec<String>>,
-    trust_path: Option<bool>,
-    refresh_ms: Option<u32>,
-    decision_upstream: Option<bool>,
-    decision_response: Option<bool>,
-    #[serde(borrow)]
-    sources: Option<Vec<RawScrape<'a>>>,
-    tick_ms: Option<u32>,
-    observe: Option<bool>,
-    listener: Option<RawListener>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawHops {
-    #[serde(default)]
-    tell: bool,
-    #[serde(default)]
-    trust: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSource {
-    header: String,
-    #[serde(default)]
-    trusted: bool,
 }
 
 /// The shortest and longest period between ticks.

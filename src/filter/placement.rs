@@ -41,8 +41,8 @@ pub struct Placement {
     rollout: RolloutReader,
     metrics: Metrics,
     local: Local,
-    probes: Probes,
     underway: Underway,
+    probes: Probes,
     /// The time of the last tick: what the request path takes for now.
     now_ms: u64,
     /// Makes request ids, which clients may choose, unguessable as seeds.
@@ -67,8 +67,8 @@ impl Placement {
             rollout: RolloutReader::default(),
             metrics,
             local: Local { slot: NO_SLOT, ..Local::default() },
-            probes: Probes::default(),
             underway: Underway::default(),
+            probes: Probes::default(),
             now_ms: 0,
             salt: host.now_ns(),
             requests: 0,

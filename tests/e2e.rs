@@ -5,6 +5,8 @@ mod support;
 
 #[path = "e2e/attempts.rs"]
 mod attempts;
+#[path = "e2e/body.rs"]
+mod body;
 #[path = "e2e/desk.rs"]
 mod desk;
 #[path = "e2e/harness.rs"]

@@ -7,6 +7,7 @@ mod observe;
 mod raw;
 mod sources;
 
+use super::body::BodySource;
 use super::facts::{MOST_PREDICATES, Source, Sources, is_reserved};
 use super::hop::Hops;
 use super::observing::ObserveConfig;
@@ -19,7 +20,7 @@ use core::ops::RangeInclusive;
 use desk::desk;
 use lanes::lanes;
 use observe::observing;
-use raw::{RawConfig, RawHops, RawRole, RawSource};
+use raw::{RawBody, RawConfig, RawHops, RawRole, RawSource};
 use serde::Deserialize;
 use sources::scrape;
 use std::rc::Rc;
@@ -80,6 +81,8 @@ pub struct PlacementConfig {
     pub sources: Sources,
     /// What this hop tells the next, and whom it believes.
     pub hops: Hops,
+    /// Whether and how bodies are read.
+    pub body: Option<BodySource>,
     /// How often the picture is refreshed.
     pub refresh_ms: u32,
     /// Whether the decision goes upstream as a header; never towards a provider.
@@ -176,11 +179,33 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
             trust_path: raw.trust_path.unwrap_or(false),
             own_router_headers: attach != Attach::Simple,
         },
+        body: raw.body.as_ref().map(body).transpose()?,
         hops: hops(raw.hops.clone().unwrap_or_default())?,
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
     })
+}
+
+/// The fewest and most bytes of a body that are looked at.
+const PREFIX_BYTES: RangeInclusive<u32> = 256..=65_536;
+const DEFAULT_PREFIX_BYTES: u32 = 16_384;
+const DEFAULT_HOLD_MS: u32 = 250;
+
+fn body(raw: &RawBody) -> Result<BodySource, String> {
+    if !raw.headers_stop {
+        return Err(refuse(
+            "body.headers_stop: expected `true`, and beside it `allow_on_headers_stop_iteration: true` in the proxy's \
+             plugin configuration: without that the proxy never hands a held request's body over, and it hangs",
+        ));
+    }
+    let prefix = raw.prefix_bytes.unwrap_or(DEFAULT_PREFIX_BYTES);
+    if !PREFIX_BYTES.contains(&prefix) {
+        let (least, most) = (PREFIX_BYTES.start(), PREFIX_BYTES.end());
+        return Err(refuse(&format!("body.prefix_bytes: found {prefix}, expected {least} to {most}")));
+    }
+    let hold_ms = within("body.hold_ms", raw.hold_ms.unwrap_or(DEFAULT_HOLD_MS), TICK_MS)?;
+    Ok(BodySource { prefix_bytes: prefix as usize, hold_ms, data_key: raw.data_key.clone() })
 }
 
 fn hops(raw: RawHops) -> Result<Hops, String> {
@@ -220,6 +245,7 @@ fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
         ("attach", raw.attach.is_some()),
         ("lanes", raw.lanes.is_some()),
         ("hops", raw.hops.is_some()),
+        ("body", raw.body.is_some()),
         ("idempotency_header", raw.idempotency_header.is_some()),
         ("facts", raw.facts.is_some()),
         ("features_header", raw.features_header.is_some()),

@@ -14,6 +14,7 @@ pub(super) struct Metrics {
     binding: [Option<u32>; Dimension::ALL.len()],
     spilled: Option<u32>,
     undecided: Option<u32>,
+    hastened: Option<u32>,
     epoch: Option<u32>,
     age_ms: Option<u32>,
 }
@@ -38,6 +39,7 @@ impl Metrics {
             binding: by_dimension("binding"),
             spilled: counter("berth.spilled"),
             undecided: counter("berth.undecided"),
+            hastened: counter("berth.body.late"),
             epoch: gauge("berth.snapshot.epoch"),
             age_ms: gauge("berth.snapshot.age_ms"),
         }
@@ -60,6 +62,11 @@ impl Metrics {
 
     pub(super) fn undecided<H: Host>(&self, host: &H) {
         add(host, self.undecided);
+    }
+
+    /// A request was decided before its body said what it had to say.
+    pub(super) fn hastened<H: Host>(&self, host: &H) {
+        add(host, self.hastened);
     }
 
     /// What this VM knows of the substrates, and how old that is.

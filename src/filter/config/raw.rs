@@ -50,6 +50,7 @@ pub(super) struct RawConfig<'a> {
     pub(super) attach: Option<Attach>,
     pub(super) lanes: Option<Vec<RawLane>>,
     pub(super) hops: Option<RawHops>,
+    pub(super) body: Option<RawBody>,
     pub(super) facts: Option<BTreeMap<String, RawSource>>,
     pub(super) features_header: Option<String>,
     pub(super) idempotency_header: Option<String>,
@@ -80,4 +81,14 @@ pub(super) struct RawSource {
     pub(super) header: String,
     #[serde(default)]
     pub(super) trusted: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBody {
+    #[serde(default)]
+    pub(super) headers_stop: bool,
+    pub(super) prefix_bytes: Option<u32>,
+    pub(super) hold_ms: Option<u32>,
+    pub(super) data_key: Option<String>,
 }

@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "e2e/account.rs"]
+mod account;
 #[path = "e2e/attempts.rs"]
 mod attempts;
 #[path = "e2e/body.rs"]

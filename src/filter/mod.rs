@@ -1,5 +1,6 @@
 //! The two role machines, generic over [`Host`] so that they run natively against a fake host.
 
+mod account;
 pub mod attempts;
 pub mod body;
 pub mod config;

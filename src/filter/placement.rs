@@ -3,11 +3,12 @@
 //! The request path makes one read of the headers and as few further host calls as the record needs; it never reads
 //! shared data: the tick does, into this VM's memory.
 
+use super::account::Account;
 use super::attempts;
 use super::body::Body;
 use super::config::{Attach, Mode, PlacementConfig};
 use super::held::Held;
-use super::metrics::Metrics;
+use super::metrics::Cause;
 use super::probes::Probes;
 use super::refusal;
 use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
@@ -41,7 +42,7 @@ pub struct Placement {
     reader: SnapshotReader,
     reporter: Reporter,
     rollout: RolloutReader,
-    metrics: Metrics,
+    account: Account,
     local: Local,
     underway: Underway,
     probes: Probes,
@@ -60,7 +61,7 @@ impl Placement {
     /// does not meet an empty picture.
     pub fn configure<H: Host>(host: &H, config: PlacementConfig) -> Result<Self, String> {
         let policy = config.policy.clone();
-        let metrics = Metrics::declare(host, &policy);
+        let account = Account::open(host, config.accounting.clone(), &policy);
         let names = policy.document().substrates.iter().map(|s| s.name.as_str());
         let reporter = Reporter::new(host.now_ns(), u64::from(config.refresh_ms), true, names);
         let mut role = Self {
@@ -68,7 +69,7 @@ impl Placement {
             reader: SnapshotReader::default(),
             reporter,
             rollout: RolloutReader::default(),
-            metrics,
+            account,
             local: Local { slot: NO_SLOT, ..Local::default() },
             underway: Underway::default(),
             probes: Probes::default(),
@@ -118,7 +119,7 @@ impl Placement {
         if changed || first {
             self.placer.refresh(self.reader.snapshot(), self.now_ms);
         }
-        self.metrics.picture(host, &self.reader, self.now_ms);
+        self.account.tell(host, &self.reader, self.now_ms);
     }
 
     /// Decides one request by its headers.
@@ -130,7 +131,7 @@ impl Placement {
     pub fn arrive<H: Host>(&mut self, host: &H, context: u32, ends: bool) -> Verdict {
         let Ok(headers) = host.headers(MapKind::RequestHeaders) else {
             // Nothing is known, so nothing is decided; the route without the header is the safe one.
-            self.metrics.undecided(host);
+            self.account.undecided(Cause::Headers);
             return Verdict::Continue;
         };
         let found = self.config.sources.read(&headers);
@@ -164,7 +165,7 @@ impl Placement {
     fn hasten<H: Host>(&mut self, host: &H) {
         let Some(hold_ms) = self.config.body.as_ref().map(|body| body.hold_ms) else { return };
         while let Some((context, headers)) = self.held.overdue(self.now_ms, hold_ms) {
-            self.metrics.hastened(host);
+            self.account.late();
             if host.turn_to(context).is_ok() && self.decide(host, &headers, None) == Verdict::Continue {
                 let _ = host.resume();
             }
@@ -192,6 +193,7 @@ impl Placement {
         }
         told.narrow(&mut facts);
         let decision = self.placer.place(&self.local, &facts, self.now_ms, seed);
+        self.account.write(host, &mut self.placer, (&self.local, &facts, self.now_ms), &decision);
         let grpc = found.grpc;
         drop(found);
         self.act(host, &decision, grpc)
@@ -200,7 +202,6 @@ impl Placement {
     fn act<H: Host>(&mut self, host: &H, decision: &Decision, grpc: bool) -> Verdict {
         write_record(self.placer.policy(), decision, &mut self.record);
         let _ = host.set_filter_state(DECISION_STATE, self.record.as_bytes());
-        self.metrics.decided(host, decision);
         if self.config.mode == Mode::Shadow {
             self.mirror(host, decision);
             return Verdict::Continue;
@@ -215,12 +216,12 @@ impl Placement {
     }
 
     /// Has a copy sent to where the request would have gone.
-    fn mirror<H: Host>(&self, host: &H, decision: &Decision) {
+    fn mirror<H: Host>(&mut self, host: &H, decision: &Decision) {
         let first = decision.plan.first().filter(|_| self.config.mirror);
         if let Some(substrate) = first.and_then(|attempt| self.placer.policy().substrate(attempt.substrate))
             && host.set_header(MapKind::RequestHeaders, SHADOW_HEADER, &substrate.cluster).is_err()
         {
-            self.metrics.undecided(host);
+            self.account.undecided(Cause::Cluster);
         }
     }
 
@@ -243,10 +244,10 @@ impl Placement {
         };
         let told = self.config.hops.tell(host, decision, left_over(policy, decision, tries), &mut self.number);
         if bound.and(left).and(told).is_err() {
-            self.metrics.undecided(host);
+            self.account.undecided(Cause::Plan);
         }
         if host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, cluster).is_err() {
-            self.metrics.undecided(host);
+            self.account.undecided(Cause::Cluster);
         }
         if self.config.decision_upstream && substrate.kind != crate::model::Kind::Provider {
             let _ = host.set_header(MapKind::RequestHeaders, DECISION_HEADER, &self.record);

@@ -59,6 +59,10 @@ pub(super) struct RawConfig<'a> {
     pub(super) refresh_ms: Option<u32>,
     pub(super) decision_upstream: Option<bool>,
     pub(super) decision_response: Option<bool>,
+    pub(super) replay: Option<bool>,
+    pub(super) hash_tenants: Option<bool>,
+    pub(super) keys: Option<Vec<String>>,
+    pub(super) sample: Option<u32>,
     #[serde(borrow)]
     pub(super) sources: Option<Vec<RawScrape<'a>>>,
     pub(super) tick_ms: Option<u32>,

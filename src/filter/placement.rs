@@ -10,6 +10,7 @@ use super::config::{Attach, Mode, PlacementConfig};
 use super::held::Held;
 use super::metrics::Cause;
 use super::probes::Probes;
+use super::purse::Purse;
 use super::refusal;
 use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
 use super::{Headers, Host, MapKind};
@@ -46,6 +47,7 @@ pub struct Placement {
     local: Local,
     underway: Underway,
     probes: Probes,
+    purse: Purse,
     held: Held,
     /// The time of the last tick: what the request path takes for now.
     now_ms: u64,
@@ -64,6 +66,7 @@ impl Placement {
         let account = Account::open(host, config.accounting.clone(), &policy);
         let names = policy.document().substrates.iter().map(|s| s.name.as_str());
         let reporter = Reporter::new(host.now_ns(), u64::from(config.refresh_ms), true, names);
+        let purse = Purse::new(&policy);
         let mut role = Self {
             placer: Placer::new(policy),
             reader: SnapshotReader::default(),
@@ -73,6 +76,7 @@ impl Placement {
             local: Local { slot: NO_SLOT, ..Local::default() },
             underway: Underway::default(),
             probes: Probes::default(),
+            purse,
             held: Held::default(),
             now_ms: 0,
             salt: host.now_ns(),
@@ -101,6 +105,7 @@ impl Placement {
         let now_ms = host.now_ns() / 1_000_000;
         let passed_us = i64::try_from(now_ms.saturating_sub(self.now_ms).saturating_mul(1_000)).unwrap_or(i64::MAX);
         self.underway.elapse(passed_us, &mut self.local.placed);
+        self.purse.settle(host, now_ms, passed_us, &mut self.local);
         self.now_ms = now_ms;
         if self.rollout.poll(host) {
             // Of the policy before the current one nothing is left after a reload: that throw is only recorded.
@@ -194,6 +199,9 @@ impl Placement {
         told.narrow(&mut facts);
         let decision = self.placer.place(&self.local, &facts, self.now_ms, seed);
         self.account.write(host, &mut self.placer, (&self.local, &facts, self.now_ms), &decision);
+        if self.config.mode == Mode::Enforce {
+            self.purse.reserve(self.placer.policy(), &facts, &decision, &mut self.local);
+        }
         let grpc = found.grpc;
         drop(found);
         self.act(host, &decision, grpc)

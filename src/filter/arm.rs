@@ -5,6 +5,7 @@ use super::Host;
 use super::account::Account;
 use super::config::Accounting;
 use super::probes::Probes;
+use super::purse::Purse;
 use crate::model::{Decision, Facts, Local, Snapshot, SubstrateId};
 use crate::place::{Placer, Underway};
 use crate::policy::Policy;
@@ -18,6 +19,7 @@ pub(super) struct Arm {
     pub(super) account: Account,
     underway: Underway,
     probes: Probes,
+    purse: Purse,
     /// Where each of its substrates stands among those of all arms, and the other way round.
     among_all: Vec<usize>,
     from_all: Vec<Option<SubstrateId>>,
@@ -43,6 +45,7 @@ impl Arm {
             }
         }
         Self {
+            purse: Purse::new(&policy),
             placer: Placer::new(policy),
             local: Local::default(),
             account,
@@ -57,9 +60,10 @@ impl Arm {
         self.placer.policy()
     }
 
-    /// Lets time pass.
-    pub(super) fn elapse(&mut self, us: i64) {
-        self.underway.elapse(us, &mut self.local.placed);
+    /// Lets time pass, and shares what was spent with the other workers.
+    pub(super) fn settle<H: Host>(&mut self, host: &H, now_ms: u64, passed_us: i64) {
+        self.underway.elapse(passed_us, &mut self.local.placed);
+        self.purse.settle(host, now_ms, passed_us, &mut self.local);
     }
 
     /// A new snapshot is there: it has counted what was placed before it.
@@ -68,10 +72,20 @@ impl Arm {
         self.probes.renew(self.placer.policy(), snapshot, &mut self.local.probes);
     }
 
-    /// Decides, and writes the decision down. `local` is what the decision was made of, so nothing is counted yet.
-    pub(super) fn decide<H: Host>(&mut self, host: &H, facts: &Facts<'_>, now_ms: u64, seed: u64) -> Decision {
+    /// Decides, and writes the decision down: what it was made of, before anything is counted. What it costs is reserved
+    /// where it is carried out.
+    pub(super) fn decide<H: Host>(
+        &mut self,
+        host: &H,
+        facts: &Facts<'_>,
+        (now_ms, seed): (u64, u64),
+        carried_out: bool,
+    ) -> Decision {
         let decision = self.placer.place(&self.local, facts, now_ms, seed);
         self.account.write(host, &mut self.placer, (&self.local, facts, now_ms), &decision);
+        if carried_out {
+            self.purse.reserve(self.placer.policy(), facts, &decision, &mut self.local);
+        }
         decision
     }
 

@@ -14,6 +14,7 @@ mod metrics;
 pub mod observing;
 pub mod placement;
 mod probes;
+mod purse;
 mod refusal;
 pub mod role;
 pub mod store;

@@ -136,7 +136,7 @@ impl Placement {
     fn refresh<H: Host>(&mut self, host: &H, first: bool) {
         let now_ms = host.now_ns() / 1_000_000;
         let passed_us = i64::try_from(now_ms.saturating_sub(self.now_ms).saturating_mul(1_000)).unwrap_or(i64::MAX);
-        self.arms().for_each(|arm| arm.elapse(passed_us));
+        self.arms().for_each(|arm| arm.settle(host, now_ms, passed_us));
         self.now_ms = now_ms;
         if self.rollout.poll(host) {
             let switch = self.rollout.rollout().switch;
@@ -238,17 +238,17 @@ impl Placement {
         }
         told.narrow(&mut facts);
         let side = side(&self.rollout, self.previous.is_some(), self.canary.as_deref(), &facts, seed);
-        let (current, now_ms) = (&mut self.current, self.now_ms);
+        let (current, now_ms, enforced) = (&mut self.current, self.now_ms, self.config.mode == Mode::Enforce);
         let decision = match (side, self.canary.as_deref_mut(), self.previous.as_deref_mut()) {
             (Side::Candidate, Some(canary), _) => {
-                let decision = canary.arm.decide(host, &facts, now_ms, seed);
+                let decision = canary.arm.decide(host, &facts, (now_ms, seed), enforced);
                 if canary.looks(&decision) {
                     canary.look(current, &facts, &decision, now_ms);
                 }
                 decision
             }
-            (Side::Previous, _, Some(previous)) => previous.decide(host, &facts, now_ms, seed),
-            _ => current.decide(host, &facts, now_ms, seed),
+            (Side::Previous, _, Some(previous)) => previous.decide(host, &facts, (now_ms, seed), enforced),
+            _ => current.decide(host, &facts, (now_ms, seed), enforced),
         };
         let grpc = found.grpc;
         drop(found);

@@ -9,6 +9,7 @@
 //! * `berth/1/rollout`: the operator's switch.
 //! * `berth/1/recall`: the candidate policy that was called back.
 //! * `berth/1/sources`: how the sources do, as whoever leads sees it; text for people.
+//! * `berth/1/ledger`: what tenants have spent.
 //! * `berth/1/generation`: which configuration is the newest, so that a replaced one falls silent.
 //!
 //! The host's rules: tokens come from one counter and are never 0; a set on a missing key wins with any token. So a
@@ -18,6 +19,7 @@ mod generation;
 mod inbox;
 mod kept;
 mod lease;
+mod ledger;
 mod publish;
 mod reader;
 mod recall;
@@ -29,6 +31,7 @@ pub use generation::{Generation, Standing};
 pub use inbox::{InboxReader, TRAYS, TrayState, Undelivered, deliver, tray_key, tray_of};
 pub use kept::{MOST_KEPT, keep, kept};
 pub use lease::Lease;
+pub use ledger::{Claim, LEDGER, exchange};
 pub use publish::{Unpublished, publish};
 pub use reader::SnapshotReader;
 pub use recall::{RECALL, Recall, recalled};

@@ -116,8 +116,8 @@ impl Source {
         let format = match self.config.format {
             Format::Berth => "berth",
             Format::Prometheus(_) => "prometheus",
-            Format::Query(_) => "query",
             Format::Clusters(_) => "clusters",
+            Format::Query(_) => "query",
         };
         // What a path asks for may be long, and is no secret of health.
         let path = self.config.path.split('?').next();
@@ -156,6 +156,7 @@ impl Source {
             (":path", self.config.path.as_str()),
             (":authority", authority),
             ("user-agent", "berth"),
+            (super::PULL_HEADER, "1"),
         ];
         host.call(&self.config.cluster, &headers, &[], self.config.timeout_ms)
     }

@@ -9,6 +9,8 @@ mod attempts;
 mod desk;
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/hops.rs"]
+mod hops;
 #[path = "e2e/identity.rs"]
 mod identity;
 #[path = "e2e/many.rs"]

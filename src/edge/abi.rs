@@ -91,6 +91,24 @@ fn bytes(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, 
     Ok(unsafe { Vec::from_raw_parts(data, len, len) })
 }
 
+fn local_response(status: u16, grpc: i32, headers: &[(&str, &str)], body: &[u8]) -> Result<(), HostError> {
+    const DETAILS: &str = "berth";
+    let headers = Headers::encode(headers);
+    // SAFETY: pointers and lengths describe slices that live through the call.
+    answer(unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            DETAILS.as_ptr(),
+            DETAILS.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            grpc,
+        )
+    })
+}
+
 /// Severities of the ABI.
 const LOG_CRITICAL: u32 = 5;
 
@@ -209,21 +227,11 @@ impl Host for Proxy {
     }
 
     fn respond(&self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> Result<(), HostError> {
-        const DETAILS: &str = "berth";
-        let headers = Headers::encode(headers);
-        // SAFETY: pointers and lengths describe slices that live through the call.
-        answer(unsafe {
-            proxy_send_local_response(
-                u32::from(status),
-                DETAILS.as_ptr(),
-                DETAILS.len(),
-                body.as_ptr(),
-                body.len(),
-                headers.as_ptr(),
-                headers.len(),
-                NO_GRPC_STATUS,
-            )
-        })
+        local_response(status, NO_GRPC_STATUS, headers, body)
+    }
+
+    fn respond_grpc(&self, status: u16, grpc: u8, headers: &[(&str, &str)], message: &str) -> Result<(), HostError> {
+        local_response(status, i32::from(grpc), headers, message.as_bytes())
     }
 
     fn define_metric(&self, kind: MetricKind, name: &str) -> Result<u32, HostError> {

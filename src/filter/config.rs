@@ -6,6 +6,7 @@ mod lanes;
 mod sources;
 
 use super::facts::{MOST_PREDICATES, Source, Sources, is_reserved};
+use super::hop::Hops;
 use super::telemetry_config::TelemetryConfig;
 use super::wire_struct;
 use crate::model::{FactName, Watch};
@@ -70,6 +71,8 @@ pub struct PlacementConfig {
     pub lanes: Vec<Lane>,
     /// Where facts come from.
     pub sources: Sources,
+    /// What this hop tells the next, and whom it believes.
+    pub hops: Hops,
     /// How often the picture is refreshed.
     pub refresh_ms: u32,
     /// Whether the decision goes upstream as a header; never towards a provider.
@@ -118,6 +121,7 @@ struct RawConfig<'a> {
     mode: Option<Mode>,
     attach: Option<Attach>,
     lanes: Option<Vec<RawLane>>,
+    hops: Option<RawHops>,
     facts: Option<BTreeMap<String, RawSource>>,
     features_header: Option<String>,
     idempotency_header: Option<String>,
@@ -130,6 +134,15 @@ struct RawConfig<'a> {
     sources: Option<Vec<RawScrape<'a>>>,
     tick_ms: Option<u32>,
     listener: Option<RawListener>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHops {
+    #[serde(default)]
+    tell: bool,
+    #[serde(default)]
+    trust: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -217,10 +230,21 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
             trust_path: raw.trust_path.unwrap_or(false),
             own_router_headers: attach != Attach::Simple,
         },
+        hops: hops(raw.hops.clone().unwrap_or_default())?,
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
     })
+}
+
+fn hops(raw: RawHops) -> Result<Hops, String> {
+    match raw.trust.iter().enumerate().find(|(_, identity)| !identity.contains("://")) {
+        Some((at, identity)) => Err(refuse(&format!(
+            "hops.trust[{at}]: found `{}`, expected an identity such as `spiffe://mesh/ns/apps/sa/gateway`",
+            shorten(identity)
+        ))),
+        None => Ok(Hops { tell: raw.tell, trust: raw.trust }),
+    }
 }
 
 fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
@@ -238,6 +262,7 @@ fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, St
         ("mode", raw.mode.is_some()),
         ("attach", raw.attach.is_some()),
         ("lanes", raw.lanes.is_some()),
+        ("hops", raw.hops.is_some()),
         ("idempotency_header", raw.idempotency_header.is_some()),
         ("facts", raw.facts.is_some()),
         ("features_header", raw.features_header.is_some()),

@@ -3,7 +3,7 @@
 //! One pass over the header map; nothing is copied but the borrowed slices. A header that is sent twice with
 //! different values says nothing at all: an absent fact never permits more than a present one.
 
-use crate::model::contract::{ATTEMPT_HEADER, ORIGINAL_PATH_HEADER, OWN_HEADERS};
+use crate::model::contract::{ATTEMPT_HEADER, BUDGET_HEADER, ORIGINAL_PATH_HEADER, OWN_HEADERS};
 use crate::model::{Fact, FactName, Facts, Feature, Features};
 
 use super::Headers;
@@ -53,6 +53,10 @@ pub struct Found<'a> {
     idempotent: bool,
     /// The request id, for the seed.
     pub request_id: Option<&'a [u8]>,
+    /// What a hop before this one says that is left; it means nothing until the hop is known to be trusted.
+    pub budget: Option<&'a str>,
+    /// The client speaks gRPC.
+    pub grpc: bool,
     /// Names of headers that only Berth may set, and that the client sent.
     pub forged: Vec<&'a str>,
 }
@@ -68,6 +72,9 @@ impl Sources {
                 found.forged.push(name);
             }
             if is_reserved(name) {
+                if name == BUDGET_HEADER {
+                    found.budget = core::str::from_utf8(value).ok();
+                }
                 continue;
             }
             if let Ok(value) = core::str::from_utf8(value) {
@@ -85,6 +92,7 @@ impl Sources {
             }
             ":method" => found.put(FactName::Method, value, self.trust_path),
             "x-request-id" => found.request_id = Some(value.as_bytes()),
+            "content-type" => found.grpc = value.starts_with("application/grpc"),
             "content-length" => found.content_bytes = value.parse().ok(),
             "x-envoy-expected-rq-timeout-ms" | "x-envoy-upstream-rq-timeout-ms" => found.hurry(value.parse().ok()),
             "grpc-timeout" => found.hurry(grpc_timeout_ms(value)),

@@ -180,6 +180,8 @@ pub trait Host {
     fn clear_route_cache(&self) -> Result<(), HostError>;
     /// Answers at once. At most once a request.
     fn respond(&self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> Result<(), HostError>;
+    /// The same to a gRPC client: trailers with this status, and the message.
+    fn respond_grpc(&self, status: u16, grpc: u8, headers: &[(&str, &str)], message: &str) -> Result<(), HostError>;
 
     /// Declares a metric.
     fn define_metric(&self, kind: MetricKind, name: &str) -> Result<u32, HostError>;

@@ -3,6 +3,7 @@
 pub mod attempts;
 pub mod config;
 pub mod facts;
+pub mod hop;
 pub mod host;
 mod metrics;
 pub mod placement;

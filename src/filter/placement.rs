@@ -130,18 +130,22 @@ impl Placement {
             return Verdict::Continue;
         }
         self.requests = self.requests.wrapping_add(1);
-        let seed = seed(found.request_id, self.salt, self.requests);
+        let told = self.config.hops.hear(host, found.budget);
+        // One id for one request, at however many hops.
+        let seed = told.id.unwrap_or_else(|| seed(found.request_id, self.salt, self.requests));
         let mut facts = found.facts();
         if self.config.attach == Attach::Simple {
             // The route carries out one attempt, so that is all there is to plan.
             facts.attempts_left = Some(1);
         }
+        told.narrow(&mut facts);
         let decision = self.placer.place(&self.local, &facts, self.now_ms, seed);
+        let grpc = found.grpc;
         drop(found);
-        self.act(host, &decision)
+        self.act(host, &decision, grpc)
     }
 
-    fn act<H: Host>(&mut self, host: &H, decision: &Decision) -> Verdict {
+    fn act<H: Host>(&mut self, host: &H, decision: &Decision, grpc: bool) -> Verdict {
         write_record(self.placer.policy(), decision, &mut self.record);
         let _ = host.set_filter_state(DECISION_STATE, self.record.as_bytes());
         self.metrics.decided(host, decision);
@@ -153,7 +157,7 @@ impl Placement {
                 self.count(first.substrate, decision.expected_us);
                 self.send(host, decision, first.substrate)
             }
-            _ => refusal::answer(host, decision, self.config.decision_response.then_some(self.record.as_str())),
+            _ => refusal::answer(host, decision, self.config.decision_response.then_some(self.record.as_str()), grpc),
         }
     }
 
@@ -174,7 +178,8 @@ impl Placement {
             Attach::Full => attempts::leave(host, policy, decision, &mut self.number),
             Attach::Lanes => attempts::follow(host, lane, decision, &mut self.number),
         };
-        if bound.and(left).is_err() {
+        let told = self.config.hops.tell(host, decision, left_over(policy, decision, tries), &mut self.number);
+        if bound.and(left).and(told).is_err() {
             self.metrics.undecided(host);
         }
         if host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, cluster).is_err() {
@@ -190,6 +195,11 @@ impl Placement {
         self.reporter.observer.placed(usize::from(substrate));
         self.underway.begin(substrate, expected_us, &mut self.local.placed);
     }
+}
+
+/// How many attempts the next hop may make: its class's, unless this one tries again itself.
+fn left_over(policy: &Policy, decision: &Decision, tries: usize) -> u8 {
+    if tries > 1 { 1 } else { policy.class(decision.class).attempts.most }
 }
 
 /// The seed of every pseudo-random pick of a request, and its decision's id: FNV-1a over the request id, salted,

@@ -2,7 +2,7 @@
 //! it, and one cluster a substrate.
 
 use berth::manifest::envoy::cluster::{self, Endpoint};
-use berth::manifest::envoy::route::{Routes, Way};
+use berth::manifest::envoy::route::{self, Routes, Way};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,6 +27,7 @@ pub struct Bootstrap {
     filters: Vec<Value>,
     routes: Vec<Value>,
     rendered: Option<Value>,
+    tls: Option<Value>,
     listeners: Vec<Value>,
     early: bool,
 }
@@ -47,6 +48,7 @@ impl Default for Bootstrap {
             filters: Vec::new(),
             routes: simple_routes(None),
             rendered: None,
+            tls: None,
             listeners: Vec::new(),
             early: true,
         }
@@ -97,6 +99,20 @@ impl Bootstrap {
         self
     }
 
+    /// Only clients with a certificate of this authority; what they say of hops before is left for the filter to judge.
+    pub fn mutual_tls(mut self, certificate: &str, key: &str, authority: &str) -> Self {
+        let context = json!({
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "require_client_certificate": true,
+            "common_tls_context": {
+                "alpn_protocols": ["h2", "http/1.1"],
+                "tls_certificates": [{"certificate_chain": {"filename": certificate}, "private_key": {"filename": key}}],
+                "validation_context": {"trusted_ca": {"filename": authority}}}
+        });
+        self.tls = Some(json!({"name": "envoy.transport_sockets.tls", "typed_config": context}));
+        self
+    }
+
     /// A cluster as it is rendered.
     pub fn substrate(mut self, name: &str, endpoint: &Endpoint) -> Self {
         self.clusters.push(endpoint.render(name));
@@ -124,6 +140,11 @@ impl Bootstrap {
             for (key, value) in rendered.as_object().into_iter().flatten() {
                 routes[key] = value.clone();
             }
+        }
+        if let Some(tls) = &self.tls {
+            ingress["filter_chains"][0]["transport_socket"] = tls.clone();
+            let manager = &mut ingress["filter_chains"][0]["filters"][0]["typed_config"];
+            manager["early_header_mutation_extensions"] = route::early_removal(true);
         }
         let mut listeners = vec![ingress];
         listeners.extend(self.listeners.iter().cloned());

@@ -2,7 +2,7 @@
 //! the router's choice, for each attempt anew, so that no substrate sees what is meant for another.
 
 use super::{address, extension, typed, types};
-use crate::model::contract::{ORIGINAL_PATH_HEADER, OWN_HEADERS};
+use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, ORIGINAL_PATH_HEADER, OWN_HEADERS, SHADOW_HEADER};
 use serde_json::{Value, json};
 
 /// Where a substrate is and how it is spoken to.
@@ -117,7 +117,10 @@ impl Endpoint {
     /// Our own headers end here, and so do keys that are meant for somebody else.
     fn rewrites(&self) -> Option<Value> {
         let mut mutations = Vec::new();
-        if !self.next_hop {
+        // The next hop is told what is left, and nothing else of ours.
+        if self.next_hop {
+            mutations.extend([CLUSTER_HEADER, DECISION_HEADER, SHADOW_HEADER].map(|name| json!({"remove": name})));
+        } else {
             mutations.push(json!({"remove_on_match": {"key_matcher": {"prefix": OWN_HEADERS}}}));
         }
         mutations.extend(self.foreign_keys.iter().map(|key| json!({"remove": key})));

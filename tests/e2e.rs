@@ -17,6 +17,8 @@ mod identity;
 mod many;
 #[path = "e2e/mesh.rs"]
 mod mesh;
+#[path = "e2e/modes.rs"]
+mod modes;
 #[path = "e2e/page.rs"]
 mod page;
 #[path = "e2e/prometheus.rs"]

@@ -65,6 +65,8 @@ pub struct PlacementConfig {
     pub policy: Rc<Policy>,
     /// What becomes of decisions.
     pub mode: Mode,
+    /// In shadow mode, has the proxy send a copy to where the request would have gone.
+    pub mirror: bool,
     /// How the route carries them out.
     pub attach: Attach,
     /// The lists that were made beforehand.
@@ -119,6 +121,7 @@ struct RawConfig<'a> {
     policy: Option<&'a RawValue>,
     log_level: Option<RawLevel>,
     mode: Option<Mode>,
+    mirror: Option<bool>,
     attach: Option<Attach>,
     lanes: Option<Vec<RawLane>>,
     hops: Option<RawHops>,
@@ -216,11 +219,17 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     let features = lower_case("features_header", raw.features_header.iter())?.into_iter().next();
     let idempotency = lower_case("idempotency_header", raw.idempotency_header.iter())?.into_iter().next();
     let attach = raw.attach.unwrap_or_default();
+    let mode = raw.mode.unwrap_or_default();
+    let mirror = raw.mirror.unwrap_or(false);
+    if mirror && mode != Mode::Shadow {
+        return Err(refuse("mirror: belongs to mode `shadow`: in the others the request itself goes there"));
+    }
     let lanes = lanes(raw.lanes.as_deref().unwrap_or_default(), attach, &policy)?;
     Ok(PlacementConfig {
         lanes,
         policy,
-        mode: raw.mode.unwrap_or_default(),
+        mode,
+        mirror,
         attach,
         sources: Sources {
             facts,
@@ -260,6 +269,7 @@ fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
 fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, String> {
     for (name, present) in [
         ("mode", raw.mode.is_some()),
+        ("mirror", raw.mirror.is_some()),
         ("attach", raw.attach.is_some()),
         ("lanes", raw.lanes.is_some()),
         ("hops", raw.hops.is_some()),

@@ -9,7 +9,7 @@ use super::metrics::Metrics;
 use super::refusal;
 use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
 use super::{Host, MapKind};
-use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE};
+use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE, SHADOW_HEADER};
 use crate::model::{Decision, Local, Outcome};
 use crate::place::record::write_record;
 use crate::place::{Placer, Underway};
@@ -150,6 +150,7 @@ impl Placement {
         let _ = host.set_filter_state(DECISION_STATE, self.record.as_bytes());
         self.metrics.decided(host, decision);
         if self.config.mode == Mode::Shadow {
+            self.mirror(host, decision);
             return Verdict::Continue;
         }
         match (decision.outcome, decision.plan.first()) {
@@ -158,6 +159,16 @@ impl Placement {
                 self.send(host, decision, first.substrate)
             }
             _ => refusal::answer(host, decision, self.config.decision_response.then_some(self.record.as_str()), grpc),
+        }
+    }
+
+    /// Has a copy sent to where the request would have gone.
+    fn mirror<H: Host>(&self, host: &H, decision: &Decision) {
+        let first = decision.plan.first().filter(|_| self.config.mirror);
+        if let Some(substrate) = first.and_then(|attempt| self.placer.policy().substrate(attempt.substrate))
+            && host.set_header(MapKind::RequestHeaders, SHADOW_HEADER, &substrate.cluster).is_err()
+        {
+            self.metrics.undecided(host);
         }
     }
 

@@ -85,7 +85,8 @@ impl Routes<'_> {
             let body = json!({"inline_string": "no decision was made for this request\n"});
             return json!({"match": matched, "direct_response": {"status": 503, "body": body}});
         };
-        let mut route = json!({"cluster": cluster});
+        // As long as it takes: streams go this way too.
+        let mut route = json!({"cluster": cluster, "timeout": "0s"});
         if let (true, Value::Object(route)) = (self.mirror, &mut route) {
             route.insert("request_mirror_policies".into(), json!([{"cluster_header": SHADOW_HEADER}]));
         }

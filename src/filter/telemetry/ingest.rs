@@ -53,11 +53,7 @@ fn outcome(substrate: &str, sequence: u64, report: &Report) -> Value {
     let named = report.named.iter().map(|(name, why)| (name.clone(), Value::from(why.as_str())));
     let dropped: Map<String, Value> = named.collect();
     let unnamed = usize::try_from(report.heard.dropped.total()).unwrap_or(0).saturating_sub(report.named.len());
-    let mut out = json!({"substrate": substrate, "sequence": sequence, "kept": kept, "dropped": dropped});
-    if unnamed > 0 {
-        out["dropped_besides"] = unnamed.into();
-    }
-    out
+    json!({"substrate": substrate, "sequence": sequence, "kept": kept, "dropped": dropped, "dropped_besides": unnamed})
 }
 
 #[derive(Deserialize)]

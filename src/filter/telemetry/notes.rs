@@ -2,7 +2,7 @@
 
 use super::source::{Failure, Source};
 use crate::filter::Host;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Where it is noted.
 pub(super) const SOURCES: &str = "berth/1/sources";
@@ -30,13 +30,18 @@ impl Tally {
         self.last_failed = Some((now_ms, failure));
     }
 
-    pub(super) fn note(&self, mut about: Value) -> Value {
-        about["heard"] = self.heard.into();
-        about["failed"] = self.failed.into();
-        about["last_heard_ms"] = self.last_heard_ms.into();
-        about["last_failed_ms"] = self.last_failed.map(|(at_ms, _)| at_ms).into();
-        about["last_failure"] = self.last_failed.map(|(_, failure)| failure.as_str()).into();
-        about
+    /// Adds it to what is noted of the source.
+    pub(super) fn note(&self, about: &mut Map<String, Value>) {
+        let failed = |of: fn(&(u64, Failure)) -> Value| self.last_failed.as_ref().map_or(Value::Null, of);
+        for (name, value) in [
+            ("heard", self.heard.into()),
+            ("failed", self.failed.into()),
+            ("last_heard_ms", self.last_heard_ms.into()),
+            ("last_failed_ms", failed(|(at_ms, _)| (*at_ms).into())),
+            ("last_failure", failed(|(_, failure)| failure.as_str().into())),
+        ] {
+            about.insert(String::from(name), value);
+        }
     }
 }
 

@@ -120,7 +120,9 @@ impl Source {
         // What a path asks for may be long, and is no secret of health.
         let path = self.config.path.split('?').next();
         let (cluster, substrate) = (&self.config.cluster, &self.config.substrate);
-        self.tally.note(json!({"cluster": cluster, "path": path, "substrate": substrate, "format": format}))
+        let mut note = json!({"cluster": cluster, "path": path, "substrate": substrate, "format": format});
+        note.as_object_mut().into_iter().for_each(|about| self.tally.note(about));
+        note
     }
 
     /// Asks, if it is time to. An answer that is long overdue is given up.

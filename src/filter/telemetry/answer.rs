@@ -124,8 +124,8 @@ impl DeskCounters {
 }
 
 /// Answers with JSON.
-pub(super) fn json<H: Host>(host: &H, body: &Value) -> Verdict {
-    text(host, "application/json", &(body.to_string() + "\n"), &[])
+pub(super) fn json<H: Host>(host: &H, body: &str) -> Verdict {
+    text(host, "application/json", &[body, "\n"].concat(), &[])
 }
 
 /// Answers with a text.

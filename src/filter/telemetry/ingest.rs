@@ -33,7 +33,7 @@ pub(super) fn report<H: Host>(host: &H, counters: &DeskCounters, substrate: &str
     match deliver(host, substrate, sequence, &report.heard, report.attestation, now_ms) {
         Ok(()) => {
             counters.reported(host);
-            json(host, &outcome(substrate, sequence, &report))
+            json(host, &outcome(substrate, sequence, &report).to_string())
         }
         Err(Undelivered::NotNewer(last)) => {
             let detail =
@@ -79,7 +79,8 @@ pub(super) fn rollout<H: Host>(host: &H, counters: &DeskCounters, who: &str, bod
             counters.thrown(host);
             let (from, to, generation) = (before.switch.as_str(), after.switch.as_str(), after.generation);
             log::warn!("berth: `{who}` threw the rollout switch from {from} to {to} (generation {generation})");
-            json(host, &json!({"rollout": to, "before": from, "generation": generation, "at_ms": after.at_ms}))
+            let said = json!({"rollout": to, "before": from, "generation": generation, "at_ms": after.at_ms});
+            json(host, &said.to_string())
         }
         Err(NotThrown::Moved(now)) => {
             let detail = json!({"detail": "generation: somebody else threw the switch", "rollout": now.switch.as_str(),

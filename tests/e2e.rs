@@ -20,6 +20,8 @@ mod many;
 mod mesh;
 #[path = "e2e/modes.rs"]
 mod modes;
+#[path = "e2e/observed.rs"]
+mod observed;
 #[path = "e2e/page.rs"]
 mod page;
 #[path = "e2e/prometheus.rs"]

@@ -1,9 +1,11 @@
 //! The proxy-wasm edge: callbacks in, host calls out, no decisions. Thin enough to be read in one sitting.
 
 mod abi;
+mod attempt;
 
-use crate::filter::{Role, Verdict, Visit};
+use crate::filter::{Role, Verdict, Visit, Vm};
 use abi::Proxy;
+use attempt::AttemptStream;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 use std::cell::RefCell;
@@ -16,6 +18,8 @@ type SharedRole = Rc<RefCell<Role>>;
 thread_local! {
     /// The roots of this VM that have a role, for the one callback that does not come through the SDK.
     static ROOTS: RefCell<Vec<(u32, SharedRole)>> = const { RefCell::new(Vec::new()) };
+    /// What they have in common.
+    static VM: Vm = Vm::default();
 }
 
 proxy_wasm::main! {{
@@ -24,7 +28,7 @@ proxy_wasm::main! {{
     if log::set_logger(&Proxy).is_ok() {
         log::set_max_level(log::LevelFilter::Info);
     }
-    proxy_wasm::set_root_context(|id| Box::new(Root { id, role: None }));
+    proxy_wasm::set_root_context(|id| Box::new(Root { id, role: None, observes: false }));
 }}
 
 /// The answer of a call, for the root that sent it.
@@ -38,14 +42,16 @@ fn on_call(context: u32, token: u32, body_size: usize) {
 struct Root {
     id: u32,
     role: Option<SharedRole>,
+    observes: bool,
 }
 
 impl Context for Root {}
 
 impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
-        match Role::configure(&Proxy) {
+        match VM.with(|vm| Role::configure_in(&Proxy, vm)) {
             Ok(role) => {
+                self.observes = role.observes();
                 let role = Rc::new(RefCell::new(role));
                 ROOTS.with_borrow_mut(|roots| {
                     roots.retain(|(id, _)| *id != self.id);
@@ -68,7 +74,10 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream { role: self.role.clone(), visit: None }))
+        Some(match self.role.clone().filter(|_| self.observes) {
+            Some(role) => Box::new(AttemptStream::new(role)),
+            None => Box::new(Stream { role: self.role.clone(), visit: None }),
+        })
     }
 
     fn get_type(&self) -> Option<ContextType> {

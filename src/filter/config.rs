@@ -3,22 +3,25 @@
 
 mod desk;
 mod lanes;
+mod observe;
+mod raw;
 mod sources;
 
 use super::facts::{MOST_PREDICATES, Source, Sources, is_reserved};
 use super::hop::Hops;
+use super::observing::ObserveConfig;
 use super::telemetry_config::TelemetryConfig;
 use super::wire_struct;
 use crate::model::{FactName, Watch};
 use crate::policy::tree::shorten;
 use crate::policy::{self, Policy};
 use core::ops::RangeInclusive;
-use desk::{RawListener, desk};
-use lanes::{RawLane, lanes};
+use desk::desk;
+use lanes::lanes;
+use observe::observing;
+use raw::{RawConfig, RawHops, RawRole, RawSource};
 use serde::Deserialize;
-use serde_json::value::RawValue;
-use sources::{RawScrape, scrape};
-use std::collections::BTreeMap;
+use sources::scrape;
 use std::rc::Rc;
 
 /// What placement does with its decisions.
@@ -56,6 +59,8 @@ pub enum Config {
     Placement(Box<PlacementConfig>),
     /// The telemetry role.
     Telemetry(Box<TelemetryConfig>),
+    /// The telemetry role inside a cluster.
+    Observing(ObserveConfig),
 }
 
 /// What the placement role needs.
@@ -83,79 +88,6 @@ pub struct PlacementConfig {
     pub decision_response: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawRole {
-    Placement,
-    Telemetry,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawLevel {
-    Error,
-    Warn,
-    #[default]
-    Info,
-    Debug,
-    Trace,
-}
-
-impl From<RawLevel> for log::LevelFilter {
-    fn from(level: RawLevel) -> Self {
-        match level {
-            RawLevel::Error => Self::Error,
-            RawLevel::Warn => Self::Warn,
-            RawLevel::Info => Self::Info,
-            RawLevel::Debug => Self::Debug,
-            RawLevel::Trace => Self::Trace,
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawConfig<'a> {
-    role: RawRole,
-    #[serde(borrow)]
-    policy: Option<&'a RawValue>,
-    log_level: Option<RawLevel>,
-    mode: Option<Mode>,
-    mirror: Option<bool>,
-    attach: Option<Attach>,
-    lanes: Option<Vec<RawLane>>,
-    hops: Option<RawHops>,
-    facts: Option<BTreeMap<String, RawSource>>,
-    features_header: Option<String>,
-    idempotency_header: Option<String>,
-    trusted_headers: Option<Vec<String>>,
-    trust_path: Option<bool>,
-    refresh_ms: Option<u32>,
-    decision_upstream: Option<bool>,
-    decision_response: Option<bool>,
-    #[serde(borrow)]
-    sources: Option<Vec<RawScrape<'a>>>,
-    tick_ms: Option<u32>,
-    listener: Option<RawListener>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawHops {
-    #[serde(default)]
-    tell: bool,
-    #[serde(default)]
-    trust: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSource {
-    header: String,
-    #[serde(default)]
-    trusted: bool,
-}
-
 /// The shortest and longest period between ticks.
 const TICK_MS: RangeInclusive<u32> = 10..=60_000;
 const DEFAULT_TICK_MS: u32 = 100;
@@ -174,6 +106,11 @@ pub fn parse(bytes: &[u8]) -> Result<Config, String> {
         return Err(refuse(&format!("configuration: found `{found}`, expected a JSON object")));
     }
     let raw: RawConfig<'_> = serde_json::from_slice(text).map_err(|e| refuse(&format!("configuration: {e}")))?;
+    if raw.observe == Some(true) {
+        let config = observing(&raw)?;
+        log::set_max_level(raw.log_level.unwrap_or_default().into());
+        return Ok(Config::Observing(config));
+    }
     let policy = raw.policy.ok_or_else(|| refuse("policy: missing, expected a policy document"))?;
     let policy = Rc::new(read_policy(policy.get())?);
     let config = match raw.role {
@@ -267,6 +204,16 @@ fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
 }
 
 fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, String> {
+    not_of_placement(raw)?;
+    let sources =
+        raw.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
+    let desk = raw.listener.as_ref().map(|listener| desk(listener, policy)).transpose()?;
+    let tick_ms = period("tick_ms", raw.tick_ms)?;
+    Ok(TelemetryConfig { desk, ..TelemetryConfig::new(Watch::of(policy.document()), tick_ms, sources) })
+}
+
+/// Refuses what only the placement role understands.
+fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
     for (name, present) in [
         ("mode", raw.mode.is_some()),
         ("mirror", raw.mirror.is_some()),
@@ -284,11 +231,7 @@ fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, St
     ] {
         only_for(name, present, "placement")?;
     }
-    let sources =
-        raw.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
-    let desk = raw.listener.as_ref().map(|listener| desk(listener, policy)).transpose()?;
-    let tick_ms = period("tick_ms", raw.tick_ms)?;
-    Ok(TelemetryConfig { desk, ..TelemetryConfig::new(Watch::of(policy.document()), tick_ms, sources) })
+    Ok(())
 }
 
 fn only_for(name: &str, present: bool, role: &str) -> Result<(), String> {

@@ -6,6 +6,7 @@
 use super::attempts;
 use super::config::{Attach, Mode, PlacementConfig};
 use super::metrics::Metrics;
+use super::probes::Probes;
 use super::refusal;
 use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
 use super::{Host, MapKind};
@@ -41,6 +42,7 @@ pub struct Placement {
     metrics: Metrics,
     local: Local,
     underway: Underway,
+    probes: Probes,
     /// The time of the last tick: what the request path takes for now.
     now_ms: u64,
     /// Makes request ids, which clients may choose, unguessable as seeds.
@@ -66,6 +68,7 @@ impl Placement {
             metrics,
             local: Local { slot: NO_SLOT, ..Local::default() },
             underway: Underway::default(),
+            probes: Probes::default(),
             now_ms: 0,
             salt: host.now_ns(),
             requests: 0,
@@ -103,7 +106,7 @@ impl Placement {
         }
         if changed {
             self.underway.clear(&mut self.local.placed);
-            self.local.probes.clear();
+            self.probes.renew(self.placer.policy(), self.reader.snapshot(), &mut self.local.probes);
         }
         // Without a new snapshot the old one still ages: what was live becomes uncertain, then unknown.
         if changed || first {
@@ -204,6 +207,7 @@ impl Placement {
 
     fn count(&mut self, substrate: u16, expected_us: i64) {
         self.reporter.observer.placed(usize::from(substrate));
+        self.probes.placed(usize::from(substrate), &mut self.local.probes);
         self.underway.begin(substrate, expected_us, &mut self.local.placed);
     }
 }

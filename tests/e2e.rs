@@ -4,8 +4,12 @@
 
 mod support;
 
+#[path = "e2e/account.rs"]
+mod account;
 #[path = "e2e/attempts.rs"]
 mod attempts;
+#[path = "e2e/body.rs"]
+mod body;
 #[path = "e2e/desk.rs"]
 mod desk;
 #[path = "e2e/harness.rs"]

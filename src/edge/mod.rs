@@ -3,7 +3,7 @@
 mod abi;
 mod attempt;
 
-use crate::filter::{Role, Verdict, Visit, Vm};
+use crate::filter::{Kept, Role, Verdict, Vm};
 use abi::Proxy;
 use attempt::AttemptStream;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -73,10 +73,10 @@ impl RootContext for Root {
         }
     }
 
-    fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         Some(match self.role.clone().filter(|_| self.observes) {
             Some(role) => Box::new(AttemptStream::new(role)),
-            None => Box::new(Stream { role: self.role.clone(), visit: None }),
+            None => Box::new(Stream { id, role: self.role.clone(), kept: None }),
         })
     }
 
@@ -92,9 +92,10 @@ impl Drop for Root {
 }
 
 struct Stream {
+    id: u32,
     role: Option<SharedRole>,
     /// What is held until its body has come.
-    visit: Option<Visit>,
+    kept: Option<Kept>,
 }
 
 const fn action(verdict: Verdict) -> Action {
@@ -109,22 +110,30 @@ impl Context for Stream {}
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _headers: usize, end_of_stream: bool) -> Action {
         let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) else { return Action::Continue };
-        let (verdict, visit) = role.arrive(&Proxy, end_of_stream);
-        self.visit = visit;
+        let (verdict, kept) = role.arrive(&Proxy, self.id, end_of_stream);
+        self.kept = kept;
         action(verdict)
     }
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let Some(visit) = &self.visit else { return Action::Continue };
+        let Some(kept) = &self.kept else { return Action::Continue };
         match self.role.as_ref().map(|role| role.try_borrow_mut()) {
             Some(Ok(mut role)) => {
-                let verdict = role.on_body(&Proxy, visit, size, end_of_stream);
+                let verdict = role.on_body(&Proxy, kept, size, end_of_stream);
                 if verdict != Verdict::Held {
-                    self.visit = None;
+                    self.kept = None;
                 }
                 action(verdict)
             }
             _ => Action::Pause,
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let (Some(kept), Some(Ok(mut role))) = (&self.kept, self.role.as_ref().map(|role| role.try_borrow_mut())) {
+            role.forget(kept);
         }
     }
 }

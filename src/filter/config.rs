@@ -1,12 +1,15 @@
 //! The plugin configuration: which role, which policy, which sources of facts. Refused as a whole if anything in it
 //! is wrong, with one line that names the place and what was expected.
 
+mod accounting;
+mod carry;
 mod desk;
 mod lanes;
 mod observe;
 mod raw;
 mod sources;
 
+use super::body::BodySource;
 use super::facts::{MOST_PREDICATES, Source, Sources, is_reserved};
 use super::hop::Hops;
 use super::observing::ObserveConfig;
@@ -15,11 +18,12 @@ use super::wire_struct;
 use crate::model::{FactName, Watch};
 use crate::policy::tree::shorten;
 use crate::policy::{self, Policy};
+use carry::{body, hops};
 use core::ops::RangeInclusive;
 use desk::desk;
 use lanes::lanes;
 use observe::observing;
-use raw::{RawConfig, RawHops, RawRole, RawSource};
+use raw::{RawConfig, RawRole, RawSource};
 use serde::Deserialize;
 use sources::scrape;
 use std::rc::Rc;
@@ -37,6 +41,7 @@ pub enum Mode {
     Passthrough,
 }
 
+pub use accounting::Accounting;
 pub use lanes::Lane;
 
 /// How the route carries decisions out.
@@ -80,12 +85,16 @@ pub struct PlacementConfig {
     pub sources: Sources,
     /// What this hop tells the next, and whom it believes.
     pub hops: Hops,
+    /// Whether and how bodies are read.
+    pub body: Option<BodySource>,
     /// How often the picture is refreshed.
     pub refresh_ms: u32,
     /// Whether the decision goes upstream as a header; never towards a provider.
     pub decision_upstream: bool,
     /// Whether refusals carry the decision. It names substrates, so not at public edges.
     pub decision_response: bool,
+    /// What else decisions leave behind.
+    pub accounting: Accounting,
 }
 
 /// The shortest and longest period between ticks.
@@ -176,21 +185,13 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
             trust_path: raw.trust_path.unwrap_or(false),
             own_router_headers: attach != Attach::Simple,
         },
+        body: raw.body.as_ref().map(body).transpose()?,
         hops: hops(raw.hops.clone().unwrap_or_default())?,
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
+        accounting: Accounting::new(raw.replay, raw.hash_tenants, raw.keys.as_deref(), raw.sample)?,
     })
-}
-
-fn hops(raw: RawHops) -> Result<Hops, String> {
-    match raw.trust.iter().enumerate().find(|(_, identity)| !identity.contains("://")) {
-        Some((at, identity)) => Err(refuse(&format!(
-            "hops.trust[{at}]: found `{}`, expected an identity such as `spiffe://mesh/ns/apps/sa/gateway`",
-            shorten(identity)
-        ))),
-        None => Ok(Hops { tell: raw.tell, trust: raw.trust }),
-    }
 }
 
 fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
@@ -220,6 +221,7 @@ fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
         ("attach", raw.attach.is_some()),
         ("lanes", raw.lanes.is_some()),
         ("hops", raw.hops.is_some()),
+        ("body", raw.body.is_some()),
         ("idempotency_header", raw.idempotency_header.is_some()),
         ("facts", raw.facts.is_some()),
         ("features_header", raw.features_header.is_some()),
@@ -228,6 +230,10 @@ fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
         ("refresh_ms", raw.refresh_ms.is_some()),
         ("decision_upstream", raw.decision_upstream.is_some()),
         ("decision_response", raw.decision_response.is_some()),
+        ("replay", raw.replay.is_some()),
+        ("hash_tenants", raw.hash_tenants.is_some()),
+        ("keys", raw.keys.is_some()),
+        ("sample", raw.sample.is_some()),
     ] {
         only_for(name, present, "placement")?;
     }

@@ -1,8 +1,11 @@
 //! The two role machines, generic over [`Host`] so that they run natively against a fake host.
 
+mod account;
 pub mod attempts;
+pub mod body;
 pub mod config;
 pub mod facts;
+mod held;
 pub mod hop;
 pub mod host;
 mod metrics;
@@ -20,6 +23,6 @@ pub mod wire_struct;
 pub use host::{Headers, Host, HostError, MapKind, MetricKind};
 pub use observing::Attempt;
 pub use placement::Verdict;
-pub use role::Role;
+pub use role::{Kept, Role};
 pub use telemetry::Visit;
 pub use vm::Vm;

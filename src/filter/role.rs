@@ -6,6 +6,15 @@ use super::placement::{Placement, Verdict};
 use super::telemetry::{Telemetry, Visit};
 use super::{Host, Vm};
 
+/// What a stream keeps until its body has come.
+#[derive(Debug)]
+pub enum Kept {
+    /// A visit at the telemetry listener.
+    Visit(Visit),
+    /// A request that is placed by what its body says.
+    Request(u32),
+}
+
 /// A configured role.
 #[derive(Debug)]
 pub enum Role {
@@ -93,19 +102,33 @@ impl Role {
     }
 
     /// The same, for a stream that keeps what this gives it until its body has come.
-    pub fn arrive<H: Host>(&mut self, host: &H, ends: bool) -> (Verdict, Option<Visit>) {
+    pub fn arrive<H: Host>(&mut self, host: &H, context: u32, ends: bool) -> (Verdict, Option<Kept>) {
         match self {
-            Self::Placement(role) => (role.on_request(host), None),
-            Self::Telemetry(role) => role.arrive(host, ends),
+            Self::Placement(role) => {
+                let verdict = role.arrive(host, context, ends);
+                (verdict, (verdict == Verdict::Held).then_some(Kept::Request(context)))
+            }
+            Self::Telemetry(role) => {
+                let (verdict, visit) = role.arrive(host, ends);
+                (verdict, visit.map(Kept::Visit))
+            }
             Self::Observing(_) => (Verdict::Continue, None),
         }
     }
 
     /// More of the body of a held request has arrived; `size` is all of it so far.
-    pub fn on_body<H: Host>(&mut self, host: &H, visit: &Visit, size: usize, ends: bool) -> Verdict {
-        match self {
-            Self::Placement(_) | Self::Observing(_) => Verdict::Continue,
-            Self::Telemetry(role) => role.on_body(host, visit, size, ends),
+    pub fn on_body<H: Host>(&mut self, host: &H, kept: &Kept, size: usize, ends: bool) -> Verdict {
+        match (self, kept) {
+            (Self::Telemetry(role), Kept::Visit(visit)) => role.on_body(host, visit, size, ends),
+            (Self::Placement(role), Kept::Request(context)) => role.on_body(host, *context, size, ends),
+            _ => Verdict::Continue,
+        }
+    }
+
+    /// A stream that kept something is gone.
+    pub fn forget(&mut self, kept: &Kept) {
+        if let (Self::Placement(role), Kept::Request(context)) = (self, kept) {
+            role.forget(*context);
         }
     }
 }

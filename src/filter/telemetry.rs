@@ -14,7 +14,7 @@ use super::Host;
 use super::placement::Verdict;
 use super::store::{
     Generation, InboxReader, Lease, SLOTS, SlotReader, SlotState, SnapshotReader, Standing, TRAYS, TrayState,
-    Unpublished, publish,
+    Unpublished, keep, publish,
 };
 use super::telemetry_config::TelemetryConfig;
 use super::vm::{Member, Vm};
@@ -238,6 +238,9 @@ impl Telemetry {
                 self.counters.count(host, Count::Published);
                 self.counters.show(host, &snapshot, fold.live(), self.watch.ages.hard_ms);
                 notes::write(host, &self.sources, fold.live(), now_ms);
+                if let Some(desk) = &self.desk {
+                    keep(host, &snapshot, desk.keeps());
+                }
                 self.published = Some(snapshot);
             }
             Err(why) => {

@@ -50,6 +50,7 @@ pub(super) struct RawConfig<'a> {
     pub(super) attach: Option<Attach>,
     pub(super) lanes: Option<Vec<RawLane>>,
     pub(super) hops: Option<RawHops>,
+    pub(super) body: Option<RawBody>,
     pub(super) facts: Option<BTreeMap<String, RawSource>>,
     pub(super) features_header: Option<String>,
     pub(super) idempotency_header: Option<String>,
@@ -58,6 +59,10 @@ pub(super) struct RawConfig<'a> {
     pub(super) refresh_ms: Option<u32>,
     pub(super) decision_upstream: Option<bool>,
     pub(super) decision_response: Option<bool>,
+    pub(super) replay: Option<bool>,
+    pub(super) hash_tenants: Option<bool>,
+    pub(super) keys: Option<Vec<String>>,
+    pub(super) sample: Option<u32>,
     #[serde(borrow)]
     pub(super) sources: Option<Vec<RawScrape<'a>>>,
     pub(super) tick_ms: Option<u32>,
@@ -80,4 +85,14 @@ pub(super) struct RawSource {
     pub(super) header: String,
     #[serde(default)]
     pub(super) trusted: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawBody {
+    #[serde(default)]
+    pub(super) headers_stop: bool,
+    pub(super) prefix_bytes: Option<u32>,
+    pub(super) hold_ms: Option<u32>,
+    pub(super) data_key: Option<String>,
 }

@@ -1,5 +1,5 @@
-//! The one file with `unsafe`: the host functions that Berth uses, each with every status as a value, and the one
-//! callback that the SDK cannot be left with.
+//! The one file with `unsafe`: the host functions that Berth uses, each with every status as a value, and the two
+//! callbacks that the SDK cannot be left with.
 //!
 //! The SDK's own wrappers are not used because they panic on statuses they do not expect, and a panic kills the VM
 //! and every stream in it; they also make a `String` of every header. Dispatch, types and `main!` stay the SDK's.
@@ -296,4 +296,12 @@ pub(super) extern "C" fn berth_on_http_call_response(
     _trailers: u32,
 ) {
     super::on_call(context, token, usize::try_from(body).unwrap_or(0));
+}
+
+/// Time has passed. A call to a cluster enters this VM again before it returns, where a filter of ours is inside that
+/// cluster; the SDK's export of this callback holds its table of contexts meanwhile, and panics. So the build drops
+/// that one too.
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn berth_on_tick(context: u32) {
+    super::on_tick(context);
 }

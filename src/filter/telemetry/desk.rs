@@ -175,7 +175,7 @@ impl Desk {
     /// A snapshot that is not the newest any more.
     fn show_kept<H: Host>(&self, host: &H, epoch: &str) -> Verdict {
         match epoch.parse().ok().and_then(|epoch| kept(host, epoch, self.config.keep_snapshots)) {
-            Some(snapshot) => text(host, "application/json", &(write(&snapshot) + "\n"), &[]),
+            Some(snapshot) => json(host, &compact(&snapshot)),
             None => {
                 let detail = format!("expected one of the last {} epochs", self.config.keep_snapshots);
                 self.counters.turn_away(host, Turned::Unknown, &detail)

@@ -118,8 +118,8 @@ impl Source {
         let format = match self.config.format {
             Format::Berth => "berth",
             Format::Prometheus(_) => "prometheus",
-            Format::Query(_) => "query",
             Format::Clusters(_) => "clusters",
+            Format::Query(_) => "query",
         };
         for (before, text) in
             [("{\"cluster\":", self.config.cluster.as_str()), (",\"path\":", path), (",\"format\":", format)]
@@ -166,6 +166,7 @@ impl Source {
             (":path", self.config.path.as_str()),
             (":authority", authority),
             ("user-agent", "berth"),
+            (super::PULL_HEADER, "1"),
         ];
         host.call(&self.config.cluster, &headers, &[], self.config.timeout_ms)
     }

@@ -299,3 +299,33 @@ async fn a_cluster_without_hosts_or_without_itself_is_avoided_and_said_so() {
         drop(mesh);
     }
 }
+
+#[tokio::test]
+async fn an_aggregate_cluster_is_seen_as_itself_and_a_full_circuit_breaker_of_envoys_own_is_nobodys_failure() {
+    let mut policy = quick();
+    policy["substrates"][0]["cluster"] = json!("both");
+    let telemetry = json!({"role": "telemetry", "policy": policy, "tick_ms": 50});
+    let mesh = Mesh::observed(&placement(&policy), &telemetry, |bootstrap, _| {
+        let clusters = bootstrap["static_resources"]["clusters"].as_array_mut().unwrap();
+        clusters.push(json!({"name": "both", "lb_policy": "CLUSTER_PROVIDED", "connect_timeout": "1s",
+            "typed_extension_protocol_options": clusters[0]["typed_extension_protocol_options"],
+            "cluster_type": {"name": "envoy.clusters.aggregate", "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.clusters.aggregate.v3.ClusterConfig",
+                "clusters": ["metal-fr", "provider-us"]}}}));
+        clusters[1]["circuit_breakers"] = json!({"thresholds": [{"max_requests": 0}]});
+    })
+    .await;
+    mesh.metal.does(Script::status(500));
+    eventually("the circuit opens", || async {
+        mesh.ask().await;
+        (mesh.envoy.stat("wasmcustom.berth.health.circuit.substrate.metal-fr").await == 2).then_some(())
+    })
+    .await;
+    // The other worker learns it a tick later.
+    mesh.ask_for(150).await;
+    let failed = mesh.envoy.stat("wasmcustom.berth.observed.failed").await;
+    let seen = mesh.ask_for(400).await;
+    assert!(seen.iter().any(|seen| seen.header("x-envoy-overloaded").is_some()), "{:?}", turns(&seen));
+    assert_eq!(mesh.envoy.stat("wasmcustom.berth.observed.failed").await, failed);
+    assert_eq!(mesh.envoy.stat("wasmcustom.berth.health.circuit.substrate.onprem-de").await, 0);
+}

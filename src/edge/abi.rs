@@ -115,7 +115,7 @@ fn local_response(status: u16, grpc: i32, headers: &[(&str, &str)], body: &[u8])
 const LOG_CRITICAL: u32 = 5;
 
 /// One line in the host's log. A line that cannot be written is not worth failing for.
-fn log_line(level: u32, line: &str) {
+pub(super) fn log_line(level: u32, line: &str) {
     // SAFETY: pointer and length describe `line`.
     let _ = unsafe { proxy_log(level, line.as_ptr(), line.len()) };
 }
@@ -262,27 +262,6 @@ impl Host for Proxy {
         // SAFETY: no pointers.
         answer(unsafe { proxy_record_metric(metric, value) })
     }
-}
-
-impl log::Log for Proxy {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.level() <= log::max_level()
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            let level = match record.level() {
-                log::Level::Trace => 0,
-                log::Level::Debug => 1,
-                log::Level::Info => 2,
-                log::Level::Warn => 3,
-                log::Level::Error => 4,
-            };
-            log_line(level, &record.args().to_string());
-        }
-    }
-
-    fn flush(&self) {}
 }
 
 /// The answer of a call. The SDK's export of this callback panics on a token that its own (panicking) call wrapper

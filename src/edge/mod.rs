@@ -2,6 +2,7 @@
 
 mod abi;
 mod attempt;
+mod lines;
 
 use crate::filter::{Kept, Role, Verdict, Vm};
 use abi::Proxy;

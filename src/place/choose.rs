@@ -3,6 +3,7 @@
 
 use super::Scene;
 use super::classify::share_pusd;
+use super::rows::Use;
 use super::spread::{self, Ticket};
 use super::table::{Table, cell};
 use crate::model::{SubstrateId, WHOLE_PPM};
@@ -12,27 +13,31 @@ const GRAIN: i64 = 16;
 
 /// Chooses among those that stand. Those within the margin stay in `table.equals` with their draws.
 pub(crate) fn choose(scene: &Scene, table: &mut Table) -> Option<SubstrateId> {
-    let standing = core::mem::take(&mut table.standing);
-    let mut equals = core::mem::take(&mut table.equals);
-    equals.clear();
-    let rated = || standing.iter().map(|&id| (id, worth(scene, table, id)));
-    if let Some((best, utility)) = rated().max_by_key(|(_, utility)| *utility) {
-        let least = utility.saturating_sub(margin_pusd(scene, table, best, utility));
-        for (id, _) in rated().filter(|(_, utility)| *utility >= least) {
-            let hash = cell(&scene.policy.columns.hash, id);
-            equals.push(Ticket::new(scene.asked.key, id, hash, weight(scene, table, id)));
+    table.equals.clear();
+    let affine = table.affine.and_then(|id| table.row(id));
+    let bonus = share_pusd(scene.asked.worth.answer_uusd, scene.policy.document().settings.selection.affinity_ppm);
+    let (best, worth) = best(table, affine, bonus)?;
+    let least = worth.saturating_sub(margin_pusd(scene, table, table.id(best), worth));
+    let Table { ground, codes, utility_pusd, equals, .. } = table;
+    let rows = ground.open.iter().zip(&ground.uses).zip(codes.iter().zip(utility_pusd.iter()));
+    for (at, ((row, usage), (codes, utility))) in rows.enumerate() {
+        let bonus = if affine == Some(at) { bonus } else { 0 };
+        if *codes == 0 && utility.saturating_add(bonus) >= least {
+            let hash = cell(&scene.policy.columns.hash, row.id);
+            equals.push(Ticket::new(scene.asked.key, row.id, hash, weight(usage, scene.placed(row.id))));
         }
     }
-    bound_shift(scene, &mut equals);
-    (table.standing, table.equals) = (standing, equals);
+    if ground.most.share_ppm > 0 {
+        bound_shift(scene, equals);
+    }
     spread::pick(&table.equals, |_| true)
 }
 
-/// The utility with the bonus of the substrate where the session belongs.
-fn worth(scene: &Scene, table: &Table, id: SubstrateId) -> i64 {
-    let affinity = scene.policy.document().settings.selection.affinity_ppm;
-    let bonus = if table.affine == Some(id) { share_pusd(scene.asked.worth.answer_uusd, affinity) } else { 0 };
-    cell(&table.utility_pusd, id).saturating_add(bonus)
+/// The best that stands, with the bonus of the substrate where the session belongs; the later of equals.
+fn best(table: &Table, affine: Option<usize>, bonus: i64) -> Option<(usize, i64)> {
+    let stands = |row: &usize| table.codes.get(*row) == Some(&0);
+    let affine = affine.filter(stands).and_then(|row| Some((row, table.utility_pusd.get(row)?.saturating_add(bonus))));
+    table.top.best.into_iter().chain(affine).max_by_key(|&(row, worth)| (worth, row))
 }
 
 /// How far below the best one is still its equal: a share of what the answer is worth there, or of its utility if
@@ -43,21 +48,18 @@ pub(crate) fn margin_pusd(scene: &Scene, table: &Table, best: SubstrateId, utili
     let known = scene.picture.freshness != Some(crate::model::Freshness::Stale);
     let aged = if known { i64::try_from(seconds_ppm).unwrap_or(WHOLE_PPM) } else { 0 };
     let share = i64::from(selection.margin_ppm).saturating_add(aged).min(WHOLE_PPM);
-    let value = share_pusd(scene.asked.worth.answer_uusd, cell(&table.quality_ppm, best));
+    let value = share_pusd(scene.asked.worth.answer_uusd, cell(&table.ground.quality_ppm, best));
     let scale = value.max(utility.saturating_abs());
     scale / WHOLE_PPM * share
 }
 
 /// What is free for this tier, less what this VM has placed since; declared capacity where nobody measures. New and
 /// recovered substrates ramp.
-fn weight(scene: &Scene, table: &Table, id: SubstrateId) -> u64 {
-    let tier = scene.asked.tier as usize;
-    let of = |columns: &[Vec<i32>]| columns.get(tier).map_or(0, |column| cell(column, id));
-    let (free, limit) = (of(&scene.picture.free), of(&scene.policy.columns.limit));
-    let adaptive = scene.policy.document().settings.adaptive.shares;
-    let base = if adaptive && free != i32::MAX { free.saturating_sub(cell(&table.placed, id)) } else { limit };
-    let grains = (i64::from(base.max(1)) * GRAIN).min(1 << 24);
-    let ramped = grains * i64::from(cell(&scene.picture.ramp_ppm, id)) / WHOLE_PPM;
+fn weight(usage: &Use, placed: u32) -> u64 {
+    let less = if usage.shrinks { placed } else { 0 };
+    let base = i64::from(usage.room).saturating_sub(i64::from(less));
+    let grains = (base.max(1) * GRAIN).min(1 << 24);
+    let ramped = grains * i64::from(usage.ramp_ppm) / WHOLE_PPM;
     u64::try_from(ramped).unwrap_or(1).max(1)
 }
 

@@ -30,13 +30,18 @@ pub(crate) struct Figures {
 /// Figures of all substrates, by policy order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Forecast {
-    pub(crate) figures: Vec<Figures>,
+    figures: Vec<Figures>,
 }
 
 impl Forecast {
     pub(crate) fn emptied(mut self) -> Self {
         self.figures.clear();
         self
+    }
+
+    /// The figures of a substrate.
+    pub(crate) fn of(&self, id: SubstrateId) -> Figures {
+        self.figures.get(usize::from(id)).copied().unwrap_or_default()
     }
 
     pub(crate) fn add(&mut self, figures: Figures) {

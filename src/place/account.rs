@@ -33,15 +33,23 @@ pub(crate) fn account(scene: &Scene, table: &mut Table, plan: Plan) -> Decision 
 /// them by precedence, from the best candidate that it rejects. Above all that stand, not above the chosen one: what
 /// the spread among equals gave away, no dimension took.
 fn binding(scene: &Scene, table: &mut Table) -> Binding {
-    let mut search = Search { least: table.top.best.map_or(i64::MIN, |(_, best)| best), found: None, several: false };
-    for (row, (codes, &utility)) in table.ground.open.iter().zip(table.codes.iter().zip(&table.utility_pusd)) {
-        search.see(scene, row.id, utility, || Codes(*codes));
+    let mut search =
+        Search { least: table.survey.best.map_or(i64::MIN, |(_, best)| best), found: None, several: false };
+    if table.survey.standing < table.ground.open.len() {
+        for (&id, (codes, &utility)) in table.ground.ids.iter().zip(table.codes.iter().zip(&table.utility_pusd)) {
+            search.see(scene, id, utility, || Codes(*codes));
+        }
     }
     let (input, output) = (scene.asked.input, scene.asked.output);
     let affine = is_affine(scene, &table.ground.most);
-    for row in &table.ground.shut {
-        let utility = if affine { row.worth.of(input, output) } else { utility(scene, table, row.id) };
-        search.see(scene, row.id, utility, || verdict(scene, table, row.id));
+    for block in &table.ground.shut {
+        if affine && block.most.of(input, output) < search.least {
+            continue;
+        }
+        for &(worth, id) in block.rows.iter().take(block.len) {
+            let utility = if affine { worth.of(input, output) } else { utility(scene, table, id) };
+            search.see(scene, id, utility, || verdict(scene, table, id));
+        }
     }
     match search {
         Search { found: Some((id, dims)), .. } => bound(scene, table, id, dims.first(), false),
@@ -80,7 +88,7 @@ impl Search {
 /// Every better one is rejected by several dimensions.
 fn joint(scene: &Scene, table: &mut Table) -> Binding {
     unfold(scene, table);
-    let bar = table.top.best.map(|(_, best)| best);
+    let bar = table.survey.best.map(|(_, best)| best);
     let better = || {
         let rows = (0..u16::MAX).zip(&table.whole);
         rows.filter(|(_, (codes, utility))| *codes != 0 && bar.is_none_or(|bar| *utility > bar))
@@ -105,7 +113,7 @@ pub(crate) fn tie(scene: &Scene, id: SubstrateId) -> u64 {
 }
 
 fn runner_up(table: &Table, chosen: SubstrateId, worth: i64) -> Option<(SubstrateId, i64)> {
-    let (best, second) = (table.top.best?, table.top.second);
+    let (best, second) = (table.survey.best?, table.survey.second);
     let (row, utility) = if table.row(chosen) == Some(best.0) { second? } else { best };
     Some((table.id(row), uusd(worth) - uusd(utility)))
 }
@@ -133,5 +141,5 @@ fn spill(scene: &Scene, table: &Table, to: SubstrateId) -> Option<Spill> {
 /// The only one left of several, or one that stands by the panic rule alone.
 fn last_resort(table: &Table) -> bool {
     let gone = |codes: &u64| *codes != 0 && codes & !PASSING == 0;
-    table.top.standing == 1 && (table.panic || table.codes.iter().any(gone))
+    table.survey.standing == 1 && (table.panic || table.codes.iter().any(gone))
 }

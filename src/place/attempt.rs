@@ -4,13 +4,12 @@
 use super::Scene;
 use super::account::tie;
 use super::score::{rated, uusd};
-use super::spread::pick;
 use super::table::{Table, cell};
 use crate::model::{Attempt, Plan, SubstrateId, WHOLE_PPM};
 
 /// Plans from the first choice on: as many attempts as are allowed, fit and are to be had.
 pub(crate) fn plan(scene: &Scene, table: &Table, first: SubstrateId) -> Plan {
-    let most = usize::from(scene.asked.attempts).min(table.top.standing).max(1);
+    let most = usize::from(scene.asked.attempts).min(table.survey.standing).max(1);
     (1..=most).rev().find_map(|tries| of(scene, table, first, tries)).unwrap_or_default()
 }
 
@@ -47,9 +46,10 @@ fn next(scene: &Scene, table: &Table, plan: &Plan, per_try_us: i64, left_us: i64
     let domain = |id| cell(&scene.policy.columns.domain, id);
     let elsewhere = |id| plan.iter().all(|a| domain(a.substrate) != domain(id)) && fits(id);
     let other = |id| plan.iter().all(|a| a.substrate != id) && fits(id);
-    pick(&table.equals, elsewhere)
+    let pick = |wanted: &dyn Fn(SubstrateId) -> bool| table.luckiest.pick(&table.equals, wanted);
+    pick(&elsewhere)
         .or_else(|| best(scene, table, elsewhere))
-        .or_else(|| pick(&table.equals, other))
+        .or_else(|| pick(&other))
         .or_else(|| best(scene, table, other))
 }
 

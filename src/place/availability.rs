@@ -9,10 +9,11 @@
 //! | circuit, hosts, retry-after, power, link, headroom, room, deadline, a class's own queue limit | holds | holds |
 
 use super::ground::Ground;
+use super::rows::{self, Survey};
 use super::spread::draw;
-use super::table::{PASSING, Table, Top, bit, cell};
-use super::{Scene, cost, gate};
-use crate::model::{Code, Codes, Dimension, SubstrateId, WHOLE_PPM};
+use super::table::{PASSING, Table, bit, cell};
+use super::{Scene, gate};
+use crate::model::{Code, Codes, SubstrateId, WHOLE_PPM};
 
 /// What load leaves behind, and what may be wrong about it.
 const LOAD: Codes = Codes::of(Code::QueueFull)
@@ -86,47 +87,26 @@ pub(crate) fn settle(scene: &Scene, table: &mut Table) {
     if !scene.asked.session {
         return;
     }
-    let able = table.codes.iter().zip(&table.ground.open).filter(|(codes, _)| **codes & !PASSING == 0);
-    let drawn = able.map(|(_, row)| (draw(scene.asked.key, cell(&scene.policy.columns.hash, row.id)), row.id));
-    table.affine = drawn.max().map(|(_, id)| id);
+    let mut luck = (0, None);
+    for (&codes, (&id, &hash)) in table.codes.iter().zip(table.ground.ids.iter().zip(&table.ground.hashes)) {
+        let draw = draw(scene.asked.key, hash);
+        if codes & !PASSING == 0 && (draw, Some(id)) >= luck {
+            luck = (draw, Some(id));
+        }
+    }
+    table.affine = luck.1;
     if let Some(id) = table.affine.filter(|id| scene.asked.trusted_session && scene.picture.existing.contains(id)) {
         table.clear(id, Codes::of(Code::Admission));
     }
 }
 
-/// How many are permitted and able, and how loaded they are together.
-#[derive(Clone, Copy, Debug, Default)]
-struct Pool {
-    able: i64,
-    load: i64,
-    capacity: i64,
-}
-
-/// Marks what has to wait for prepaid capacity, and surveys what is left: the pool, and the best of those that stand.
-fn survey(scene: &Scene, table: &mut Table) -> Pool {
-    let unavailable = Codes::all_of(Dimension::Availability).0;
-    let Table { ground, codes, utility_pusd, top, prepaid_ppm, .. } = table;
-    *top = Top::default();
-    let mut pool = Pool::default();
-    let rows = ground.open.iter().zip(&ground.uses).zip(codes.iter_mut().zip(utility_pusd.iter()));
-    for (at, ((row, usage), (codes, &utility))) in rows.enumerate() {
-        *codes |= cost::waits(*prepaid_ppm, usage.after_ppm);
-        let able = i64::from(*codes & !unavailable == 0);
-        let whole = i64::from(usage.concurrency);
-        pool.able += able;
-        pool.load += able * (i64::from(usage.load) + i64::from(scene.placed(row.id))).min(whole);
-        pool.capacity += able * whole;
-        if *codes == 0 {
-            top.include(at, utility);
-        }
-    }
-    pool
-}
-
 /// The panic rule, then shedding in proportion, the lowest tier first.
 pub(crate) fn relieve(scene: &Scene, table: &mut Table) {
-    let pool = survey(scene, table);
-    let available = table.top.standing as i64;
+    if table.changed {
+        rows::survey(scene, table);
+    }
+    let pool = table.survey;
+    let available = pool.standing as i64;
     let settings = &scene.policy.document().settings;
     let few = available * WHOLE_PPM < i64::from(settings.selection.panic_ppm) * pool.able;
     if few {
@@ -140,17 +120,17 @@ pub(crate) fn relieve(scene: &Scene, table: &mut Table) {
         table.codes.iter_mut().for_each(|codes| *codes |= bit(Code::Shed, true));
     }
     if table.panic || table.shed {
-        let _ = survey(scene, table);
+        rows::survey(scene, table);
     }
 }
 
 /// Takes back soft marks where nothing else stands against a candidate.
 fn calm(scene: &Scene, table: &mut Table, ignored: Codes) {
     let tokens = scene.asked.input + scene.asked.output;
-    for (codes, row) in table.codes.iter_mut().zip(&table.ground.open) {
+    for (codes, &id) in table.codes.iter_mut().zip(&table.ground.ids) {
         // A class's own queue limit is its word, and a quota that does not hold the request is a fact.
-        let own = scene.asked.max_queue.is_some_and(|most| cell(&scene.picture.queue, row.id) > most)
-            || tokens > cell(&scene.picture.tokens_left, row.id);
+        let own = scene.asked.max_queue.is_some_and(|most| cell(&scene.picture.queue, id) > most)
+            || tokens > cell(&scene.picture.tokens_left, id);
         if *codes != 0 && *codes & !ignored.0 == 0 && !own {
             *codes = 0;
             table.panic = true;
@@ -159,7 +139,7 @@ fn calm(scene: &Scene, table: &mut Table, ignored: Codes) {
 }
 
 /// The share to shed: none up to where the tier's shedding begins, then growing with the square.
-fn shed_ppm(scene: &Scene, pool: Pool) -> i64 {
+fn shed_ppm(scene: &Scene, pool: Survey) -> i64 {
     let shedding = &scene.policy.document().settings.shedding;
     let tier = scene.asked.tier as usize;
     let part = |list: &[u32; 3]| i64::from(list.get(tier).copied().unwrap_or(0)).min(WHOLE_PPM);

@@ -4,7 +4,7 @@
 use super::Scene;
 use super::classify::share_pusd;
 use super::rows::Use;
-use super::spread::{self, Ticket};
+use super::spread::{Luckiest, Ticket};
 use super::table::{Table, cell};
 use crate::model::{SubstrateId, WHOLE_PPM};
 
@@ -19,25 +19,25 @@ pub(crate) fn choose(scene: &Scene, table: &mut Table) -> Option<SubstrateId> {
     let (best, worth) = best(table, affine, bonus)?;
     let least = worth.saturating_sub(margin_pusd(scene, table, table.id(best), worth));
     let Table { ground, codes, utility_pusd, equals, .. } = table;
-    let rows = ground.open.iter().zip(&ground.uses).zip(codes.iter().zip(utility_pusd.iter()));
-    for (at, ((row, usage), (codes, utility))) in rows.enumerate() {
+    let rows = ground.ids.iter().zip(&ground.hashes).zip(&ground.uses);
+    for (at, (((&id, &hash), usage), (codes, utility))) in rows.zip(codes.iter().zip(&*utility_pusd)).enumerate() {
         let bonus = if affine == Some(at) { bonus } else { 0 };
         if *codes == 0 && utility.saturating_add(bonus) >= least {
-            let hash = cell(&scene.policy.columns.hash, row.id);
-            equals.push(Ticket::new(scene.asked.key, row.id, hash, weight(usage, scene.placed(row.id))));
+            equals.push(Ticket::new(scene.asked.key, id, hash, weight(usage, scene.placed(id)), usage.share_ppm));
         }
     }
     if ground.most.share_ppm > 0 {
         bound_shift(scene, equals);
     }
-    spread::pick(&table.equals, |_| true)
+    table.luckiest = Luckiest::of(&table.equals);
+    table.luckiest.pick(&table.equals, |_| true)
 }
 
 /// The best that stands, with the bonus of the substrate where the session belongs; the later of equals.
 fn best(table: &Table, affine: Option<usize>, bonus: i64) -> Option<(usize, i64)> {
     let stands = |row: &usize| table.codes.get(*row) == Some(&0);
     let affine = affine.filter(stands).and_then(|row| Some((row, table.utility_pusd.get(row)?.saturating_add(bonus))));
-    table.top.best.into_iter().chain(affine).max_by_key(|&(row, worth)| (worth, row))
+    table.survey.best.into_iter().chain(affine).max_by_key(|&(row, worth)| (worth, row))
 }
 
 /// How far below the best one is still its equal: a share of what the answer is worth there, or of its utility if
@@ -68,15 +68,14 @@ fn weight(usage: &Use, placed: u32) -> u64 {
 fn bound_shift(scene: &Scene, equals: &mut [Ticket]) {
     let most = u64::from(scene.policy.document().settings.selection.max_shift_ppm);
     let whole = WHOLE_PPM as u64;
-    let before = |id: u16| u64::from(cell(&scene.picture.share_ppm, id));
     let weights: u64 = equals.iter().map(|ticket| ticket.weight).sum();
-    let shares: u64 = equals.iter().map(|ticket| before(ticket.candidate)).sum();
+    let shares: u64 = equals.iter().map(|ticket| u64::from(ticket.share_ppm)).sum();
     if equals.len() < 2 || shares == 0 || weights == 0 {
         return;
     }
     for ticket in equals {
         let wanted = ticket.weight * whole / weights;
-        let allowed = before(ticket.candidate) * whole / shares + most;
+        let allowed = u64::from(ticket.share_ppm) * whole / shares + most;
         ticket.weight = wanted.min(allowed).max(1);
     }
 }

@@ -11,12 +11,19 @@ use crate::policy::index::PREPAID;
 pub(crate) fn check(scene: &Scene, table: &mut Table) {
     // Where even the dearest is within the budget, nobody has to be asked.
     if most_pusd(scene, &table.ground.most) > scene.limit_pusd.min(scene.left_pusd) {
-        let Table { ground, codes, .. } = table;
-        for (codes, row) in codes.iter_mut().zip(&ground.open) {
-            *codes |= now(scene, rated(scene, ground, row.id).cost_pusd);
+        let Table { ground, codes, changed, .. } = table;
+        for (codes, &id) in codes.iter_mut().zip(&ground.ids) {
+            *codes |= now(scene, rated(scene, ground, id).cost_pusd);
         }
+        *changed = true;
     }
-    table.prepaid_ppm = (table.ground.most.after_ppm > 0).then(|| prepaid_ppm(scene, table)).flatten();
+    let last_ppm = table.ground.most.after_ppm;
+    table.prepaid_ppm = (last_ppm > 0).then(|| prepaid_ppm(scene, table)).flatten();
+    if table.prepaid_ppm.is_some_and(|used| used < i64::from(last_ppm)) {
+        let Table { ground, codes, prepaid_ppm, changed, .. } = table;
+        codes.iter_mut().zip(&ground.uses).for_each(|(codes, usage)| *codes |= waits(*prepaid_ppm, usage.after_ppm));
+        *changed = true;
+    }
 }
 
 /// Whether a cost is within the request's limit and the tenant's budget.
@@ -50,13 +57,13 @@ pub(crate) fn ceiling(scene: &Scene, id: SubstrateId) -> u64 {
 /// nobody has measured does not count.
 fn prepaid_ppm(scene: &Scene, table: &Table) -> Option<i64> {
     let (mut used, mut capacity) = (0, 0);
-    let rows = table.codes.iter().zip(&table.ground.open).zip(&table.ground.uses);
-    for ((&codes, row), usage) in rows {
-        let whole = i64::from(usage.concurrency);
+    let rows = table.ground.open.iter().zip(&table.ground.ids);
+    for (&codes, ((row, &id), usage)) in table.codes.iter().zip(rows.zip(&table.ground.uses)) {
+        let whole = i64::from(row.concurrency);
         match prepaid(usage, codes) {
             Some(Prepaid::Gone) => (used, capacity) = (used + whole, capacity + whole),
             Some(Prepaid::Used(n)) => {
-                used += (i64::from(n) + i64::from(scene.placed(row.id))).min(whole);
+                used += (i64::from(n) + i64::from(scene.placed(id))).min(whole);
                 capacity += whole;
             }
             None => {}

@@ -98,6 +98,9 @@ pub(crate) struct Ground {
     pub(crate) at: Vec<Option<u16>>,
     /// Those that availability and cost alone may still reject, in policy order, and their load.
     pub(crate) open: Vec<Open>,
+    pub(crate) ids: Vec<SubstrateId>,
+    /// Their names, hashed.
+    pub(crate) hashes: Vec<u64>,
     pub(crate) uses: Vec<Use>,
     /// Those that will not stand: what they would be worth tells what bound.
     pub(crate) shut: Vec<Shut>,
@@ -105,6 +108,17 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
+    /// Takes the rows away, not their memory.
+    pub(crate) fn clear(&mut self) {
+        self.at.clear();
+        self.after_ppm.clear();
+        self.open.clear();
+        self.ids.clear();
+        self.hashes.clear();
+        self.uses.clear();
+        self.shut.clear();
+    }
+
     /// The borders that a substrate lies behind.
     pub(crate) fn crosses(&self, id: SubstrateId) -> Borders {
         Borders::from_bits(super::table::cell(&self.crosses, id))

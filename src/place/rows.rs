@@ -8,7 +8,7 @@ use super::ground::{Ground, Most};
 use super::score::{self, Figures};
 use super::table::{PASSING, Table, cell};
 use super::{Scene, availability, capability, cost};
-use crate::model::SubstrateId;
+use crate::model::{Codes, Dimension, SubstrateId};
 use crate::policy::index::PREPAID;
 
 /// A candidate that the law and the class leave. Its utility and its time are affine in the tokens.
@@ -25,7 +25,8 @@ pub(crate) struct Open {
     tokens: u32,
     /// Placing as many as this since the snapshot fills something there.
     places: u32,
-    pub(crate) id: SubstrateId,
+    load: i32,
+    pub(crate) concurrency: i32,
 }
 
 /// `fixed + input × tokens + output × tokens`, in pico-dollars. Partial sums may pass the ends of 64 bits and come
@@ -38,16 +39,23 @@ pub(crate) struct Affine {
 }
 
 impl Affine {
+    /// One that is at least both, whatever the tokens.
+    fn most(self, other: Self) -> Self {
+        Self {
+            fixed: self.fixed.max(other.fixed),
+            input: self.input.max(other.input),
+            output: self.output.max(other.output),
+        }
+    }
+
     pub(crate) const fn of(&self, input: i64, output: i64) -> i64 {
         self.fixed.wrapping_add(self.input.wrapping_mul(input)).wrapping_add(self.output.wrapping_mul(output))
     }
 }
 
-/// How busy an open one is, and how it is weighed among equals.
+/// What is read of an open one only now and then: whether it has to wait, and how it is weighed among equals.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Use {
-    pub(crate) load: i32,
-    pub(crate) concurrency: i32,
     /// Of burst capacity: how much of what is paid for must be in use first.
     pub(crate) after_ppm: u32,
     /// Of prepaid capacity: how much of it is in use, negative if nobody knows.
@@ -59,37 +67,51 @@ pub(crate) struct Use {
     pub(crate) share_ppm: u32,
 }
 
-/// A candidate that will not stand.
+/// A few candidates that will not stand, and a worth that none of them exceeds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shut {
-    pub(crate) worth: Affine,
-    pub(crate) id: SubstrateId,
+    pub(crate) most: Affine,
+    pub(crate) rows: [(Affine, SubstrateId); SHUT],
+    pub(crate) len: usize,
 }
+
+/// How many shut ones are passed over at once.
+pub(crate) const SHUT: usize = 8;
 
 /// Lays the rows of a ground whose columns are filled.
 pub(crate) fn lay(scene: &Scene, ground: &mut Ground) {
-    ground.at.clear();
-    ground.after_ppm.clear();
-    ground.open.clear();
-    ground.uses.clear();
-    ground.shut.clear();
+    ground.clear();
     let mut most = Most::default();
     for id in (0..SubstrateId::MAX).take(ground.codes.len()) {
         let figures = score::figures(scene, ground, id);
         let (worth, usage) = (affine(scene, &figures), usage(scene, id));
         ground.after_ppm.push(usage.after_ppm);
+        most.take(&figures);
         most.after_ppm = most.after_ppm.max(usage.after_ppm);
         if cell(&ground.codes, id) & !PASSING != 0 {
             ground.at.push(None);
-            ground.shut.push(Shut { worth, id });
+            shut(&mut ground.shut, worth, id);
             continue;
         }
         most.include(&figures, &usage);
         ground.at.push(u16::try_from(ground.open.len()).ok());
         ground.open.push(open(scene, ground, id, &figures, worth));
+        ground.ids.push(id);
+        ground.hashes.push(cell(&scene.policy.columns.hash, id));
         ground.uses.push(usage);
     }
     ground.most = most;
+}
+
+fn shut(blocks: &mut Vec<Shut>, worth: Affine, id: SubstrateId) {
+    if let Some(block) = blocks.last_mut()
+        && let Some(row) = block.rows.get_mut(block.len)
+    {
+        (*row, block.most) = ((worth, id), block.most.most(worth));
+        block.len += 1;
+        return;
+    }
+    blocks.push(Shut { most: worth, rows: [(worth, id); SHUT], len: 1 });
 }
 
 fn affine(scene: &Scene, f: &Figures) -> Affine {
@@ -117,7 +139,8 @@ fn open(scene: &Scene, ground: &Ground, id: SubstrateId, f: &Figures, worth: Aff
         need_output_us: if scene.asked.stream { 0 } else { narrow(f.output_us) },
         tokens: narrow(i64::from(cell(&ground.context, id)).min(availability::most_tokens(scene, id))),
         places: availability::most_places(scene, id).min(cost::most_places(scene, id)),
-        id,
+        load: cell(&scene.picture.load, id),
+        concurrency: cell(&scene.policy.columns.concurrency, id),
     }
 }
 
@@ -129,8 +152,6 @@ fn usage(scene: &Scene, id: SubstrateId) -> Use {
     let shrinks = scene.policy.document().settings.adaptive.shares && free != i32::MAX;
     let prepaid = cell(&columns.flags, id) & PREPAID != 0;
     Use {
-        load: cell(&picture.load, id),
-        concurrency: cell(&columns.concurrency, id),
         after_ppm: if prepaid { 0 } else { cell(&columns.burst_after_ppm, id) },
         prepaid: prepaid.then(|| i32::try_from(cell(&picture.prepaid, id)).unwrap_or(i32::MAX)),
         room: if shrinks { free } else { limit },
@@ -141,10 +162,15 @@ fn usage(scene: &Scene, id: SubstrateId) -> Use {
 }
 
 impl Most {
-    fn include(&mut self, f: &Figures, usage: &Use) {
+    /// Times, of everybody.
+    fn take(&mut self, f: &Figures) {
         self.first_us = self.first_us.max(f.first_us);
         self.input_us = self.input_us.max(f.input_us);
         self.output_us = self.output_us.max(f.output_us);
+    }
+
+    /// Prices, of the open ones.
+    fn include(&mut self, f: &Figures, usage: &Use) {
         self.fixed_pusd = self.fixed_pusd.max(f.fixed_pusd);
         self.input_pusd = self.input_pusd.max(f.input_pusd);
         self.output_pusd = self.output_pusd.max(f.output_pusd);
@@ -153,28 +179,85 @@ impl Most {
     }
 }
 
-/// Fills the table of the open ones: what rejects each, and its utility.
+/// Fills the table of the open ones: what rejects each, and its utility; and surveys them.
 pub(crate) fn fill(scene: &Scene, table: &mut Table) {
-    let Table { ground, codes, utility_pusd, .. } = table;
+    let Table { ground, codes, utility_pusd, survey, .. } = table;
     codes.resize(ground.open.len(), 0);
     utility_pusd.resize(ground.open.len(), 0);
+    *survey = Survey::default();
     let cells = codes.iter_mut().zip(utility_pusd.iter_mut());
+    let rows = ground.open.iter().zip(&ground.ids).zip(cells);
+    let (input, output, deadline) = (scene.asked.input, scene.asked.output, scene.asked.deadline_us);
+    let tokens = input + output;
     if !score::is_affine(scene, &ground.most) {
-        for (row, (codes, utility)) in ground.open.iter().zip(cells) {
-            *codes = row.codes | pressed(scene, ground, row.id);
-            *utility = score::rated(scene, ground, row.id).utility_pusd;
+        for ((row, &id), (codes, utility)) in rows {
+            *codes = row.codes | pressed(scene, ground, id);
+            *utility = score::rated(scene, ground, id).utility_pusd;
+            survey.see(row, *codes, *utility, scene.placed(id));
         }
         return;
     }
-    let (input, output, deadline) = (scene.asked.input, scene.asked.output, scene.asked.deadline_us);
-    let tokens = input + output;
-    for (row, (codes, utility)) in ground.open.iter().zip(cells) {
+    for ((row, &id), (codes, utility)) in rows {
         let need = row.need_us + i64::from(row.need_input_us) * input + i64::from(row.need_output_us) * output;
+        let placed = scene.placed(id);
         *utility = row.worth.of(input, output);
         *codes = row.codes;
-        if (need > deadline) | (tokens > i64::from(row.tokens)) | (scene.placed(row.id) >= row.places) {
-            *codes |= pressed(scene, ground, row.id);
+        if (need > deadline) | (tokens > i64::from(row.tokens)) | (placed >= row.places) {
+            *codes |= pressed(scene, ground, id);
         }
+        survey.see(row, *codes, *utility, placed);
+    }
+}
+
+/// Surveys the open ones again, because codes have changed.
+pub(crate) fn survey(scene: &Scene, table: &mut Table) {
+    let Table { ground, codes, utility_pusd, survey, .. } = table;
+    *survey = Survey::default();
+    for ((row, &id), (codes, utility)) in ground.open.iter().zip(&ground.ids).zip(codes.iter().zip(&*utility_pusd)) {
+        survey.see(row, *codes, *utility, scene.placed(id));
+    }
+}
+
+/// How many are permitted and able, how loaded they are together, and the best of those that stand.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Survey {
+    pub(crate) able: i64,
+    pub(crate) load: i64,
+    pub(crate) capacity: i64,
+    pub(crate) standing: usize,
+    /// Rows and utilities of the best two, the later of equals first.
+    pub(crate) best: Option<(usize, i64)>,
+    pub(crate) second: Option<(usize, i64)>,
+    /// Above the second of them nobody is passed over.
+    bar: Option<i64>,
+    row: usize,
+}
+
+impl Survey {
+    /// Counts one more, from first to last.
+    fn see(&mut self, row: &Open, codes: u64, utility: i64, placed: u32) {
+        let able = i64::from(codes & !Codes::all_of(Dimension::Availability).0 == 0);
+        let whole = i64::from(row.concurrency);
+        self.able += able;
+        self.load += able * (i64::from(row.load) + i64::from(placed)).min(whole);
+        self.capacity += able * whole;
+        if codes == 0 {
+            self.standing += 1;
+            if self.bar.is_none_or(|bar| utility >= bar) {
+                self.rank(utility);
+            }
+        }
+        self.row += 1;
+    }
+
+    fn rank(&mut self, utility: i64) {
+        let one = Some((self.row, utility));
+        if self.best.is_none_or(|(_, best)| utility >= best) {
+            (self.best, self.second) = (one, self.best);
+        } else {
+            self.second = one;
+        }
+        self.bar = self.second.map(|(_, second)| second);
     }
 }
 

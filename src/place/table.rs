@@ -3,7 +3,8 @@
 //! next.
 
 use super::ground::Ground;
-use super::spread::Ticket;
+use super::rows::Survey;
+use super::spread::{Luckiest, Ticket};
 use super::{Scene, availability, cost, gate, rows, score};
 use crate::model::{Code, Codes, Dimension, SubstrateId};
 
@@ -19,7 +20,10 @@ pub(crate) struct Table {
     pub(crate) utility_pusd: Vec<i64>,
     /// Those that are equals, in policy order.
     pub(crate) equals: Vec<Ticket>,
-    pub(crate) top: Top,
+    pub(crate) luckiest: Luckiest,
+    pub(crate) survey: Survey,
+    /// Codes have changed since the survey.
+    pub(crate) changed: bool,
     /// The substrate where the session belongs.
     pub(crate) affine: Option<SubstrateId>,
     /// Soft marks were taken back.
@@ -33,31 +37,11 @@ pub(crate) struct Table {
     pub(crate) whole: Vec<(u64, i64)>,
 }
 
-/// The best of those that stand.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Top {
-    pub(crate) standing: usize,
-    /// Rows and utilities of the best two, the later of equals first.
-    pub(crate) best: Option<(usize, i64)>,
-    pub(crate) second: Option<(usize, i64)>,
-}
-
-impl Top {
-    /// Counts one more, from first to last.
-    pub(crate) fn include(&mut self, row: usize, utility: i64) {
-        self.standing += 1;
-        if self.best.is_none_or(|(_, best)| utility >= best) {
-            (self.best, self.second) = (Some((row, utility)), self.best);
-        } else if self.second.is_none_or(|(_, second)| utility >= second) {
-            self.second = Some((row, utility));
-        }
-    }
-}
-
 impl Table {
     /// Forgets the request before.
     pub(crate) fn reset(&mut self) {
         (self.affine, self.panic, self.shed_ppm, self.shed, self.prepaid_ppm) = (None, false, 0, false, None);
+        self.changed = false;
     }
 
     /// The row of an open one.
@@ -67,19 +51,20 @@ impl Table {
 
     /// The substrate of a row.
     pub(crate) fn id(&self, row: usize) -> SubstrateId {
-        self.ground.open.get(row).map_or(SubstrateId::MAX, |open| open.id)
+        self.ground.ids.get(row).copied().unwrap_or(SubstrateId::MAX)
     }
 
     /// Rows that stand: substrate, utility.
     pub(crate) fn standing(&self) -> impl Iterator<Item = (SubstrateId, i64)> {
-        let rows = self.ground.open.iter().zip(self.codes.iter().zip(&self.utility_pusd));
-        rows.filter(|(_, (codes, _))| **codes == 0).map(|(open, (_, utility))| (open.id, *utility))
+        let rows = self.ground.ids.iter().zip(self.codes.iter().zip(&self.utility_pusd));
+        rows.filter(|(_, (codes, _))| **codes == 0).map(|(id, (_, utility))| (*id, *utility))
     }
 
     /// Adds codes to a candidate, if it is an open one.
     pub(crate) fn mark(&mut self, id: SubstrateId, codes: Codes) {
         if let Some(cell) = self.row(id).and_then(|row| self.codes.get_mut(row)) {
             *cell |= codes.0;
+            self.changed = true;
         }
     }
 
@@ -87,6 +72,7 @@ impl Table {
     pub(crate) fn clear(&mut self, id: SubstrateId, codes: Codes) {
         if let Some(cell) = self.row(id).and_then(|row| self.codes.get_mut(row)) {
             *cell &= !codes.0;
+            self.changed = true;
         }
     }
 }

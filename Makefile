@@ -97,18 +97,26 @@ lint: rust ## format, clippy for host and wasm, documentation, licences and advi
 
 # --- to measure ---
 
-bench-wasm: rust ## how long a policy takes until it is compiled, natively and in WebAssembly under Node
+bench: rust ## what compiling, deciding and folding cost natively, and how deciding grows
+	@$(CARGO) bench --locked --quiet --bench compile --bench health --bench place -- --noplot | awk '\
+	  /^Benchmarking/ { next } NF && $$1 != "time:" && $$2 != "time:" && !/[:%\[]/ { name = $$1 } \
+	  $$1 == "time:" || $$2 == "time:" { if ($$2 == "time:") { name = $$1; sub(/^[^ ]+ +/, "") } \
+	    if (index($$0, "%") == 0) { sub(/.*time: *\[/, ""); sub(/\].*/, ""); split($$0, t, " "); \
+	    printf "%-40s %10s %s\n", name, t[3], t[4] } }'
+	@$(CARGO) build --locked --quiet --release --example scale
+	@$(NATIVE)/release/examples/scale
+
+bench-wasm: rust ## how long a start and a decision take, natively and in WebAssembly under Node
 	@command -v node >/dev/null || { echo "berth: no node: install Node.js 18 or newer" >&2; exit 2; }
-	@$(CARGO) build --locked --quiet --release --example start
-	@$(WASI) build --locked --quiet --release --example start
-	@kind=$$($(TOOLS) toolchain wasm32-wasip1) && \
-	  made=target/wasip1/$$kind/wasm32-wasip1/release/examples/start.wasm && \
-	  opt=$$($(TOOLS) wasm-opt || true) && \
-	  if [ -n "$$opt" ]; then "$$opt" $(WASM_OPT_FLAGS) $$made -o target/start.wasm; else cp $$made target/start.wasm; fi
-	@$(NATIVE)/release/examples/start
-	@node --no-liftoff benches/wasm.mjs target/start.wasm
+	@$(CARGO) build --locked --quiet --release --example start --example scale
+	@$(WASI) build --locked --quiet --release --example start --example scale
+	@kind=$$($(TOOLS) toolchain wasm32-wasip1) && opt=$$($(TOOLS) wasm-opt || true) && \
+	  for name in start scale; do \
+	    made=target/wasip1/$$kind/wasm32-wasip1/release/examples/$$name.wasm; \
+	    if [ -n "$$opt" ]; then "$$opt" $(WASM_OPT_FLAGS) $$made -o target/$$name.wasm; else cp $$made target/$$name.wasm; fi && \
+	    $(NATIVE)/release/examples/$$name && node --no-liftoff benches/wasm.mjs target/$$name.wasm || exit 1; done
 
 # --- to come ---
 
-bench bench-envoy bench-guard fuzz soak oci:
+bench-envoy bench-guard fuzz soak oci:
 	@echo "berth: make $@ is not built yet" >&2; exit 2

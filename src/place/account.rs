@@ -68,6 +68,7 @@ struct Search {
 
 impl Search {
     /// Verdicts are asked only of those that would win, so of few.
+    #[inline(always)]
     fn see(&mut self, scene: &Scene, id: SubstrateId, utility: i64, verdict: impl FnOnce() -> Codes) {
         let wins = match self.found {
             _ if utility > self.least => true,

@@ -55,6 +55,7 @@ pub(crate) fn margin_pusd(scene: &Scene, table: &Table, best: SubstrateId, utili
 
 /// What is free for this tier, less what this VM has placed since; declared capacity where nobody measures. New and
 /// recovered substrates ramp.
+#[inline(always)]
 fn weight(usage: &Use, placed: u32) -> u64 {
     let less = if usage.shrinks { placed } else { 0 };
     let base = i64::from(usage.room).saturating_sub(i64::from(less));
@@ -67,15 +68,51 @@ fn weight(usage: &Use, placed: u32) -> u64 {
 /// share is bounded while none of them had any.
 fn bound_shift(scene: &Scene, equals: &mut [Ticket]) {
     let most = u64::from(scene.policy.document().settings.selection.max_shift_ppm);
-    let whole = WHOLE_PPM as u64;
     let weights: u64 = equals.iter().map(|ticket| ticket.weight).sum();
     let shares: u64 = equals.iter().map(|ticket| u64::from(ticket.share_ppm)).sum();
     if equals.len() < 2 || shares == 0 || weights == 0 {
         return;
     }
+    let (wanted, had) = (Shares::of(weights), Shares::of(shares));
     for ticket in equals {
-        let wanted = ticket.weight * whole / weights;
-        let allowed = u64::from(ticket.share_ppm) * whole / shares + most;
-        ticket.weight = wanted.min(allowed).max(1);
+        let allowed = had.ppm(u64::from(ticket.share_ppm)) + most;
+        ticket.weight = wanted.ppm(ticket.weight).min(allowed).max(1);
+    }
+}
+
+/// Shares of a total in parts per million, rounded down: a division once, products after that.
+struct Shares {
+    total: u64,
+    /// A million divided by the total, rounded up, in 40 fractional bits.
+    each: u64,
+}
+
+impl Shares {
+    const fn of(total: u64) -> Self {
+        Self { total, each: ((WHOLE_PPM as u64) << 40).div_ceil(total) }
+    }
+
+    /// Of a part that is within the total, which is below 2^40: so the estimate is never more than one too large.
+    #[inline(always)]
+    const fn ppm(&self, part: u64) -> u64 {
+        let estimate = (part * self.each) >> 40;
+        if estimate * self.total > part * WHOLE_PPM as u64 { estimate - 1 } else { estimate }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::index::mix;
+
+    #[test]
+    fn shares_are_those_that_a_division_gives() {
+        for i in 0..50_000_u64 {
+            let total = (mix(i) >> (24 + i % 40)).max(1);
+            for part in [0, 1, total / 2, total - 1, total, mix(i + 1) % (total + 1)] {
+                let divided = u128::from(part) * 1_000_000 / u128::from(total);
+                assert_eq!(u128::from(Shares::of(total).ppm(part)), divided, "{part} of {total}");
+            }
+        }
     }
 }

@@ -3,8 +3,8 @@
 use super::Scene;
 use super::rows::Use;
 use super::score::{most_pusd, rated};
-use super::table::{PASSING, Table, bit, cell};
-use crate::model::{Code, Codes, Dimension, SubstrateId, WHOLE_PPM};
+use super::table::{PASSING, Table, UNAVAILABLE, bit, cell};
+use crate::model::{Code, SubstrateId, WHOLE_PPM};
 use crate::policy::index::PREPAID;
 
 /// Marks what is over budget, and finds whether burst capacity has to wait.
@@ -81,7 +81,7 @@ const fn prepaid(usage: &Use, codes: u64) -> Option<Prepaid> {
     let Some(measured) = usage.prepaid else { return None };
     if codes & !PASSING != 0 {
         None
-    } else if codes & Codes::all_of(Dimension::Availability).0 != 0 {
+    } else if codes & UNAVAILABLE != 0 {
         Some(Prepaid::Gone)
     } else if measured >= 0 {
         Some(Prepaid::Used(measured))

@@ -1,11 +1,10 @@
 //! What is said when nothing stands: the most hopeful answer wins.
 
 use super::account::tie;
-use super::table::{PASSING, Table, unfold, verdict};
+use super::table::{PASSING, Table, UNAVAILABLE, unfold, verdict};
 use super::{Scene, reasons};
 use crate::model::{Code, Codes, Dimension, Outcome, Reason, SubstrateId};
 
-const AVAILABILITY: u64 = Codes::all_of(Dimension::Availability).0;
 const WORKLOAD: u64 = Codes::all_of(Dimension::Workload).0;
 
 /// Not now → 503; too dear, perhaps also not now, or shed on purpose → 429; not there → 422; else 403, and whether an
@@ -14,9 +13,9 @@ pub(crate) fn refuse(scene: &Scene, table: &mut Table) -> Outcome {
     unfold(scene, table);
     let table: &Table = table;
     let status = |status, id, codes| refused(scene, table, status, id, codes);
-    if let Some(id) = best(scene, table, |codes| codes & !AVAILABILITY == 0) {
+    if let Some(id) = best(scene, table, |codes| codes & !UNAVAILABLE == 0) {
         let shed = verdict(scene, table, id).0 & Codes::of(Code::Shed).0;
-        return if shed != 0 { status(429, id, shed) } else { status(503, id, AVAILABILITY) };
+        return if shed != 0 { status(429, id, shed) } else { status(503, id, UNAVAILABLE) };
     }
     if let Some(id) = best(scene, table, |codes| codes & !PASSING == 0) {
         return status(429, id, Codes::all_of(Dimension::Cost).0);

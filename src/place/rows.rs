@@ -6,9 +6,9 @@
 
 use super::ground::{Ground, Most};
 use super::score::{self, Figures};
-use super::table::{PASSING, Table, cell};
+use super::table::{PASSING, Table, UNAVAILABLE, cell};
 use super::{Scene, availability, capability, cost};
-use crate::model::{Codes, Dimension, SubstrateId};
+use crate::model::SubstrateId;
 use crate::policy::index::PREPAID;
 
 /// A candidate that the law and the class leave. Its utility and its time are affine in the tokens.
@@ -48,6 +48,7 @@ impl Affine {
         }
     }
 
+    #[inline(always)]
     pub(crate) const fn of(&self, input: i64, output: i64) -> i64 {
         self.fixed.wrapping_add(self.input.wrapping_mul(input)).wrapping_add(self.output.wrapping_mul(output))
     }
@@ -235,8 +236,9 @@ pub(crate) struct Survey {
 
 impl Survey {
     /// Counts one more, from first to last.
+    #[inline(always)]
     fn see(&mut self, row: &Open, codes: u64, utility: i64, placed: u32) {
-        let able = i64::from(codes & !Codes::all_of(Dimension::Availability).0 == 0);
+        let able = i64::from(codes & !UNAVAILABLE == 0);
         let whole = i64::from(row.concurrency);
         self.able += able;
         self.load += able * (i64::from(row.load) + i64::from(placed)).min(whole);

@@ -48,6 +48,7 @@ impl<'a> Scene<'a> {
     }
 
     /// How many this VM placed there since the snapshot.
+    #[inline(always)]
     pub(crate) fn placed(&self, id: SubstrateId) -> u32 {
         self.local.placed.get(usize::from(id)).map_or(0, |&n| n.min(i32::MAX as u32))
     }

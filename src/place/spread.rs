@@ -40,6 +40,7 @@ const fn table() -> [u32; STEPS + 1] {
 }
 
 /// `−log2(u)` in Q24 for `u = (draw + 1) / 2^64`, at least 1.
+#[inline(always)]
 fn surprise(draw: u64) -> u64 {
     let draw = draw.max(1);
     let zeros = draw.leading_zeros();
@@ -53,6 +54,7 @@ fn surprise(draw: u64) -> u64 {
 }
 
 /// What a key means for a candidate: uniform, independent between candidates.
+#[inline(always)]
 pub(crate) const fn draw(key: u64, candidate: u64) -> u64 {
     mix(key ^ candidate)
 }
@@ -71,12 +73,14 @@ pub(crate) struct Ticket {
 
 impl Ticket {
     /// What a key means for a candidate of a hash.
+    #[inline(always)]
     pub(crate) fn new(key: u64, candidate: u16, hash: u64, weight: u64, share_ppm: u32) -> Self {
         Self { candidate, share_ppm, weight: weight.min(MOST_WEIGHT), draw: draw(key, hash) }
     }
 
     /// Whether it beats another one, whose surprise is known; earlier ones win ties. Most do not, and that shows
     /// before the logarithm: `−log2(u)` is at least `1 − u`, by so much more that the table's error is covered.
+    #[inline(always)]
     fn beats(&self, other: &Known) -> bool {
         let least = (!self.draw >> (64 - FRACTION)).max(1);
         self.weight * other.surprise > other.ticket.weight * least

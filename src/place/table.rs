@@ -9,7 +9,9 @@ use super::{Scene, availability, cost, gate, rows, score};
 use crate::model::{Code, Codes, Dimension, SubstrateId};
 
 /// What does not keep a candidate from being permitted and able: the rest may pass by itself.
-pub(crate) const PASSING: u64 = Codes::all_of(Dimension::Availability).0 | Codes::all_of(Dimension::Cost).0;
+pub(crate) const PASSING: u64 = UNAVAILABLE | Codes::all_of(Dimension::Cost).0;
+/// What may pass by waiting.
+pub(crate) const UNAVAILABLE: u64 = Codes::all_of(Dimension::Availability).0;
 
 /// One request against its ground.
 #[derive(Clone, Debug, Default)]
@@ -112,6 +114,7 @@ pub(crate) fn unfold(scene: &Scene, table: &mut Table) {
 }
 
 /// One cell of a column; the default beyond its end.
+#[inline(always)]
 pub(crate) fn cell<T: Copy + Default>(column: &[T], id: SubstrateId) -> T {
     column.get(usize::from(id)).copied().unwrap_or_default()
 }

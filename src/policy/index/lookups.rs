@@ -214,6 +214,7 @@ pub(crate) fn hash_text(text: &str) -> u64 {
 }
 
 /// The finaliser of SplitMix64: every bit of the input moves every bit of the result.
+#[inline(always)]
 pub(crate) const fn mix(word: u64) -> u64 {
     let z = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

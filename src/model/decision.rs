@@ -114,6 +114,8 @@ pub struct Spill {
     pub from: SubstrateId,
     /// Where it went.
     pub to: SubstrateId,
+    /// What made the best home unavailable; `None` if it stood and was only worth less.
+    pub why: Option<Reason>,
     /// What it crossed.
     pub crosses: Borders,
     /// Bytes' cost added.
@@ -153,6 +155,8 @@ pub struct Decision {
     pub class_source: ClassSource,
     /// The attempts.
     pub plan: Plan,
+    /// The class lets the first attempt be hedged, and the second runs in another failure domain.
+    pub hedge: bool,
     /// What bound.
     pub binding: Binding,
     /// The utility of the chosen one.

@@ -17,6 +17,7 @@ pub(crate) fn account(scene: &Scene, table: &mut Table, plan: Plan) -> Decision 
         class: asked.class,
         class_source: asked.source,
         plan,
+        hedge: asked.hedge && elsewhere(scene, &plan),
         binding: binding(scene, table),
         utility_uusd: uusd(worth),
         runner_up: chosen.and_then(|id| runner_up(table, id, worth)),
@@ -119,7 +120,14 @@ fn runner_up(table: &Table, chosen: SubstrateId, worth: i64) -> Option<(Substrat
     Some((table.id(row), uusd(worth) - uusd(utility)))
 }
 
-/// Where it went from the best home, and what that adds.
+/// Whether the second attempt runs in another failure domain than the first, so that both at once are of use.
+fn elsewhere(scene: &Scene, plan: &Plan) -> bool {
+    let mut domains = plan.iter().map(|attempt| cell(&scene.policy.columns.domain, attempt.substrate));
+    let first = domains.next();
+    domains.next().is_some_and(|second| Some(second) != first)
+}
+
+/// Where it went from the best home, why, and what that adds.
 fn spill(scene: &Scene, table: &Table, to: SubstrateId) -> Option<Spill> {
     let class = scene.policy.classed(scene.asked.class);
     if class.is_home.contains(usize::from(to)) {
@@ -132,6 +140,7 @@ fn spill(scene: &Scene, table: &Table, to: SubstrateId) -> Option<Spill> {
     Some(Spill {
         from,
         to,
+        why: reasons::first_of(scene, table, from, verdict(scene, table, from)),
         crosses: table.ground.crosses(to),
         egress_uusd: uusd(byte_pusd * output_bytes(scene)),
         cost_uusd: uusd(there.cost_pusd - home.cost_pusd),

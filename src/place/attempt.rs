@@ -31,8 +31,7 @@ fn of(scene: &Scene, table: &Table, first: SubstrateId, tries: usize) -> Option<
 
 /// The class's bound, or an equal part of the deadline if that is less.
 fn per_try_us(scene: &Scene, tries: usize) -> i64 {
-    let part = scene.asked.deadline_us / tries.max(1) as i64;
-    part.min(i64::from(scene.asked.per_try_ms) * 1_000)
+    (scene.asked.deadline_us / tries.max(1) as i64).min(scene.asked.try_us)
 }
 
 /// The next of those that can finish: in another failure domain if there is one, an equal of the first if there is

@@ -41,14 +41,14 @@ pub(crate) fn sift(scene: &Scene, ground: &mut Ground) {
     }
 }
 
-/// Whether the request's tokens fit, and whether it can be answered in time: now (availability), or at all, unloaded,
-/// as declared (workload).
+/// Whether the request's tokens fit, and whether one attempt can answer in time: now (availability), or at all,
+/// unloaded, as declared (workload).
 pub(crate) fn now(scene: &Scene, ground: &Ground, id: SubstrateId, need_us: i64) -> u64 {
     // What is not served has no context to speak of either.
     let served = cell(&ground.codes, id) & bit(Code::Model, true) == 0;
     let tokens = scene.asked.input + scene.asked.output;
     let context = bit(Code::Context, served && tokens > i64::from(cell(&ground.context, id)));
-    let deadline = scene.asked.deadline_us;
+    let deadline = scene.asked.try_us;
     if need_us <= deadline {
         return context;
     }

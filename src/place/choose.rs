@@ -64,8 +64,8 @@ fn weight(usage: &Use, placed: u32) -> u64 {
     u64::try_from(ramped).unwrap_or(1).max(1)
 }
 
-/// A share grows by a bounded amount per interval over what it was, counted among those who are equals now; nobody's
-/// share is bounded while none of them had any.
+/// A share grows by a bounded amount per interval over what it was, counted among those who are equals now; what one
+/// may not take goes to the others, within their own bounds. Nobody's share is bounded while none of them had any.
 fn bound_shift(scene: &Scene, equals: &mut [Ticket]) {
     let most = u64::from(scene.policy.document().settings.selection.max_shift_ppm);
     let weights: u64 = equals.iter().map(|ticket| ticket.weight).sum();
@@ -74,9 +74,22 @@ fn bound_shift(scene: &Scene, equals: &mut [Ticket]) {
         return;
     }
     let (wanted, had) = (Shares::of(weights), Shares::of(shares));
-    for ticket in equals {
-        let allowed = had.ppm(u64::from(ticket.share_ppm)) + most;
+    let allowed = |ticket: &Ticket| had.ppm(u64::from(ticket.share_ppm)) + most;
+    let (mut taken, mut slack) = (0, 0);
+    for ticket in equals.iter_mut() {
+        let allowed = allowed(ticket);
         ticket.weight = wanted.ppm(ticket.weight).min(allowed).max(1);
+        taken += ticket.weight;
+        slack += allowed.saturating_sub(ticket.weight);
+    }
+    let left = (WHOLE_PPM as u64).saturating_sub(taken);
+    // Rounding alone leaves less than one each.
+    if left > equals.len() as u64 && slack > 0 {
+        let rooms = Shares::of(slack);
+        for ticket in equals {
+            let room = allowed(ticket).saturating_sub(ticket.weight);
+            ticket.weight += rooms.ppm(room) * left / WHOLE_PPM as u64;
+        }
     }
 }
 

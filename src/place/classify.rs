@@ -32,8 +32,10 @@ pub(crate) struct Asked {
     pub(crate) max_queue: Option<i64>,
     pub(crate) cost_limit_uusd: Option<i64>,
     pub(crate) deadline_us: i64,
-    pub(crate) per_try_ms: u32,
+    /// How long one attempt may take.
+    pub(crate) try_us: i64,
     pub(crate) attempts: u8,
+    pub(crate) hedge: bool,
     /// What spreads: the session, or else the request.
     pub(crate) key: u64,
     pub(crate) session: bool,
@@ -48,6 +50,8 @@ pub(crate) fn classify(policy: &Policy, facts: &Facts, now_ms: u64, seed: u64) -
         || facts.features.contains(Feature::Streaming)
         || a.needs.contains(Feature::Streaming);
     let deadline_ms = [Some(a.deadline_ms), Some(b.deadline_ms), facts.deadline_ms.map(|f| f.value)];
+    let deadline_us = (i64::from(deadline_ms.into_iter().flatten().min().unwrap_or(0)) * 1_000).min(MOST_US);
+    let try_ms = least(a.attempts.per_try_ms, b.attempts.per_try_ms);
     Asked {
         class,
         base,
@@ -65,9 +69,10 @@ pub(crate) fn classify(policy: &Policy, facts: &Facts, now_ms: u64, seed: u64) -
         opened: opened(&policy.document().settings.approvals, facts, now_ms),
         max_queue: least(a.limits.max_queue, b.limits.max_queue).map(i64::from),
         cost_limit_uusd: least(a.limits.cost_uusd, b.limits.cost_uusd),
-        deadline_us: (i64::from(deadline_ms.into_iter().flatten().min().unwrap_or(0)) * 1_000).min(MOST_US),
-        per_try_ms: least(a.attempts.per_try_ms, b.attempts.per_try_ms).unwrap_or(u32::MAX),
+        deadline_us,
+        try_us: try_ms.map_or(deadline_us, |ms| deadline_us.min(i64::from(ms) * 1_000)),
         attempts: attempts(policy, facts, a, b),
+        hedge: a.attempts.hedge && b.attempts.hedge,
         key: facts.session.map_or(seed, |s| hash_text(s.value)),
         session: facts.session.is_some(),
         trusted_session: facts.session.is_some_and(|s| s.trusted),

@@ -4,6 +4,7 @@
 use super::Scene;
 use super::classify::Asked;
 use super::ground::{Ground, Key};
+use super::picture::ELSEWHERE;
 use super::table::bit;
 use crate::model::{Borders, Code, Envelope, Facts};
 use crate::policy::Policy;
@@ -114,7 +115,8 @@ fn borders(scene: &Scene, ground: &mut Ground) {
 }
 
 /// Air gap, attestation, known health. What is not known is not there: without a snapshot, a substrate that needs an
-/// attestation is forbidden.
+/// attestation is forbidden. One that attests another country than it declares has moved (a failover, perhaps): nobody
+/// asked where it was declared to be, so it is forbidden to everybody until it is back or the policy says so.
 fn proofs(scene: &Scene, ground: &mut Ground) {
     let known = scene.picture.attested_ms.iter().zip(&scene.picture.heard_ms);
     let most = |age: Option<u64>| age.map_or(i64::MAX, |ms| i64::try_from(ms).unwrap_or(i64::MAX - 1));
@@ -122,7 +124,8 @@ fn proofs(scene: &Scene, ground: &mut Ground) {
     let rows = scene.policy.columns.flags.iter().zip(known);
     for (codes, (flags, (&attested, &heard))) in ground.codes.iter_mut().zip(rows) {
         let absent = attested == i64::MAX && flags & ATTESTED != 0;
-        *codes |= bit(Code::Attestation, absent || attested > attested_most)
+        let elsewhere = attested == ELSEWHERE;
+        *codes |= bit(Code::Attestation, absent || elsewhere || attested > attested_most)
             | bit(Code::Unverified, heard > heard_most)
             | bit(Code::AirGap, scene.asked.air_gapped && flags & AIR_GAPPED == 0);
     }

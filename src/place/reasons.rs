@@ -2,6 +2,7 @@
 //! reads; the stages keep the codes alone.
 
 use super::Scene;
+use super::picture::ELSEWHERE;
 use super::score::{rated, uusd};
 use super::table::{Table, cell, verdict};
 use crate::model::{Circuit, Code, Codes, Dimension, Reason, Signal, SubstrateId, WHOLE_PPM};
@@ -36,7 +37,7 @@ fn workload(scene: &Scene, table: &Table, id: SubstrateId, code: Code) -> (i64, 
         Code::Context => (asked.input + asked.output, i64::from(cell(&table.ground.context, id))),
         Code::Feature => (i64::from(asked.features), i64::from(cell(&columns.features, id))),
         Code::Quality => (i64::from(asked.min_quality_ppm), i64::from(cell(&table.ground.quality_ppm, id))),
-        Code::Slow => (asked.deadline_us, scene.unloaded_us(id, cell(&table.ground.path_us, id))),
+        Code::Slow => (asked.try_us, scene.unloaded_us(id, cell(&table.ground.path_us, id))),
         _ => (0, 0),
     }
 }
@@ -62,9 +63,9 @@ fn law(scene: &Scene, table: &Table, id: SubstrateId, code: Code) -> (i64, i64) 
     }
 }
 
-/// −1 where nothing is known.
+/// −1 where nothing is known, or nothing that fits.
 const fn known(age: i64) -> i64 {
-    if age == i64::MAX { -1 } else { age }
+    if age >= ELSEWHERE { -1 } else { age }
 }
 
 /// The first applicable envelope that rejects by this code; −1 if the class does.
@@ -108,7 +109,7 @@ fn availability(scene: &Scene, table: &Table, id: SubstrateId, code: Code) -> (i
         Code::Headroom => headroom(scene, id),
         Code::ContextRoom => (tokens, cell(&scene.picture.room, id)),
         Code::Failing => of(thresholds.failure_ppm, Signal::FailureRate),
-        Code::Deadline => (scene.asked.deadline_us, rated(scene, &table.ground, id).need_us),
+        Code::Deadline => (scene.asked.try_us, rated(scene, &table.ground, id).need_us),
         Code::Shed => (table.shed_ppm, 0),
         _ => (0, 0),
     }

@@ -188,7 +188,7 @@ pub(crate) fn fill(scene: &Scene, table: &mut Table) {
     *survey = Survey::default();
     let cells = codes.iter_mut().zip(utility_pusd.iter_mut());
     let rows = ground.open.iter().zip(&ground.ids).zip(cells);
-    let (input, output, deadline) = (scene.asked.input, scene.asked.output, scene.asked.deadline_us);
+    let (input, output, deadline) = (scene.asked.input, scene.asked.output, scene.asked.try_us);
     let tokens = input + output;
     if !score::is_affine(scene, &ground.most) {
         for ((row, &id), (codes, utility)) in rows {

@@ -106,15 +106,20 @@ bench: rust ## what compiling, deciding and folding cost natively, and how decid
 	@$(CARGO) build --locked --quiet --release --example scale
 	@$(NATIVE)/release/examples/scale
 
-bench-wasm: rust ## how long a start and a decision take, natively and in WebAssembly under Node
+# Benchmarks that are programs of their own, so that WebAssembly can run them.
+PROGRAMS = start scale pulse
+
+bench-wasm: rust ## compiling a policy, deciding, a tick of telemetry, a snapshot: natively and in WebAssembly under Node
 	@command -v node >/dev/null || { echo "berth: no node: install Node.js 18 or newer" >&2; exit 2; }
-	@$(CARGO) build --locked --quiet --release --example start --example scale
-	@$(WASI) build --locked --quiet --release --example start --example scale
-	@kind=$$($(TOOLS) toolchain wasm32-wasip1) && opt=$$($(TOOLS) wasm-opt || true) && \
-	  for name in start scale; do \
-	    made=target/wasip1/$$kind/wasm32-wasip1/release/examples/$$name.wasm; \
-	    if [ -n "$$opt" ]; then "$$opt" $(WASM_OPT_FLAGS) $$made -o target/$$name.wasm; else cp $$made target/$$name.wasm; fi && \
-	    $(NATIVE)/release/examples/$$name && node --no-liftoff benches/wasm.mjs target/$$name.wasm || exit 1; done
+	@for name in $(PROGRAMS); do \
+	  $(CARGO) build --locked --quiet --release --example $$name || exit 1; \
+	  $(WASI) build --locked --quiet --release --example $$name || exit 1; \
+	  kind=$$($(TOOLS) toolchain wasm32-wasip1) && \
+	  made=target/wasip1/$$kind/wasm32-wasip1/release/examples/$$name.wasm && \
+	  opt=$$($(TOOLS) wasm-opt || true) && \
+	  if [ -n "$$opt" ]; then "$$opt" $(WASM_OPT_FLAGS) $$made -o target/$$name.wasm; else cp $$made target/$$name.wasm; fi && \
+	  $(NATIVE)/release/examples/$$name && node --no-liftoff benches/wasm.mjs target/$$name.wasm || exit 1; \
+	done
 
 # --- to come ---
 

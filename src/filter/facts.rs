@@ -3,9 +3,11 @@
 //! One pass over the header map; nothing is copied but the borrowed slices. A header that is sent twice with
 //! different values says nothing at all: an absent fact never permits more than a present one.
 
+use crate::model::contract::{ATTEMPT_HEADER, BUDGET_HEADER, ORIGINAL_PATH_HEADER, OWN_HEADERS};
 use crate::model::{Fact, FactName, Facts, Feature, Features};
 
 use super::Headers;
+use super::attempts::steers_the_router;
 
 /// Where one fact comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +27,14 @@ pub struct Sources {
     pub facts: Vec<Source>,
     /// The header that lists the features that a request needs.
     pub features: Option<String>,
+    /// The header whose presence says that the request may be done twice.
+    pub idempotency: Option<String>,
     /// Headers that the policy's predicates ask for, and whether each can be believed.
     pub predicates: Vec<(String, bool)>,
     /// Whether path and method can be believed to choose the class: true where the route is the operator's.
     pub trust_path: bool,
+    /// Whether headers that steer the router's retries and timeouts are ours alone.
+    pub own_router_headers: bool,
 }
 
 /// The most headers that predicates may ask for; the configuration refuses more.
@@ -43,8 +49,18 @@ pub struct Found<'a> {
     cancelled: u64,
     features: Features,
     content_bytes: Option<u64>,
+    deadline_ms: Option<u32>,
+    idempotent: bool,
     /// The request id, for the seed.
     pub request_id: Option<&'a [u8]>,
+    /// The client sends JSON.
+    pub json: bool,
+    /// The output token limit that the body names.
+    pub(super) output_tokens: Option<Fact<u32>>,
+    /// What a hop before this one says that is left; it means nothing until the hop is known to be trusted.
+    pub budget: Option<&'a str>,
+    /// The client speaks gRPC.
+    pub grpc: bool,
     /// Names of headers that only Berth may set, and that the client sent.
     pub forged: Vec<&'a str>,
 }
@@ -56,9 +72,16 @@ impl Sources {
         let mut found = Found::default();
         for (name, value) in headers.iter() {
             let Ok(name) = core::str::from_utf8(name) else { continue };
-            if is_reserved(name) {
+            if is_reserved(name) || (self.own_router_headers && steers_the_router(name)) {
                 found.forged.push(name);
-            } else if let Ok(value) = core::str::from_utf8(value) {
+            }
+            if is_reserved(name) {
+                if name == BUDGET_HEADER {
+                    found.budget = core::str::from_utf8(value).ok();
+                }
+                continue;
+            }
+            if let Ok(value) = core::str::from_utf8(value) {
                 self.take(&mut found, name, value);
             }
         }
@@ -73,13 +96,20 @@ impl Sources {
             }
             ":method" => found.put(FactName::Method, value, self.trust_path),
             "x-request-id" => found.request_id = Some(value.as_bytes()),
+            "content-type" => {
+                found.grpc = value.starts_with("application/grpc");
+                found.json = value.starts_with("application/json");
+            }
             "content-length" => found.content_bytes = value.parse().ok(),
+            "x-envoy-expected-rq-timeout-ms" | "x-envoy-upstream-rq-timeout-ms" => found.hurry(value.parse().ok()),
+            "grpc-timeout" => found.hurry(grpc_timeout_ms(value)),
             "accept" if value.starts_with("text/event-stream") => found.put(FactName::Streaming, "true", false),
             _ => {}
         }
         for source in self.facts.iter().filter(|s| s.header == name) {
             found.put(source.fact, value, source.trusted);
         }
+        found.idempotent |= self.idempotency.as_deref() == Some(name);
         if self.features.as_deref() == Some(name) {
             for word in value.split(',').map(str::trim) {
                 if let Some(feature) = Feature::ALL.into_iter().find(|f| f.as_str() == word) {
@@ -95,10 +125,29 @@ impl Sources {
     }
 }
 
+/// gRPC's own deadline: up to eight digits and a unit.
+fn grpc_timeout_ms(value: &str) -> Option<u32> {
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    let us = match unit {
+        "H" => amount.saturating_mul(3_600_000_000),
+        "M" => amount.saturating_mul(60_000_000),
+        "S" => amount.saturating_mul(1_000_000),
+        "m" => amount.saturating_mul(1_000),
+        "u" => amount,
+        "n" => amount / 1_000,
+        _ => return None,
+    };
+    Some(u32::try_from(us.div_ceil(1_000)).unwrap_or(u32::MAX).max(1))
+}
+
 /// Headers that mean something to Berth or the router and that no client may set.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
-    name.starts_with("x-placement-") || name == "x-envoy-attempt-count"
+    name.starts_with(OWN_HEADERS) || name == ATTEMPT_HEADER || name == ORIGINAL_PATH_HEADER
 }
 
 impl<'a> Found<'a> {
@@ -112,6 +161,21 @@ impl<'a> Found<'a> {
         }
     }
 
+    /// What the body says of a fact: less than a trusted source, more than a claim elsewhere.
+    pub(super) fn instead(&mut self, fact: FactName, value: Option<&'a str>) {
+        let Some(value) = value else { return };
+        let Some(slot) = self.text.get_mut(fact as usize) else { return };
+        if slot.is_none_or(|old| !old.trusted) {
+            *slot = Some(Fact::claimed(value));
+            self.ambiguous &= !(1 << fact as u32);
+        }
+    }
+
+    /// Another feature that the request needs.
+    pub(super) fn need(&mut self, feature: Feature) {
+        self.features = self.features.with(feature);
+    }
+
     fn keep(&mut self, at: usize, key: &'a str, fact: Fact<&'a str>) {
         let bit = 1u64 << (at % MOST_PREDICATES);
         match self.kept.iter().position(|(kept, _)| *kept == key) {
@@ -122,6 +186,22 @@ impl<'a> Found<'a> {
             }
             None if self.cancelled & bit == 0 => self.kept.push((key, fact)),
             None => {}
+        }
+    }
+
+    /// Somebody on the way waits no longer than this; 0 means for ever.
+    fn hurry(&mut self, ms: Option<u32>) {
+        let ms = ms.filter(|ms| *ms > 0);
+        self.deadline_ms = self.deadline_ms.into_iter().chain(ms).min();
+    }
+
+    /// The shortest of what anybody said: a deadline only ever shortens, so whom to believe is no question.
+    fn deadline(&self) -> Option<Fact<u32>> {
+        let said = self.number(FactName::Deadline);
+        match (said, self.deadline_ms) {
+            (Some(said), Some(ms)) if said.value <= ms => Some(said),
+            (_, Some(ms)) => Some(Fact::claimed(ms)),
+            (said, None) => said,
         }
     }
 
@@ -144,12 +224,16 @@ impl<'a> Found<'a> {
             class: self.text(FactName::Class),
             model: self.text(FactName::Model),
             input_tokens: self.number(FactName::InputTokens),
-            output_tokens: self.number(FactName::OutputTokens),
+            output_tokens: self
+                .number(FactName::OutputTokens)
+                .filter(|f| f.trusted)
+                .or(self.output_tokens)
+                .or(self.number(FactName::OutputTokens)),
             features: self.features,
             data: self.text(FactName::Data),
             residency: self.text(FactName::Residency),
             session: self.text(FactName::Session),
-            deadline_ms: self.number(FactName::Deadline),
+            deadline_ms: self.deadline(),
             region: self.text(FactName::Region),
             zone: self.text(FactName::Zone),
             approval: self.text(FactName::Approval),
@@ -158,6 +242,7 @@ impl<'a> Found<'a> {
             path: self.text(FactName::Path),
             content_bytes: self.content_bytes,
             headers: &self.kept,
+            idempotent: self.idempotent,
             attempts_left: None,
         }
     }
@@ -179,7 +264,7 @@ mod tests {
             ],
             features: Some("x-needs".into()),
             predicates: vec![("x-workload".into(), false)],
-            trust_path: false,
+            ..Sources::default()
         }
     }
 

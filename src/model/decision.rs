@@ -13,8 +13,8 @@ pub enum ClassSource {
     Default,
 }
 
-/// How fresh the picture was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How fresh what was known of the chosen substrate was, and the picture as a whole: the older of both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Freshness {
     /// Within the soft age.
     Live,
@@ -142,6 +142,22 @@ pub enum Outcome {
     },
 }
 
+/// How the plan is to be carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// The time for the whole answer; for a stream, until its first byte.
+    pub deadline_ms: u32,
+    /// A stream is asked for: the deadline bounds its first byte, not its length.
+    pub stream: bool,
+    /// Work that was begun may be begun again: by its class, its method, or because the request says so.
+    pub repeatable: bool,
+    /// A late attempt may be left running while the next one starts, where a lane exists: its class says so, and the
+    /// next one runs in another failure domain.
+    pub hedge: bool,
+    /// The most that one attempt may take until its first byte; 0 where only the deadline bounds it.
+    pub per_try_ms: u32,
+}
+
 /// The whole answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
@@ -155,8 +171,8 @@ pub struct Decision {
     pub class_source: ClassSource,
     /// The attempts.
     pub plan: Plan,
-    /// The class lets the first attempt be hedged, and the second runs in another failure domain.
-    pub hedge: bool,
+    /// How they are carried out.
+    pub pace: Pace,
     /// What bound.
     pub binding: Binding,
     /// The utility of the chosen one.
@@ -165,6 +181,8 @@ pub struct Decision {
     pub runner_up: Option<(SubstrateId, i64)>,
     /// Whether and how it left home.
     pub spill: Option<Spill>,
+    /// How long it is expected to take on the first attempt.
+    pub expected_us: i64,
     /// The estimated cost.
     pub cost_uusd: i64,
     /// Under which cost regime.

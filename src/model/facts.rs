@@ -60,6 +60,8 @@ pub struct Facts<'a> {
     pub path: Option<Fact<&'a str>>,
     /// The request's size in bytes, where it is known: the estimate of its tokens comes from here.
     pub content_bytes: Option<u64>,
+    /// Whether the request says itself that it may be done twice.
+    pub idempotent: bool,
     /// The headers that the policy's predicates ask for: lower-case name, value.
     pub headers: &'a [(&'a str, Fact<&'a str>)],
     /// Attempts that the previous hop of the same mesh left over.

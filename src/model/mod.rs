@@ -7,12 +7,14 @@
 //! 1,000,000 pUSD per microsecond.
 
 pub mod class;
+pub mod contract;
 pub mod decision;
 pub mod document;
 pub mod envelope;
 pub mod facts;
 pub mod feature;
 pub mod geography;
+pub mod metric;
 pub mod name;
 pub mod reason;
 pub mod settings;
@@ -22,7 +24,7 @@ pub mod substrate;
 pub mod watch;
 
 pub use class::{Class, FactName, Predicate, Test, Tier};
-pub use decision::{Attempt, Binding, ClassSource, Decision, Freshness, Outcome, Plan, Spill};
+pub use decision::{Attempt, Binding, ClassSource, Decision, Freshness, Outcome, Pace, Plan, Spill};
 pub use document::{Document, Identity};
 pub use envelope::{Envelope, Selector, Terms};
 pub use facts::{Fact, Facts};

@@ -103,6 +103,13 @@ impl Health {
             *slot = Some(reading);
         }
     }
+
+    /// Takes a reading away: it is not known any more.
+    pub fn forget(&mut self, signal: Signal) {
+        if let Some(slot) = self.readings.get_mut(signal as usize) {
+            *slot = None;
+        }
+    }
 }
 
 /// The health of all substrates at one instant.
@@ -136,7 +143,7 @@ impl Snapshot {
 pub struct Local {
     /// This VM's slot.
     pub slot: u8,
-    /// Requests placed on each substrate since the snapshot.
+    /// Requests placed on each substrate since the snapshot that are probably still under way.
     pub placed: Vec<u32>,
     /// Probes sent to each half-open substrate since the snapshot.
     pub probes: Vec<u8>,

@@ -4,7 +4,7 @@ use super::refuse::refuse;
 use super::score::{is_affine, output_bytes, rated, uusd};
 use super::table::{PASSING, Table, cell, unfold, utility, verdict};
 use super::{Scene, reasons};
-use crate::model::{Binding, Codes, Decision, Dimension, Dimensions, Freshness, Outcome, Plan, Spill, SubstrateId};
+use crate::model::{Binding, Codes, Decision, Dimension, Dimensions, Outcome, Pace, Plan, Spill, SubstrateId};
 
 /// The finished decision.
 pub(crate) fn account(scene: &Scene, table: &mut Table, plan: Plan) -> Decision {
@@ -16,17 +16,33 @@ pub(crate) fn account(scene: &Scene, table: &mut Table, plan: Plan) -> Decision 
         outcome: if chosen.is_some() { Outcome::Placed } else { refuse(scene, table) },
         class: asked.class,
         class_source: asked.source,
+        pace: pace(scene, &plan),
         plan,
-        hedge: asked.hedge && elsewhere(scene, &plan),
         binding: binding(scene, table),
         utility_uusd: uusd(worth),
         runner_up: chosen.and_then(|id| runner_up(table, id, worth)),
         spill: chosen.and_then(|id| spill(scene, table, id)),
+        expected_us: chosen.map_or(0, |id| rated(scene, &table.ground, id).total_us),
         cost_uusd: plan.first().map_or(0, |a| a.cost_uusd),
         regime: chosen.and_then(|id| scene.policy.substrate(id)).map(|s| s.cost.regime),
-        freshness: scene.picture.freshness.unwrap_or(Freshness::Stale),
+        freshness: scene.freshness(chosen),
         epoch: scene.picture.epoch,
         last_resort: chosen.is_some() && last_resort(table),
+    }
+}
+
+/// A try that is cut short and not followed by another only loses: where work may not be begun twice, and its answer is
+/// bounded as a whole, a try has the bound that its class sets and no part of the deadline.
+fn pace(scene: &Scene, plan: &Plan) -> Pace {
+    let asked = scene.asked;
+    let part = plan.first().map_or(0, |a| a.per_try_ms);
+    let own = asked.per_try_ms.unwrap_or(0);
+    Pace {
+        deadline_ms: u32::try_from(asked.deadline_us / 1_000).unwrap_or(u32::MAX),
+        stream: asked.stream,
+        repeatable: asked.repeatable,
+        hedge: asked.hedge && elsewhere(scene, plan),
+        per_try_ms: if asked.stream || asked.repeatable { part } else { own },
     }
 }
 

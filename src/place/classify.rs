@@ -2,12 +2,12 @@
 //! and by all facts; where they differ, each demand is the harder of the two and each grant the smaller, so that
 //! nobody gains by claiming.
 
-use super::matcher;
+use super::{matcher, replay::session_key};
 use crate::model::{
     Borders, Class, ClassId, ClassSource, Facts, Feature, Tier, WHOLE_PPM, class::Worth, settings::Approval,
 };
 use crate::policy::Policy;
-use crate::policy::index::{MOST_SECOND_UUSD, MOST_TOKENS, MOST_US, MOST_UUSD, hash_text, with_streaming};
+use crate::policy::index::{MOST_SECOND_UUSD, MOST_TOKENS, MOST_US, MOST_UUSD, with_streaming};
 
 /// Everything that a request asks for, in the units of the columns.
 #[derive(Clone, Debug)]
@@ -32,9 +32,13 @@ pub(crate) struct Asked {
     pub(crate) max_queue: Option<i64>,
     pub(crate) cost_limit_uusd: Option<i64>,
     pub(crate) deadline_us: i64,
-    /// How long one attempt may take.
+    /// The class's bound on one attempt, if it sets one.
+    pub(crate) per_try_ms: Option<u32>,
+    /// How long one attempt may take: by that bound, or the deadline.
     pub(crate) try_us: i64,
     pub(crate) attempts: u8,
+    /// Work that was begun may be begun again.
+    pub(crate) repeatable: bool,
     pub(crate) hedge: bool,
     /// What spreads: the session, or else the request.
     pub(crate) key: u64,
@@ -70,10 +74,12 @@ pub(crate) fn classify(policy: &Policy, facts: &Facts, now_ms: u64, seed: u64) -
         max_queue: least(a.limits.max_queue, b.limits.max_queue).map(i64::from),
         cost_limit_uusd: least(a.limits.cost_uusd, b.limits.cost_uusd),
         deadline_us,
+        per_try_ms: try_ms,
         try_us: try_ms.map_or(deadline_us, |ms| deadline_us.min(i64::from(ms) * 1_000)),
         attempts: attempts(policy, facts, a, b),
+        repeatable: (a.attempts.repeatable && b.attempts.repeatable) || may_be_done_twice(facts),
         hedge: a.attempts.hedge && b.attempts.hedge,
-        key: facts.session.map_or(seed, |s| hash_text(s.value)),
+        key: facts.session.map_or(seed, |s| session_key(s.value)),
         session: facts.session.is_some(),
         trusted_session: facts.session.is_some_and(|s| s.trusted),
     }
@@ -135,6 +141,12 @@ fn output_tokens(facts: &Facts, base: &Class, claimed: &Class) -> i64 {
 fn attempts(policy: &Policy, facts: &Facts, base: &Class, claimed: &Class) -> u8 {
     let most = base.attempts.most.min(claimed.attempts.most).min(policy.document().settings.selection.plan);
     facts.attempts_left.map_or(most, |left| most.min(left)).clamp(1, 3)
+}
+
+/// By its method, as HTTP defines it, or because it says so. Whom to believe is no question: it is the caller's work.
+fn may_be_done_twice(facts: &Facts) -> bool {
+    let idempotent = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
+    facts.idempotent || facts.method.is_some_and(|m| idempotent.contains(&m.value))
 }
 
 /// What the caller's approval opens: only from a trusted source, only while it is valid.

@@ -25,15 +25,19 @@ mod picture;
 mod reasons;
 pub mod record;
 mod refuse;
+pub mod replay;
+pub mod routers;
 mod rows;
 mod scene;
 mod score;
 mod spread;
 mod table;
+pub mod underway;
 
 pub use inspect::{Inspection, Row, inspect};
 pub(crate) use scene::Scene;
 pub use score::Terms;
+pub use underway::Underway;
 
 use crate::model::{Decision, Facts, Local, Plan, Predicate, Snapshot};
 use crate::policy::Policy;

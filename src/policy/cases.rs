@@ -85,6 +85,7 @@ impl Case {
             path: text(FactName::Path),
             content_bytes: self.content_bytes,
             headers,
+            idempotent: false,
             attempts_left: None,
         }
     }

@@ -181,7 +181,7 @@ proptest! {
         };
         let domains: Vec<Name> = decision.plan.iter().map(domain).collect();
         let elsewhere = domains.len() > 1 && domains[0] != domains[1];
-        prop_assert_eq!(decision.hedge, case.seed % 2 == 0 && elsewhere);
+        prop_assert_eq!(decision.pace.hedge, case.seed % 2 == 0 && elsewhere);
     }
 
     #[test]

@@ -363,6 +363,7 @@ pub(crate) fn facts() -> impl Strategy<Value = Facts<'static>> {
             content_bytes: sizes.3,
             streaming: sizes.4.map(Fact::claimed),
             features: Features(features % 2),
+            idempotent: false,
             attempts_left: left,
             ..Facts::default()
         }

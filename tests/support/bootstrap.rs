@@ -1,6 +1,8 @@
 //! Envoy bootstraps for tests and the demo: a listener with the placement role, one with the telemetry role beside
 //! it, and one cluster a substrate.
 
+use berth::manifest::envoy::cluster::{self, Endpoint};
+use berth::manifest::envoy::route::{self, Routes, Way};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,6 +11,7 @@ const HCM: &str =
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+const UPSTREAM_CODEC: &str = "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
 const HTTP_OPTIONS: &str = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 const FILE_LOG: &str = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
 const STRING: &str = "type.googleapis.com/google.protobuf.StringValue";
@@ -24,6 +27,8 @@ pub struct Bootstrap {
     clusters: Vec<Value>,
     filters: Vec<Value>,
     routes: Vec<Value>,
+    rendered: Option<Value>,
+    tls: Option<Value>,
     listeners: Vec<Value>,
     early: bool,
 }
@@ -43,6 +48,8 @@ impl Default for Bootstrap {
             clusters: Vec::new(),
             filters: Vec::new(),
             routes: simple_routes(None),
+            rendered: None,
+            tls: None,
             listeners: Vec::new(),
             early: true,
         }
@@ -68,6 +75,14 @@ impl Bootstrap {
         self
     }
 
+    /// A filter inside every cluster that is there by now: it sees each attempt.
+    pub fn inside_clusters(mut self, filter: &Value) -> Self {
+        for cluster in &mut self.clusters {
+            cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]["http_filters"] = json!([filter, {"name": "envoy.filters.http.upstream_codec", "typed_config": {"@type": UPSTREAM_CODEC}}]);
+        }
+        self
+    }
+
     /// A filter in front of the router.
     pub fn filter(mut self, filter: Value) -> Self {
         self.filters.push(filter);
@@ -77,6 +92,39 @@ impl Bootstrap {
     /// The simple attachment: the cluster header, and a second route for requests without it.
     pub fn otherwise(mut self, cluster: &str) -> Self {
         self.routes = simple_routes(Some(cluster));
+        self
+    }
+
+    /// Routes as they are rendered.
+    pub fn routes(mut self, way: Way, clusters: &[&str], otherwise: Option<&str>) -> Self {
+        let routes = Routes { way, clusters: clusters.to_vec(), otherwise, keep_bytes: 1 << 20, mirror: true };
+        self.rendered = Some(routes.render());
+        self
+    }
+
+    /// A cluster that is a list of clusters.
+    pub fn lane(mut self, name: &str, clusters: &[&str]) -> Self {
+        self.clusters.push(cluster::lane(name, clusters));
+        self
+    }
+
+    /// Only clients with a certificate of this authority; what they say of hops before is left for the filter to judge.
+    pub fn mutual_tls(mut self, certificate: &str, key: &str, authority: &str) -> Self {
+        let context = json!({
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "require_client_certificate": true,
+            "common_tls_context": {
+                "alpn_protocols": ["h2", "http/1.1"],
+                "tls_certificates": [{"certificate_chain": {"filename": certificate}, "private_key": {"filename": key}}],
+                "validation_context": {"trusted_ca": {"filename": authority}}}
+        });
+        self.tls = Some(json!({"name": "envoy.transport_sockets.tls", "typed_config": context}));
+        self
+    }
+
+    /// A cluster as it is rendered.
+    pub fn substrate(mut self, name: &str, endpoint: &Endpoint) -> Self {
+        self.clusters.push(endpoint.render(name));
         self
     }
 
@@ -95,7 +143,19 @@ impl Bootstrap {
 
     /// The finished bootstrap, with the access log in the working folder.
     pub fn build(&self) -> Value {
-        let mut listeners = vec![listener(INGRESS, &self.filters, &self.routes, Some("access.log"), self.early)];
+        let mut ingress = listener(INGRESS, &self.filters, &self.routes, Some("access.log"), self.early);
+        if let Some(rendered) = &self.rendered {
+            let routes = &mut ingress["filter_chains"][0]["filters"][0]["typed_config"]["route_config"];
+            for (key, value) in rendered.as_object().into_iter().flatten() {
+                routes[key] = value.clone();
+            }
+        }
+        if let Some(tls) = &self.tls {
+            ingress["filter_chains"][0]["transport_socket"] = tls.clone();
+            let manager = &mut ingress["filter_chains"][0]["filters"][0]["typed_config"];
+            manager["early_header_mutation_extensions"] = route::early_removal(true);
+        }
+        let mut listeners = vec![ingress];
         listeners.extend(self.listeners.iter().cloned());
         json!({
             "admin": {"address": any_port()},
@@ -103,6 +163,17 @@ impl Bootstrap {
             "node": {"id": "berth-test", "cluster": "berth"}
         })
     }
+}
+
+/// Takes a listener out of a bootstrap, to be read from a watched file instead; gives the content of that file.
+pub fn listener_by_lds(bootstrap: &mut Value, name: &str, file: &Path) -> Value {
+    let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
+    let at = listeners.iter().position(|listener| listener["name"] == name).unwrap();
+    let mut listener = listeners.remove(at);
+    listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+    bootstrap["dynamic_resources"]["lds_config"] = json!({"resource_api_version": "V3",
+        "path_config_source": {"path": file, "watched_directory": {"path": file.parent().unwrap()}}});
+    json!({"version_info": "1", "resources": [listener]})
 }
 
 /// A wasm filter with its configuration. Both roles share a `vm_id`, and so shared data; they differ in their VM

@@ -63,8 +63,13 @@ fn a_decided_request_carries_its_cluster_and_leaves_its_decision_in_filter_state
     assert_eq!(host.header(MapKind::RequestHeaders, "x-placement-cluster").as_deref(), Some("metal-fr"));
     let decision = decision(&host);
     assert!(decision.contains("substrate=metal-fr") && decision.contains("fresh=stale"), "{decision}");
-    assert_eq!(host.metric_value("berth.placed.substrate.metal-fr"), 1);
-    assert_eq!(host.metric_value("berth.binding.dimension.sovereignty"), 1);
+    // Counted in memory: the host is told on the tick.
+    let placed = "berth.decisions.class.interactive.substrate.metal-fr.outcome.placed";
+    assert_eq!(host.metric_value(placed), 0);
+    role.on_tick(&host);
+    role.on_tick(&host);
+    assert_eq!(host.metric_value(placed), 1);
+    assert_eq!(host.metric_value("berth.binding.dimension.sovereignty.reason.jurisdiction"), 1);
 }
 
 #[test]
@@ -76,8 +81,8 @@ fn the_request_path_makes_few_host_calls_and_reads_no_shared_data() {
     host.reset_counts();
     ask(&host, &mut role, &CHAT);
     let counts: Vec<_> = host.counts().into_iter().collect();
-    // The budget of simple mode: one read, three writes (state, cluster, deadline), two counters (the outcome, and what bound it).
-    assert_eq!(counts, [("headers", 1), ("increment", 2), ("set_filter_state", 1), ("set_header", 2)]);
+    // The budget of simple mode: one read, three writes (state, cluster, deadline); what is counted is told on the tick.
+    assert_eq!(counts, [("headers", 1), ("set_filter_state", 1), ("set_header", 2)]);
 }
 
 #[test]

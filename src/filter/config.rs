@@ -1,24 +1,31 @@
 //! The plugin configuration: which role, which policy, which sources of facts. Refused as a whole if anything in it
 //! is wrong, with one line that names the place and what was expected.
 
+mod accounting;
+mod carry;
 mod desk;
 mod lanes;
+mod observe;
+mod raw;
 mod sources;
 
+use super::body::BodySource;
 use super::facts::{MOST_PREDICATES, Source, Sources, is_reserved};
 use super::hop::Hops;
+use super::observing::ObserveConfig;
 use super::telemetry_config::TelemetryConfig;
 use super::wire_struct;
 use crate::model::{FactName, Watch};
 use crate::policy::tree::shorten;
 use crate::policy::{self, Policy};
+use carry::{body, hops};
 use core::ops::RangeInclusive;
-use desk::{RawListener, desk};
-use lanes::{RawLane, lanes};
+use desk::desk;
+use lanes::lanes;
+use observe::observing;
+use raw::{RawConfig, RawRole, RawSource};
 use serde::Deserialize;
-use serde_json::value::RawValue;
-use sources::{RawScrape, scrape};
-use std::collections::BTreeMap;
+use sources::scrape;
 use std::rc::Rc;
 
 /// What placement does with its decisions.
@@ -34,6 +41,7 @@ pub enum Mode {
     Passthrough,
 }
 
+pub use accounting::Accounting;
 pub use lanes::Lane;
 
 /// How the route carries decisions out.
@@ -56,6 +64,8 @@ pub enum Config {
     Placement(Box<PlacementConfig>),
     /// The telemetry role.
     Telemetry(Box<TelemetryConfig>),
+    /// The telemetry role inside a cluster.
+    Observing(ObserveConfig),
 }
 
 /// What the placement role needs.
@@ -75,85 +85,16 @@ pub struct PlacementConfig {
     pub sources: Sources,
     /// What this hop tells the next, and whom it believes.
     pub hops: Hops,
+    /// Whether and how bodies are read.
+    pub body: Option<BodySource>,
     /// How often the picture is refreshed.
     pub refresh_ms: u32,
     /// Whether the decision goes upstream as a header; never towards a provider.
     pub decision_upstream: bool,
     /// Whether refusals carry the decision. It names substrates, so not at public edges.
     pub decision_response: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawRole {
-    Placement,
-    Telemetry,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawLevel {
-    Error,
-    Warn,
-    #[default]
-    Info,
-    Debug,
-    Trace,
-}
-
-impl From<RawLevel> for log::LevelFilter {
-    fn from(level: RawLevel) -> Self {
-        match level {
-            RawLevel::Error => Self::Error,
-            RawLevel::Warn => Self::Warn,
-            RawLevel::Info => Self::Info,
-            RawLevel::Debug => Self::Debug,
-            RawLevel::Trace => Self::Trace,
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawConfig<'a> {
-    role: RawRole,
-    #[serde(borrow)]
-    policy: Option<&'a RawValue>,
-    log_level: Option<RawLevel>,
-    mode: Option<Mode>,
-    mirror: Option<bool>,
-    attach: Option<Attach>,
-    lanes: Option<Vec<RawLane>>,
-    hops: Option<RawHops>,
-    facts: Option<BTreeMap<String, RawSource>>,
-    features_header: Option<String>,
-    idempotency_header: Option<String>,
-    trusted_headers: Option<Vec<String>>,
-    trust_path: Option<bool>,
-    refresh_ms: Option<u32>,
-    decision_upstream: Option<bool>,
-    decision_response: Option<bool>,
-    #[serde(borrow)]
-    sources: Option<Vec<RawScrape<'a>>>,
-    tick_ms: Option<u32>,
-    listener: Option<RawListener>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawHops {
-    #[serde(default)]
-    tell: bool,
-    #[serde(default)]
-    trust: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSource {
-    header: String,
-    #[serde(default)]
-    trusted: bool,
+    /// What else decisions leave behind.
+    pub accounting: Accounting,
 }
 
 /// The shortest and longest period between ticks.
@@ -174,6 +115,11 @@ pub fn parse(bytes: &[u8]) -> Result<Config, String> {
         return Err(refuse(&format!("configuration: found `{found}`, expected a JSON object")));
     }
     let raw: RawConfig<'_> = serde_json::from_slice(text).map_err(|e| refuse(&format!("configuration: {e}")))?;
+    if raw.observe == Some(true) {
+        let config = observing(&raw)?;
+        log::set_max_level(raw.log_level.unwrap_or_default().into());
+        return Ok(Config::Observing(config));
+    }
     let policy = raw.policy.ok_or_else(|| refuse("policy: missing, expected a policy document"))?;
     let policy = Rc::new(read_policy(policy.get())?);
     let config = match raw.role {
@@ -239,21 +185,13 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
             trust_path: raw.trust_path.unwrap_or(false),
             own_router_headers: attach != Attach::Simple,
         },
+        body: raw.body.as_ref().map(body).transpose()?,
         hops: hops(raw.hops.clone().unwrap_or_default())?,
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
+        accounting: Accounting::new(raw.replay, raw.hash_tenants, raw.keys.as_deref(), raw.sample)?,
     })
-}
-
-fn hops(raw: RawHops) -> Result<Hops, String> {
-    match raw.trust.iter().enumerate().find(|(_, identity)| !identity.contains("://")) {
-        Some((at, identity)) => Err(refuse(&format!(
-            "hops.trust[{at}]: found `{}`, expected an identity such as `spiffe://mesh/ns/apps/sa/gateway`",
-            shorten(identity)
-        ))),
-        None => Ok(Hops { tell: raw.tell, trust: raw.trust }),
-    }
 }
 
 fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
@@ -267,12 +205,23 @@ fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
 }
 
 fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, String> {
+    not_of_placement(raw)?;
+    let sources =
+        raw.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
+    let desk = raw.listener.as_ref().map(|listener| desk(listener, policy)).transpose()?;
+    let tick_ms = period("tick_ms", raw.tick_ms)?;
+    Ok(TelemetryConfig { desk, ..TelemetryConfig::new(Watch::of(policy.document()), tick_ms, sources) })
+}
+
+/// Refuses what only the placement role understands.
+fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
     for (name, present) in [
         ("mode", raw.mode.is_some()),
         ("mirror", raw.mirror.is_some()),
         ("attach", raw.attach.is_some()),
         ("lanes", raw.lanes.is_some()),
         ("hops", raw.hops.is_some()),
+        ("body", raw.body.is_some()),
         ("idempotency_header", raw.idempotency_header.is_some()),
         ("facts", raw.facts.is_some()),
         ("features_header", raw.features_header.is_some()),
@@ -281,14 +230,14 @@ fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, St
         ("refresh_ms", raw.refresh_ms.is_some()),
         ("decision_upstream", raw.decision_upstream.is_some()),
         ("decision_response", raw.decision_response.is_some()),
+        ("replay", raw.replay.is_some()),
+        ("hash_tenants", raw.hash_tenants.is_some()),
+        ("keys", raw.keys.is_some()),
+        ("sample", raw.sample.is_some()),
     ] {
         only_for(name, present, "placement")?;
     }
-    let sources =
-        raw.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
-    let desk = raw.listener.as_ref().map(|listener| desk(listener, policy)).transpose()?;
-    let tick_ms = period("tick_ms", raw.tick_ms)?;
-    Ok(TelemetryConfig { desk, ..TelemetryConfig::new(Watch::of(policy.document()), tick_ms, sources) })
+    Ok(())
 }
 
 fn only_for(name: &str, present: bool, role: &str) -> Result<(), String> {

@@ -3,12 +3,16 @@
 //! The request path makes one read of the headers and as few further host calls as the record needs; it never reads
 //! shared data: the tick does, into this VM's memory.
 
+use super::account::Account;
 use super::attempts;
+use super::body::Body;
 use super::config::{Attach, Mode, PlacementConfig};
-use super::metrics::Metrics;
+use super::held::Held;
+use super::metrics::Cause;
+use super::probes::Probes;
 use super::refusal;
 use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
-use super::{Host, MapKind};
+use super::{Headers, Host, MapKind};
 use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE, SHADOW_HEADER};
 use crate::model::{Decision, Local, Outcome};
 use crate::place::record::write_record;
@@ -38,9 +42,11 @@ pub struct Placement {
     reader: SnapshotReader,
     reporter: Reporter,
     rollout: RolloutReader,
-    metrics: Metrics,
+    account: Account,
     local: Local,
     underway: Underway,
+    probes: Probes,
+    held: Held,
     /// The time of the last tick: what the request path takes for now.
     now_ms: u64,
     /// Makes request ids, which clients may choose, unguessable as seeds.
@@ -55,7 +61,7 @@ impl Placement {
     /// does not meet an empty picture.
     pub fn configure<H: Host>(host: &H, config: PlacementConfig) -> Result<Self, String> {
         let policy = config.policy.clone();
-        let metrics = Metrics::declare(host, &policy);
+        let account = Account::open(host, config.accounting.clone(), &policy);
         let names = policy.document().substrates.iter().map(|s| s.name.as_str());
         let reporter = Reporter::new(host.now_ns(), u64::from(config.refresh_ms), true, names);
         let mut role = Self {
@@ -63,9 +69,11 @@ impl Placement {
             reader: SnapshotReader::default(),
             reporter,
             rollout: RolloutReader::default(),
-            metrics,
+            account,
             local: Local { slot: NO_SLOT, ..Local::default() },
             underway: Underway::default(),
+            probes: Probes::default(),
+            held: Held::default(),
             now_ms: 0,
             salt: host.now_ns(),
             requests: 0,
@@ -85,6 +93,8 @@ impl Placement {
         // Not told in `configure`: a VM that only tries a configuration out never ticks. What cannot be told now is
         // told with the next tick.
         self.local.slot = self.reporter.tell(host, self.now_ms).unwrap_or(NO_SLOT);
+        // Last, because it turns to other streams.
+        self.hasten(host);
     }
 
     fn refresh<H: Host>(&mut self, host: &H, first: bool) {
@@ -103,24 +113,26 @@ impl Placement {
         }
         if changed {
             self.underway.clear(&mut self.local.placed);
-            self.local.probes.clear();
+            self.probes.renew(self.placer.policy(), self.reader.snapshot(), &mut self.local.probes);
         }
         // Without a new snapshot the old one still ages: what was live becomes uncertain, then unknown.
         if changed || first {
             self.placer.refresh(self.reader.snapshot(), self.now_ms);
         }
-        self.metrics.picture(host, &self.reader, self.now_ms);
+        self.account.tell(host, &self.reader, self.now_ms);
     }
 
-    /// Decides one request.
+    /// Decides one request by its headers.
     pub fn on_request<H: Host>(&mut self, host: &H) -> Verdict {
-        let headers = match host.headers(MapKind::RequestHeaders) {
-            Ok(headers) => headers,
-            Err(_) => {
-                // Nothing is known, so nothing is decided; the route without the header is the safe one.
-                self.metrics.undecided(host);
-                return Verdict::Continue;
-            }
+        self.arrive(host, 0, true)
+    }
+
+    /// A request has come: decides it, or holds it until its body says more.
+    pub fn arrive<H: Host>(&mut self, host: &H, context: u32, ends: bool) -> Verdict {
+        let Ok(headers) = host.headers(MapKind::RequestHeaders) else {
+            // Nothing is known, so nothing is decided; the route without the header is the safe one.
+            self.account.undecided(Cause::Headers);
+            return Verdict::Continue;
         };
         let found = self.config.sources.read(&headers);
         for name in &found.forged {
@@ -128,6 +140,47 @@ impl Placement {
         }
         if self.config.mode == Mode::Passthrough || self.rollout.rollout().switch == Switch::Passthrough {
             return Verdict::Continue;
+        }
+        if self.config.body.is_some() && !ends && found.json && self.held.has_room() {
+            drop(found);
+            self.held.keep(context, self.now_ms, headers);
+            return Verdict::Held;
+        }
+        self.decide(host, &headers, None)
+    }
+
+    /// More of a held request's body has come; `size` is all of it so far. Decides as soon as nothing more is wanted.
+    pub fn on_body<H: Host>(&mut self, host: &H, context: u32, size: usize, ends: bool) -> Verdict {
+        let Some(source) = &self.config.body else { return Verdict::Continue };
+        let prefix = host.request_body(0, size.min(source.prefix_bytes)).unwrap_or_default();
+        let body = Body::read(&prefix, source.data_key.as_deref());
+        if !(ends || body.ended || size >= source.prefix_bytes) {
+            return Verdict::Held;
+        }
+        // What is no longer held was decided when its time was over.
+        self.held.release(context).map_or(Verdict::Continue, |headers| self.decide(host, &headers, Some(&body)))
+    }
+
+    /// Clients that stall are decided by their headers.
+    fn hasten<H: Host>(&mut self, host: &H) {
+        let Some(hold_ms) = self.config.body.as_ref().map(|body| body.hold_ms) else { return };
+        while let Some((context, headers)) = self.held.overdue(self.now_ms, hold_ms) {
+            self.account.late();
+            if host.turn_to(context).is_ok() && self.decide(host, &headers, None) == Verdict::Continue {
+                let _ = host.resume();
+            }
+        }
+    }
+
+    /// A held request is gone.
+    pub fn forget(&mut self, context: u32) {
+        self.held.release(context);
+    }
+
+    fn decide<H: Host>(&mut self, host: &H, headers: &Headers, body: Option<&Body>) -> Verdict {
+        let mut found = self.config.sources.read(headers);
+        if let Some(body) = body {
+            body.tell(&mut found);
         }
         self.requests = self.requests.wrapping_add(1);
         let told = self.config.hops.hear(host, found.budget);
@@ -140,6 +193,7 @@ impl Placement {
         }
         told.narrow(&mut facts);
         let decision = self.placer.place(&self.local, &facts, self.now_ms, seed);
+        self.account.write(host, &mut self.placer, (&self.local, &facts, self.now_ms), &decision);
         let grpc = found.grpc;
         drop(found);
         self.act(host, &decision, grpc)
@@ -148,7 +202,6 @@ impl Placement {
     fn act<H: Host>(&mut self, host: &H, decision: &Decision, grpc: bool) -> Verdict {
         write_record(self.placer.policy(), decision, &mut self.record);
         let _ = host.set_filter_state(DECISION_STATE, self.record.as_bytes());
-        self.metrics.decided(host, decision);
         if self.config.mode == Mode::Shadow {
             self.mirror(host, decision);
             return Verdict::Continue;
@@ -163,12 +216,12 @@ impl Placement {
     }
 
     /// Has a copy sent to where the request would have gone.
-    fn mirror<H: Host>(&self, host: &H, decision: &Decision) {
+    fn mirror<H: Host>(&mut self, host: &H, decision: &Decision) {
         let first = decision.plan.first().filter(|_| self.config.mirror);
         if let Some(substrate) = first.and_then(|attempt| self.placer.policy().substrate(attempt.substrate))
             && host.set_header(MapKind::RequestHeaders, SHADOW_HEADER, &substrate.cluster).is_err()
         {
-            self.metrics.undecided(host);
+            self.account.undecided(Cause::Cluster);
         }
     }
 
@@ -191,10 +244,10 @@ impl Placement {
         };
         let told = self.config.hops.tell(host, decision, left_over(policy, decision, tries), &mut self.number);
         if bound.and(left).and(told).is_err() {
-            self.metrics.undecided(host);
+            self.account.undecided(Cause::Plan);
         }
         if host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, cluster).is_err() {
-            self.metrics.undecided(host);
+            self.account.undecided(Cause::Cluster);
         }
         if self.config.decision_upstream && substrate.kind != crate::model::Kind::Provider {
             let _ = host.set_header(MapKind::RequestHeaders, DECISION_HEADER, &self.record);
@@ -204,6 +257,7 @@ impl Placement {
 
     fn count(&mut self, substrate: u16, expected_us: i64) {
         self.reporter.observer.placed(usize::from(substrate));
+        self.probes.placed(usize::from(substrate), &mut self.local.probes);
         self.underway.begin(substrate, expected_us, &mut self.local.placed);
     }
 }

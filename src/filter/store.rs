@@ -2,6 +2,7 @@
 //!
 //! * `berth/1/epoch`: twenty bytes that say which snapshot is the newest; what every worker reads on every tick.
 //! * `berth/1/snapshot`: the snapshot itself; read when the epoch changed.
+//! * `berth/1/snapshot/N`: the last ones, where that is asked for.
 //! * `berth/1/lease`: who folds and publishes.
 //! * `berth/1/slot/0` to `/127`: what each VM has seen.
 //! * `berth/1/inbox/0` to `/63`: reports that were handed in and wait for whoever leads.
@@ -14,6 +15,7 @@
 
 mod generation;
 mod inbox;
+mod kept;
 mod lease;
 mod publish;
 mod reader;
@@ -23,6 +25,7 @@ mod slots;
 
 pub use generation::{Generation, Standing};
 pub use inbox::{InboxReader, TRAYS, TrayState, Undelivered, deliver, tray_key, tray_of};
+pub use kept::{MOST_KEPT, keep, kept};
 pub use lease::Lease;
 pub use publish::{Unpublished, publish};
 pub use reader::SnapshotReader;

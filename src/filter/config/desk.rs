@@ -1,6 +1,7 @@
 //! The telemetry listener, as it stands in the configuration. Closed unless something here opens it.
 
 use super::{refuse, within_numbers};
+use crate::filter::store::MOST_KEPT;
 use crate::filter::telemetry_config::desk::{
     Credential, DeskConfig, MOST_TOKEN, Readers, Reports, TokenDigest, Writer,
 };
@@ -24,6 +25,7 @@ pub(super) struct RawListener {
     writers: Vec<RawWriter>,
     most_body_bytes: Option<u32>,
     most_per_s: Option<u32>,
+    keep_snapshots: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -82,6 +84,7 @@ pub(super) fn desk(raw: &RawListener, policy: &Policy) -> Result<DeskConfig, Str
         writers,
         most_body: usize::try_from(most_body).unwrap_or(usize::MAX),
         most_per_s: within_numbers("listener.most_per_s", raw.most_per_s.unwrap_or(100), 1..=100_000)?,
+        keep_snapshots: within_numbers("listener.keep_snapshots", raw.keep_snapshots.unwrap_or(0), 0..=MOST_KEPT)?,
     })
 }
 

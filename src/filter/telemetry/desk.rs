@@ -6,7 +6,7 @@ use super::answer::{DeskCounters, Turned, json, text};
 use super::guard::{self, Rate};
 use super::{ingest, page};
 use crate::filter::placement::Verdict;
-use crate::filter::store::{SnapshotReader, rollout};
+use crate::filter::store::{SnapshotReader, kept, rollout};
 use crate::filter::telemetry_config::desk::DeskConfig;
 use crate::filter::{Headers, Host, MapKind};
 use crate::health::json::write;
@@ -34,6 +34,7 @@ enum Place<'a> {
     Page,
     State,
     Snapshot,
+    Kept(&'a str),
     Rollout,
     Substrate(&'a str),
     Elsewhere,
@@ -46,7 +47,11 @@ impl<'a> Place<'a> {
             "/state" => Self::State,
             "/snapshot" => Self::Snapshot,
             "/rollout" => Self::Rollout,
-            other => other.strip_prefix("/substrates/").map_or(Self::Elsewhere, Self::Substrate),
+            other => match (other.strip_prefix("/substrates/"), other.strip_prefix("/snapshots/")) {
+                (Some(name), _) => Self::Substrate(name),
+                (_, Some(epoch)) => Self::Kept(epoch),
+                _ => Self::Elsewhere,
+            },
         }
     }
 
@@ -89,7 +94,7 @@ impl Desk {
                 Ok(visit) => (Verdict::Held, Some(visit)),
                 Err(verdict) => (verdict, None),
             },
-            (Place::Page | Place::State | Place::Snapshot | Place::Rollout, "GET" | "HEAD") => {
+            (Place::Page | Place::State | Place::Snapshot | Place::Kept(_) | Place::Rollout, "GET" | "HEAD") => {
                 (self.show(host, watch, reader, &headers, place), None)
             }
             _ => {
@@ -162,6 +167,22 @@ impl Desk {
         }
     }
 
+    /// How many snapshots are kept.
+    pub(super) const fn keeps(&self) -> u32 {
+        self.config.keep_snapshots
+    }
+
+    /// A snapshot that is not the newest any more.
+    fn show_kept<H: Host>(&self, host: &H, epoch: &str) -> Verdict {
+        match epoch.parse().ok().and_then(|epoch| kept(host, epoch, self.config.keep_snapshots)) {
+            Some(snapshot) => text(host, "application/json", &(write(&snapshot) + "\n"), &[]),
+            None => {
+                let detail = format!("expected one of the last {} epochs", self.config.keep_snapshots);
+                self.counters.turn_away(host, Turned::Unknown, &detail)
+            }
+        }
+    }
+
     fn show<H: Host>(
         &self,
         host: &H,
@@ -178,6 +199,7 @@ impl Desk {
         match (place, reader.snapshot()) {
             (Place::Snapshot, Some(snapshot)) => text(host, "application/json", &(write(snapshot) + "\n"), &[]),
             (Place::Snapshot, None) => self.counters.turn_away(host, Turned::Busy, "nothing was published yet"),
+            (Place::Kept(epoch), _) => self.show_kept(host, epoch),
             (Place::Rollout, _) => json(host, &switch(host)),
             (Place::State, snapshot) => json(host, &page::state(host, watch, snapshot)),
             (_, snapshot) => page::show(host, watch, snapshot),

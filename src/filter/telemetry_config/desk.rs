@@ -19,6 +19,8 @@ pub struct DeskConfig {
     pub most_body: usize,
     /// How many writes a worker takes in a second.
     pub most_per_s: u32,
+    /// How many snapshots are kept, for replaying; 0 for none.
+    pub keep_snapshots: u32,
 }
 
 /// Who may look.

@@ -7,12 +7,12 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+#[path = "wasm/budget.rs"]
+mod budget;
 #[path = "support/fake_host.rs"]
 mod fake_host;
 #[path = "wasm/faults.rs"]
 mod faults;
-#[path = "wasm/budget.rs"]
-mod budget;
 #[path = "support/policy.rs"]
 mod policy;
 mod wasm_host;

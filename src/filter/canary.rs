@@ -7,7 +7,7 @@ use super::Host;
 use super::arm::Arm;
 use super::store::{Recall, recalled};
 use crate::model::settings::Rollout;
-use crate::model::{Decision, Facts, Outcome, Plan, SubstrateId};
+use crate::model::{Decision, Dimension, Facts, Outcome, Plan, SubstrateId};
 use crate::place::matches;
 use crate::policy::Policy;
 use hashbrown::HashMap;
@@ -137,7 +137,7 @@ impl Canary {
             let at = name.and_then(|name| current.policy().substrate_id(name.as_str()));
             let row = at.and_then(|at| inspection.rows.get(usize::from(at)));
             // What the current policy does not know it does not permit.
-            row.is_none_or(|row| row.reasons.iter().any(|reason| reason.code.dimension().is_governed()))
+            row.is_none_or(|row| row.reasons.iter().any(|reason| governed(reason.code.dimension())))
         };
         let outside = planned(&decision.plan).any(|id| forbidden(id, current));
         if let Some(tally) = self.judge.of(class, true) {
@@ -191,6 +191,11 @@ impl Canary {
     pub(super) const fn is_back(&self) -> bool {
         self.back
     }
+}
+
+/// What people permit, and not what a substrate can do at the moment.
+const fn governed(dimension: Dimension) -> bool {
+    matches!(dimension, Dimension::Governance | Dimension::Sovereignty)
 }
 
 fn planned(plan: &Plan) -> impl Iterator<Item = SubstrateId> {

@@ -103,7 +103,7 @@ bench: rust ## what compiling, deciding and folding cost natively, and how decid
 	  $$1 == "time:" || $$2 == "time:" { if ($$2 == "time:") { name = $$1; sub(/^[^ ]+ +/, "") } \
 	    if (index($$0, "%") == 0) { sub(/.*time: *\[/, ""); sub(/\].*/, ""); split($$0, t, " "); \
 	    printf "%-40s %10s %s\n", name, t[3], t[4] } }'
-	@$(CARGO) build --locked --quiet --release --example scale
+	@$(CARGO) build --locked --quiet --profile bench --example scale
 	@$(NATIVE)/release/examples/scale
 
 # Benchmarks that are programs of their own, so that WebAssembly can run them.
@@ -112,7 +112,7 @@ PROGRAMS = start scale pulse
 bench-wasm: rust ## compiling a policy, deciding, a tick of telemetry, a snapshot: natively and in WebAssembly under Node
 	@command -v node >/dev/null || { echo "berth: no node: install Node.js 18 or newer" >&2; exit 2; }
 	@for name in $(PROGRAMS); do \
-	  $(CARGO) build --locked --quiet --release --example $$name || exit 1; \
+	  $(CARGO) build --locked --quiet --profile bench --example $$name || exit 1; \
 	  $(WASI) build --locked --quiet --release --example $$name || exit 1; \
 	  kind=$$($(TOOLS) toolchain wasm32-wasip1) && \
 	  made=target/wasip1/$$kind/wasm32-wasip1/release/examples/$$name.wasm && \

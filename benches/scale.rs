@@ -1,6 +1,12 @@
 //! What a decision costs as substrates grow, the same program natively and in WebAssembly (`make bench-wasm`), where
 //! `benches/wasm.mjs` runs it: a line a size, then the straight line through them.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "a benchmark may fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a benchmark may fail"
+)]
 
 mod world;
 

@@ -128,6 +128,7 @@ impl Ground {
 /// The grounds that are kept besides the present one.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Grounds {
+    #[expect(clippy::vec_box, reason = "a ground and the present one change places by their pointers")]
     kept: Vec<Box<Ground>>,
     /// The one that gives way next.
     next: usize,

@@ -63,9 +63,13 @@ fn law(scene: &Scene, table: &Table, id: SubstrateId, code: Code) -> (i64, i64) 
     }
 }
 
-/// −1 where nothing is known, or nothing that fits.
+/// −1 where nothing is known, −2 where another country is.
 const fn known(age: i64) -> i64 {
-    if age >= ELSEWHERE { -1 } else { age }
+    match age {
+        i64::MAX => -1,
+        ELSEWHERE => -2,
+        age => age,
+    }
 }
 
 /// The first applicable envelope that rejects by this code; −1 if the class does.

@@ -1,4 +1,4 @@
-//! What the role logs, as lines of the proxy's log.
+//! The log of this module is the host's.
 
 use super::abi::{Proxy, log_line};
 

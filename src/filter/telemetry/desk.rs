@@ -6,7 +6,7 @@ use super::answer::{DeskCounters, Turned, json};
 use super::guard::{self, Rate};
 use super::{ingest, page};
 use crate::filter::placement::Verdict;
-use crate::filter::store::{SnapshotReader, kept, rollout};
+use crate::filter::store::{SnapshotReader, kept, recalled, rollout};
 use crate::filter::telemetry_config::desk::DeskConfig;
 use crate::filter::{Headers, Host, MapKind};
 use crate::health::json::text::{compact, put, quote};
@@ -207,7 +207,7 @@ impl Desk {
     }
 }
 
-/// Where the switch stands.
+/// Where the switch stands, and which candidate went back by itself.
 pub(super) fn switch<H: Host>(host: &H) -> String {
     let mut out = String::from("{\"rollout\":");
     match rollout(host) {
@@ -217,6 +217,13 @@ pub(super) fn switch<H: Host>(host: &H) -> String {
             put(&mut out, ",\"at_ms\":", now.at_ms);
         }
         Err(_) => out.push_str("null"),
+    }
+    if let Some(recall) = recalled(host) {
+        put(&mut out, ",\"recalled\":{\"candidate\":\"", format_args!("{:08x}", recall.digest));
+        put(&mut out, "\",\"at_ms\":", recall.at_ms);
+        out.push_str(",\"why\":");
+        quote(&mut out, &recall.why);
+        out.push('}');
     }
     out.push('}');
     out

@@ -218,12 +218,17 @@ pub(super) fn switch<H: Host>(host: &H) -> String {
         }
         Err(_) => out.push_str("null"),
     }
-    if let Some(recall) = recalled(host) {
-        put(&mut out, ",\"recalled\":{\"candidate\":\"", format_args!("{:08x}", recall.digest));
-        put(&mut out, "\",\"at_ms\":", recall.at_ms);
-        out.push_str(",\"why\":");
-        quote(&mut out, &recall.why);
-        out.push('}');
+    out.push_str(",\"recalled\":");
+    match recalled(host) {
+        Some(recall) => {
+            out.push_str("{\"candidate\":");
+            quote(&mut out, &format!("{:08x}", recall.digest));
+            put(&mut out, ",\"at_ms\":", recall.at_ms);
+            out.push_str(",\"why\":");
+            quote(&mut out, &recall.why);
+            out.push('}');
+        }
+        None => out.push_str("null"),
     }
     out.push('}');
     out

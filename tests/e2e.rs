@@ -9,6 +9,8 @@ mod account;
 mod attempts;
 #[path = "e2e/body.rs"]
 mod body;
+#[path = "e2e/canary.rs"]
+mod canary;
 #[path = "e2e/desk.rs"]
 mod desk;
 #[path = "e2e/harness.rs"]

@@ -132,12 +132,19 @@ impl HttpContext for Stream {
             _ => Action::Pause,
         }
     }
+
+    fn on_http_response_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {
+        if let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) {
+            role.on_response(&Proxy, self.id);
+        }
+        Action::Continue
+    }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let (Some(kept), Some(Ok(mut role))) = (&self.kept, self.role.as_ref().map(|role| role.try_borrow_mut())) {
-            role.forget(kept);
+        if let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) {
+            role.forget(self.id);
         }
     }
 }

@@ -64,12 +64,13 @@ pub(super) struct Metrics {
     unreadable: usize,
     torn: usize,
     seen: (u64, u64),
+    aside: bool,
     epoch: Option<u32>,
     age_ms: Option<u32>,
 }
 
 impl Metrics {
-    pub(super) fn declare<H: Host>(host: &H, policy: &Policy) -> Self {
+    pub(super) fn declare<H: Host>(host: &H, policy: &Policy, aside: bool) -> Self {
         let document = policy.document();
         let substrates = at_most(MOST_SERIES, document.substrates.iter().map(|s| s.name.as_str()).collect());
         let named: Vec<&str> = document.classes.iter().map(|c| c.name.as_str()).collect();
@@ -121,12 +122,15 @@ impl Metrics {
             substrates: substrates.len(),
             cost_classes: cost_classes.len(),
             seen: (0, 0),
+            aside,
             epoch: define(host, MetricKind::Gauge, &metric::EPOCH, &[]),
             age_ms: define(host, MetricKind::Gauge, &metric::AGE_MS, &[]),
             cells,
         };
         metrics.cells.seal();
-        stand(host, policy);
+        if !aside {
+            stand(host, policy);
+        }
         metrics
     }
 
@@ -206,6 +210,10 @@ impl Metrics {
 
     /// What was counted since the last tick, what this VM knows of the substrates, and how old that is.
     pub(super) fn tell<H: Host>(&mut self, host: &H, reader: &SnapshotReader, now_ms: u64) {
+        if self.aside {
+            self.cells.flush(host);
+            return;
+        }
         let (refusals, torn) = (reader.refusals(), reader.torn());
         self.cells.add(self.unreadable, refusals.saturating_sub(self.seen.0));
         self.cells.add(self.torn, torn.saturating_sub(self.seen.1));

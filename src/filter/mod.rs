@@ -1,8 +1,10 @@
 //! The two role machines, generic over [`Host`] so that they run natively against a fake host.
 
 mod account;
+mod arm;
 pub mod attempts;
 pub mod body;
+pub mod canary;
 pub mod config;
 pub mod facts;
 mod held;

@@ -24,6 +24,12 @@ impl Dimension {
     pub const PRECEDENCE: [Self; 5] =
         [Self::Sovereignty, Self::Governance, Self::Workload, Self::Availability, Self::Cost];
 
+    /// Whether it is people's word, and not what a substrate can do at the moment.
+    #[must_use]
+    pub const fn is_governed(self) -> bool {
+        matches!(self, Self::Governance | Self::Sovereignty)
+    }
+
     /// The word used in records and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

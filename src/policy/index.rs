@@ -83,6 +83,12 @@ impl Policy {
         &self.short_digest
     }
 
+    /// The same digits as a number.
+    #[must_use]
+    pub fn digest_word(&self) -> u64 {
+        u64::from_str_radix(&self.short_digest, 16).unwrap_or(0)
+    }
+
     /// `name@version#digest`, as records and metrics name this policy.
     #[must_use]
     pub fn label(&self) -> &str {

@@ -14,12 +14,19 @@ pub struct Accounting {
     pub keys: Vec<Key>,
     /// One decision in so many is looked at closely; 0 for none.
     pub sample: u32,
+    /// The account of a policy beside the ruling one: it does not speak for the proxy.
+    pub aside: bool,
 }
 
 /// How many decisions there are for each that is looked at closely, where nothing is said.
 const SAMPLE: u32 = 128;
 
 impl Accounting {
+    /// The same for a policy beside the ruling one.
+    pub(crate) fn beside(&self) -> Self {
+        Self { aside: true, ..self.clone() }
+    }
+
     pub(super) fn new(
         replay: Option<bool>,
         hash_tenants: Option<bool>,
@@ -41,6 +48,12 @@ impl Accounting {
             }
             found.push(key);
         }
-        Ok(Self { replay, hash_tenants: hash_tenants.unwrap_or(false), keys: found, sample: sample.unwrap_or(SAMPLE) })
+        Ok(Self {
+            replay,
+            hash_tenants: hash_tenants.unwrap_or(false),
+            keys: found,
+            sample: sample.unwrap_or(SAMPLE),
+            aside: false,
+        })
     }
 }

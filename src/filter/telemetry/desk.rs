@@ -6,7 +6,7 @@ use super::answer::{DeskCounters, Turned, json, text};
 use super::guard::{self, Rate};
 use super::{ingest, page};
 use crate::filter::placement::Verdict;
-use crate::filter::store::{SnapshotReader, kept, rollout};
+use crate::filter::store::{SnapshotReader, kept, recalled, rollout};
 use crate::filter::telemetry_config::desk::DeskConfig;
 use crate::filter::{Headers, Host, MapKind};
 use crate::health::json::write;
@@ -207,10 +207,13 @@ impl Desk {
     }
 }
 
-/// Where the switch stands.
+/// Where the switch stands, and which candidate went back by itself.
 pub(super) fn switch<H: Host>(host: &H) -> Value {
+    let recall = recalled(host);
+    let recall = recall.map(|r| json!({"candidate": format!("{:08x}", r.digest), "at_ms": r.at_ms, "why": r.why}));
     match rollout(host) {
-        Ok(now) => json!({"rollout": now.switch.as_str(), "generation": now.generation, "at_ms": now.at_ms}),
+        Ok(now) => json!({"rollout": now.switch.as_str(), "generation": now.generation, "at_ms": now.at_ms,
+            "recalled": recall}),
         Err(error) => json!({"rollout": null, "why": error.to_string()}),
     }
 }

@@ -65,7 +65,7 @@ fn an_observation_allocates_nothing_once_the_substrate_is_known() {
     let said = [(Signal::QueueDepth, 4), (Signal::RateRemaining, 900)];
     let seen = |n: u64| Observation {
         substrate: usize::try_from(n % 2).unwrap(),
-        status: if n % 7 == 0 { 503 } else { 200 },
+        status: if n.is_multiple_of(7) { 503 } else { 200 },
         first_byte_us: Some(300_000 + n),
         total_us: Some(2_000_000),
         bytes: 4_096,

@@ -12,6 +12,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 /// Circuits that open and are probed quickly; everything else as in the policy of all tests.
+#[allow(clippy::indexing_slicing, reason = "a helper of tests may fail a test")]
 fn quick() -> Value {
     let mut policy = policy();
     policy["breaking"] =

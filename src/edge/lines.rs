@@ -1,4 +1,4 @@
-//! The log of this module is the host's.
+//! What the role logs, as lines of the proxy's log.
 
 use super::abi::{Proxy, log_line};
 

@@ -12,6 +12,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 /// Circuits that open and are probed quickly; everything else as in the policy of all tests.
+#[allow(clippy::indexing_slicing, reason = "a helper of tests may fail a test")]
 fn quick() -> Value {
     let mut policy = policy();
     policy["breaking"] =
@@ -328,4 +329,21 @@ async fn an_aggregate_cluster_is_seen_as_itself_and_a_full_circuit_breaker_of_en
     assert!(seen.iter().any(|seen| seen.header("x-envoy-overloaded").is_some()), "{:?}", turns(&seen));
     assert_eq!(mesh.envoy.stat("wasmcustom.berth.observed.failed").await, failed);
     assert_eq!(mesh.envoy.stat("wasmcustom.berth.health.circuit.substrate.onprem-de").await, 0);
+}
+
+#[tokio::test]
+async fn a_budget_is_the_proxys_and_not_each_workers() {
+    let mut policy = quick();
+    // Ninety-seven chats of 103 micro-dollars. Two workers that did not tell each other would place twice as many.
+    policy["budgets"] = json!([{"tenant": "acme", "window_s": 86_400, "most_usd": 0.01}]);
+    let mesh = silent(&policy).await;
+    let seen = mesh.ask_for(3_000).await;
+    let placed = seen.iter().filter(|seen| seen.status == 200).count();
+    let refused: Vec<&Seen> = seen.iter().filter(|seen| seen.status != 200).collect();
+    // Over by what both place within a tick of a hundred milliseconds, at two hundred requests a second.
+    assert!((90..=125).contains(&placed), "{placed} of {} placed", seen.len());
+    assert!(refused.len() > 100);
+    for seen in refused {
+        assert_eq!((seen.status, seen.text().contains("cost/tenant-budget")), (429, true), "{}", seen.text());
+    }
 }

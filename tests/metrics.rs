@@ -143,7 +143,10 @@ fn the_readme_lists_every_metric() {
 fn the_readme_lists_every_label_rule() {
     let text = file("README.md");
     for label in labels() {
-        assert!(text.contains(&format!("tag_name: {label}, regex: '{}'", berth::model::metric::tag_rule(label))), "{label}");
+        assert!(
+            text.contains(&format!("tag_name: {label}, regex: '{}'", berth::model::metric::tag_rule(label))),
+            "{label}"
+        );
     }
 }
 
@@ -176,7 +179,8 @@ fn promtool(arguments: &[&str]) {
     let found = Command::new(root.join(".ci/tools")).arg("prometheus").output().unwrap();
     let prometheus = PathBuf::from(String::from_utf8_lossy(&found.stdout).trim());
     assert!(found.status.success(), "no Prometheus: {}", String::from_utf8_lossy(&found.stderr));
-    let output = Command::new(prometheus.with_file_name("promtool")).args(arguments).current_dir(root).output().unwrap();
+    let output =
+        Command::new(prometheus.with_file_name("promtool")).args(arguments).current_dir(root).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
 }
@@ -223,7 +227,8 @@ fn rules_and_dashboard_look_at_metrics_that_there_are() {
     let recorded = file("rules/recording.yaml");
     for panel in dashboard["panels"].as_array().unwrap() {
         for target in panel["targets"].as_array().unwrap() {
-            let words = target["expr"].as_str().unwrap().split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+            let words =
+                target["expr"].as_str().unwrap().split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
             for rule in words.filter(|word| word.starts_with("berth:")) {
                 assert!(recorded.contains(&format!("record: {rule}\n")), "{rule} is recorded by no rule");
             }

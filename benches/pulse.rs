@@ -54,7 +54,13 @@ fn watch() -> Watch {
     let watched = |at: usize| {
         let name = format!("substrate-{at}");
         let thresholds = Thresholds { queue_depth: Some(10), memory_hard_ppm: Some(900_000), ..Thresholds::default() };
-        Watched { name, failure_domain: format!("rack-{}", at / 4), thresholds, first_token_us: 200_000 }
+        Watched {
+            cluster: name.clone(),
+            name,
+            failure_domain: format!("rack-{}", at / 4),
+            thresholds,
+            first_token_us: 200_000,
+        }
     };
     Watch {
         substrates: (0..SUBSTRATES).map(watched).collect(),

@@ -7,6 +7,8 @@ mod support;
 mod account;
 #[path = "e2e/attempts.rs"]
 mod attempts;
+#[path = "e2e/body.rs"]
+mod body;
 #[path = "e2e/desk.rs"]
 mod desk;
 #[path = "e2e/harness.rs"]
@@ -21,6 +23,8 @@ mod many;
 mod mesh;
 #[path = "e2e/modes.rs"]
 mod modes;
+#[path = "e2e/observed.rs"]
+mod observed;
 #[path = "e2e/page.rs"]
 mod page;
 #[path = "e2e/prometheus.rs"]

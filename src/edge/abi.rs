@@ -57,6 +57,8 @@ unsafe extern "C" {
         results: *mut *mut u8,
         results_len: *mut usize,
     ) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, len: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, by: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
@@ -224,6 +226,17 @@ impl Host for Proxy {
         // SAFETY: pointers and length describe the name; there are no arguments.
         bytes(|data, len| unsafe { proxy_call_foreign_function(NAME.as_ptr(), NAME.len(), null_mut(), 0, data, len) })
             .map(drop)
+    }
+
+    fn turn_to(&self, context: u32) -> Result<(), HostError> {
+        // SAFETY: no pointers.
+        answer(unsafe { proxy_set_effective_context(context) })
+    }
+
+    fn resume(&self) -> Result<(), HostError> {
+        const REQUEST: u32 = 0;
+        // SAFETY: no pointers.
+        answer(unsafe { proxy_continue_stream(REQUEST) })
     }
 
     fn respond(&self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> Result<(), HostError> {

@@ -60,6 +60,11 @@ impl Account {
         self.metrics.undecided(cause);
     }
 
+    /// A request was decided before its body said what it had to say.
+    pub(super) fn hastened(&mut self) {
+        self.metrics.hastened();
+    }
+
     /// A tick: takes the picture's identity over and tells the host what was counted.
     pub(super) fn tell<H: Host>(&mut self, host: &H, reader: &SnapshotReader, now_ms: u64) {
         self.snapshot = reader.mark().map(|m| Identity { writer: m.writer, epoch: m.epoch, checksum: m.checksum });

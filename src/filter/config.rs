@@ -4,22 +4,26 @@
 mod accounting;
 mod desk;
 mod lanes;
+mod observe;
+mod raw;
 mod sources;
 
+use super::body::BodySource;
 use super::facts::{MOST_PREDICATES, Source, Sources, is_reserved};
 use super::hop::Hops;
+use super::observing::ObserveConfig;
 use super::telemetry_config::TelemetryConfig;
 use super::wire_struct;
 use crate::model::{FactName, Watch};
 use crate::policy::tree::shorten;
 use crate::policy::{self, Policy};
 use core::ops::RangeInclusive;
-use desk::{RawListener, desk};
-use lanes::{RawLane, lanes};
+use desk::desk;
+use lanes::lanes;
+use observe::observing;
+use raw::{RawBody, RawConfig, RawHops, RawRole, RawSource};
 use serde::Deserialize;
-use serde_json::value::RawValue;
-use sources::{RawScrape, scrape};
-use std::collections::BTreeMap;
+use sources::scrape;
 use std::rc::Rc;
 
 /// What placement does with its decisions.
@@ -58,6 +62,8 @@ pub enum Config {
     Placement(Box<PlacementConfig>),
     /// The telemetry role.
     Telemetry(Box<TelemetryConfig>),
+    /// The telemetry role inside a cluster.
+    Observing(ObserveConfig),
 }
 
 /// What the placement role needs.
@@ -77,6 +83,8 @@ pub struct PlacementConfig {
     pub sources: Sources,
     /// What this hop tells the next, and whom it believes.
     pub hops: Hops,
+    /// Whether and how bodies are read.
+    pub body: Option<BodySource>,
     /// How often the picture is refreshed.
     pub refresh_ms: u32,
     /// Whether the decision goes upstream as a header; never towards a provider.
@@ -85,83 +93,6 @@ pub struct PlacementConfig {
     pub decision_response: bool,
     /// What else decisions leave behind.
     pub accounting: Accounting,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawRole {
-    Placement,
-    Telemetry,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawLevel {
-    Error,
-    Warn,
-    #[default]
-    Info,
-    Debug,
-    Trace,
-}
-
-impl From<RawLevel> for log::LevelFilter {
-    fn from(level: RawLevel) -> Self {
-        match level {
-            RawLevel::Error => Self::Error,
-            RawLevel::Warn => Self::Warn,
-            RawLevel::Info => Self::Info,
-            RawLevel::Debug => Self::Debug,
-            RawLevel::Trace => Self::Trace,
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawConfig<'a> {
-    role: RawRole,
-    #[serde(borrow)]
-    policy: Option<&'a RawValue>,
-    log_level: Option<RawLevel>,
-    mode: Option<Mode>,
-    mirror: Option<bool>,
-    attach: Option<Attach>,
-    lanes: Option<Vec<RawLane>>,
-    hops: Option<RawHops>,
-    facts: Option<BTreeMap<String, RawSource>>,
-    features_header: Option<String>,
-    idempotency_header: Option<String>,
-    trusted_headers: Option<Vec<String>>,
-    trust_path: Option<bool>,
-    refresh_ms: Option<u32>,
-    decision_upstream: Option<bool>,
-    decision_response: Option<bool>,
-    replay: Option<bool>,
-    hash_tenants: Option<bool>,
-    keys: Option<Vec<String>>,
-    sample: Option<u32>,
-    #[serde(borrow)]
-    sources: Option<Vec<RawScrape<'a>>>,
-    tick_ms: Option<u32>,
-    listener: Option<RawListener>,
-}
-
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawHops {
-    #[serde(default)]
-    tell: bool,
-    #[serde(default)]
-    trust: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSource {
-    header: String,
-    #[serde(default)]
-    trusted: bool,
 }
 
 /// The shortest and longest period between ticks.
@@ -182,6 +113,11 @@ pub fn parse(bytes: &[u8]) -> Result<Config, String> {
         return Err(refuse(&format!("configuration: found `{found}`, expected a JSON object")));
     }
     let raw: RawConfig<'_> = serde_json::from_slice(text).map_err(|e| refuse(&format!("configuration: {e}")))?;
+    if raw.observe == Some(true) {
+        let config = observing(&raw)?;
+        log::set_max_level(raw.log_level.unwrap_or_default().into());
+        return Ok(Config::Observing(config));
+    }
     let policy = raw.policy.ok_or_else(|| refuse("policy: missing, expected a policy document"))?;
     let policy = Rc::new(read_policy(policy.get())?);
     let config = match raw.role {
@@ -247,12 +183,34 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
             trust_path: raw.trust_path.unwrap_or(false),
             own_router_headers: attach != Attach::Simple,
         },
+        body: raw.body.as_ref().map(body).transpose()?,
         hops: hops(raw.hops.clone().unwrap_or_default())?,
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
         accounting: Accounting::new(raw.replay, raw.hash_tenants, raw.keys.as_deref(), raw.sample)?,
     })
+}
+
+/// The fewest and most bytes of a body that are looked at.
+const PREFIX_BYTES: RangeInclusive<u32> = 256..=65_536;
+const DEFAULT_PREFIX_BYTES: u32 = 16_384;
+const DEFAULT_HOLD_MS: u32 = 250;
+
+fn body(raw: &RawBody) -> Result<BodySource, String> {
+    if !raw.headers_stop {
+        return Err(refuse(
+            "body.headers_stop: expected `true`, and beside it `allow_on_headers_stop_iteration: true` in the proxy's \
+             plugin configuration: without that the proxy never hands a held request's body over, and it hangs",
+        ));
+    }
+    let prefix = raw.prefix_bytes.unwrap_or(DEFAULT_PREFIX_BYTES);
+    if !PREFIX_BYTES.contains(&prefix) {
+        let (least, most) = (PREFIX_BYTES.start(), PREFIX_BYTES.end());
+        return Err(refuse(&format!("body.prefix_bytes: found {prefix}, expected {least} to {most}")));
+    }
+    let hold_ms = within("body.hold_ms", raw.hold_ms.unwrap_or(DEFAULT_HOLD_MS), TICK_MS)?;
+    Ok(BodySource { prefix_bytes: prefix as usize, hold_ms, data_key: raw.data_key.clone() })
 }
 
 fn hops(raw: RawHops) -> Result<Hops, String> {
@@ -276,12 +234,23 @@ fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
 }
 
 fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, String> {
+    not_of_placement(raw)?;
+    let sources =
+        raw.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
+    let desk = raw.listener.as_ref().map(|listener| desk(listener, policy)).transpose()?;
+    let tick_ms = period("tick_ms", raw.tick_ms)?;
+    Ok(TelemetryConfig { desk, ..TelemetryConfig::new(Watch::of(policy.document()), tick_ms, sources) })
+}
+
+/// Refuses what only the placement role understands.
+fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
     for (name, present) in [
         ("mode", raw.mode.is_some()),
         ("mirror", raw.mirror.is_some()),
         ("attach", raw.attach.is_some()),
         ("lanes", raw.lanes.is_some()),
         ("hops", raw.hops.is_some()),
+        ("body", raw.body.is_some()),
         ("idempotency_header", raw.idempotency_header.is_some()),
         ("facts", raw.facts.is_some()),
         ("features_header", raw.features_header.is_some()),
@@ -297,11 +266,7 @@ fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, St
     ] {
         only_for(name, present, "placement")?;
     }
-    let sources =
-        raw.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
-    let desk = raw.listener.as_ref().map(|listener| desk(listener, policy)).transpose()?;
-    let tick_ms = period("tick_ms", raw.tick_ms)?;
-    Ok(TelemetryConfig { desk, ..TelemetryConfig::new(Watch::of(policy.document()), tick_ms, sources) })
+    Ok(())
 }
 
 fn only_for(name: &str, present: bool, role: &str) -> Result<(), String> {

@@ -53,6 +53,10 @@ pub struct Found<'a> {
     idempotent: bool,
     /// The request id, for the seed.
     pub request_id: Option<&'a [u8]>,
+    /// The client sends JSON.
+    pub json: bool,
+    /// The output token limit that the body names.
+    pub(super) output_tokens: Option<Fact<u32>>,
     /// What a hop before this one says that is left; it means nothing until the hop is known to be trusted.
     pub budget: Option<&'a str>,
     /// The client speaks gRPC.
@@ -92,7 +96,10 @@ impl Sources {
             }
             ":method" => found.put(FactName::Method, value, self.trust_path),
             "x-request-id" => found.request_id = Some(value.as_bytes()),
-            "content-type" => found.grpc = value.starts_with("application/grpc"),
+            "content-type" => {
+                found.grpc = value.starts_with("application/grpc");
+                found.json = value.starts_with("application/json");
+            }
             "content-length" => found.content_bytes = value.parse().ok(),
             "x-envoy-expected-rq-timeout-ms" | "x-envoy-upstream-rq-timeout-ms" => found.hurry(value.parse().ok()),
             "grpc-timeout" => found.hurry(grpc_timeout_ms(value)),
@@ -154,6 +161,21 @@ impl<'a> Found<'a> {
         }
     }
 
+    /// What the body says of a fact: less than a trusted source, more than a claim elsewhere.
+    pub(super) fn instead(&mut self, fact: FactName, value: Option<&'a str>) {
+        let Some(value) = value else { return };
+        let Some(slot) = self.text.get_mut(fact as usize) else { return };
+        if slot.is_none_or(|old| !old.trusted) {
+            *slot = Some(Fact::claimed(value));
+            self.ambiguous &= !(1 << fact as u32);
+        }
+    }
+
+    /// Another feature that the request needs.
+    pub(super) fn need(&mut self, feature: Feature) {
+        self.features = self.features.with(feature);
+    }
+
     fn keep(&mut self, at: usize, key: &'a str, fact: Fact<&'a str>) {
         let bit = 1u64 << (at % MOST_PREDICATES);
         match self.kept.iter().position(|(kept, _)| *kept == key) {
@@ -202,7 +224,11 @@ impl<'a> Found<'a> {
             class: self.text(FactName::Class),
             model: self.text(FactName::Model),
             input_tokens: self.number(FactName::InputTokens),
-            output_tokens: self.number(FactName::OutputTokens),
+            output_tokens: self
+                .number(FactName::OutputTokens)
+                .filter(|f| f.trusted)
+                .or(self.output_tokens)
+                .or(self.number(FactName::OutputTokens)),
             features: self.features,
             data: self.text(FactName::Data),
             residency: self.text(FactName::Residency),

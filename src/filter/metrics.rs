@@ -54,6 +54,7 @@ pub(super) struct Metrics {
     planned: usize,
     last_resort: usize,
     undecided: usize,
+    hastened: usize,
     cost: usize,
     cost_classes: usize,
     sampled: usize,
@@ -108,6 +109,7 @@ impl Metrics {
             planned: these(&metric::PLANNED, &one(&ATTEMPTS)),
             last_resort: these(&metric::LAST_RESORT, &[vec![]]),
             undecided: these(&metric::UNDECIDED, &one(&CAUSES)),
+            hastened: these(&metric::HASTENED, &[vec![]]),
             cost: these(&metric::COST, &costs),
             sampled: these(&metric::SAMPLED, &[vec![]]),
             rejected: these(&metric::REJECTED, &codes),
@@ -195,6 +197,10 @@ impl Metrics {
 
     pub(super) fn undecided(&mut self, cause: Cause) {
         self.cells.add(self.undecided + cause as usize, 1);
+    }
+
+    pub(super) fn hastened(&mut self) {
+        self.cells.add(self.hastened, 1);
     }
 
     /// What was counted since the last tick, what this VM knows of the substrates, and how old that is.

@@ -5,11 +5,14 @@
 
 use super::account::Account;
 use super::attempts;
+use super::body::Body;
 use super::config::{Attach, Mode, PlacementConfig};
+use super::held::Held;
 use super::metrics::Cause;
+use super::probes::Probes;
 use super::refusal;
 use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
-use super::{Host, MapKind};
+use super::{Headers, Host, MapKind};
 use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE, SHADOW_HEADER};
 use crate::model::{Decision, Local, Outcome};
 use crate::place::record::write_record;
@@ -42,6 +45,8 @@ pub struct Placement {
     account: Account,
     local: Local,
     underway: Underway,
+    probes: Probes,
+    held: Held,
     /// The time of the last tick: what the request path takes for now.
     now_ms: u64,
     /// Makes request ids, which clients may choose, unguessable as seeds.
@@ -67,6 +72,8 @@ impl Placement {
             account,
             local: Local { slot: NO_SLOT, ..Local::default() },
             underway: Underway::default(),
+            probes: Probes::default(),
+            held: Held::default(),
             now_ms: 0,
             salt: host.now_ns(),
             requests: 0,
@@ -86,6 +93,8 @@ impl Placement {
         // Not told in `configure`: a VM that only tries a configuration out never ticks. What cannot be told now is
         // told with the next tick.
         self.local.slot = self.reporter.tell(host, self.now_ms).unwrap_or(NO_SLOT);
+        // Last, because it turns to other streams.
+        self.hasten(host);
     }
 
     fn refresh<H: Host>(&mut self, host: &H, first: bool) {
@@ -104,7 +113,7 @@ impl Placement {
         }
         if changed {
             self.underway.clear(&mut self.local.placed);
-            self.local.probes.clear();
+            self.probes.renew(self.placer.policy(), self.reader.snapshot(), &mut self.local.probes);
         }
         // Without a new snapshot the old one still ages: what was live becomes uncertain, then unknown.
         if changed || first {
@@ -113,15 +122,17 @@ impl Placement {
         self.account.tell(host, &self.reader, self.now_ms);
     }
 
-    /// Decides one request.
+    /// Decides one request by its headers.
     pub fn on_request<H: Host>(&mut self, host: &H) -> Verdict {
-        let headers = match host.headers(MapKind::RequestHeaders) {
-            Ok(headers) => headers,
-            Err(_) => {
-                // Nothing is known, so nothing is decided; the route without the header is the safe one.
-                self.account.undecided(Cause::Headers);
-                return Verdict::Continue;
-            }
+        self.arrive(host, 0, true)
+    }
+
+    /// A request has come: decides it, or holds it until its body says more.
+    pub fn arrive<H: Host>(&mut self, host: &H, context: u32, ends: bool) -> Verdict {
+        let Ok(headers) = host.headers(MapKind::RequestHeaders) else {
+            // Nothing is known, so nothing is decided; the route without the header is the safe one.
+            self.account.undecided(Cause::Headers);
+            return Verdict::Continue;
         };
         let found = self.config.sources.read(&headers);
         for name in &found.forged {
@@ -129,6 +140,47 @@ impl Placement {
         }
         if self.config.mode == Mode::Passthrough || self.rollout.rollout().switch == Switch::Passthrough {
             return Verdict::Continue;
+        }
+        if self.config.body.is_some() && !ends && found.json && self.held.has_room() {
+            drop(found);
+            self.held.keep(context, self.now_ms, headers);
+            return Verdict::Held;
+        }
+        self.decide(host, &headers, None)
+    }
+
+    /// More of a held request's body has come; `size` is all of it so far. Decides as soon as nothing more is wanted.
+    pub fn on_body<H: Host>(&mut self, host: &H, context: u32, size: usize, ends: bool) -> Verdict {
+        let Some(source) = &self.config.body else { return Verdict::Continue };
+        let prefix = host.request_body(0, size.min(source.prefix_bytes)).unwrap_or_default();
+        let body = Body::read(&prefix, source.data_key.as_deref());
+        if !(ends || body.ended || size >= source.prefix_bytes) {
+            return Verdict::Held;
+        }
+        // What is no longer held was decided when its time was over.
+        self.held.release(context).map_or(Verdict::Continue, |headers| self.decide(host, &headers, Some(&body)))
+    }
+
+    /// Clients that stall are decided by their headers.
+    fn hasten<H: Host>(&mut self, host: &H) {
+        let Some(hold_ms) = self.config.body.as_ref().map(|body| body.hold_ms) else { return };
+        while let Some((context, headers)) = self.held.overdue(self.now_ms, hold_ms) {
+            self.account.hastened();
+            if host.turn_to(context).is_ok() && self.decide(host, &headers, None) == Verdict::Continue {
+                let _ = host.resume();
+            }
+        }
+    }
+
+    /// A held request is gone.
+    pub fn forget(&mut self, context: u32) {
+        self.held.release(context);
+    }
+
+    fn decide<H: Host>(&mut self, host: &H, headers: &Headers, body: Option<&Body>) -> Verdict {
+        let mut found = self.config.sources.read(headers);
+        if let Some(body) = body {
+            body.tell(&mut found);
         }
         self.requests = self.requests.wrapping_add(1);
         let told = self.config.hops.hear(host, found.budget);
@@ -205,6 +257,7 @@ impl Placement {
 
     fn count(&mut self, substrate: u16, expected_us: i64) {
         self.reporter.observer.placed(usize::from(substrate));
+        self.probes.placed(usize::from(substrate), &mut self.local.probes);
         self.underway.begin(substrate, expected_us, &mut self.local.placed);
     }
 }

@@ -13,12 +13,13 @@ mod source;
 use super::Host;
 use super::placement::Verdict;
 use super::store::{
-    Generation, InboxReader, Lease, Reporter, SLOTS, SlotReader, SlotState, SnapshotReader, Standing, TRAYS, TrayState,
+    Generation, InboxReader, Lease, SLOTS, SlotReader, SlotState, SnapshotReader, Standing, TRAYS, TrayState,
     Unpublished, keep, publish,
 };
 use super::telemetry_config::TelemetryConfig;
+use super::vm::{Member, Vm};
+use crate::health::Fold;
 use crate::health::breaker::mix;
-use crate::health::{Fold, Observation};
 use crate::model::{Snapshot, Watch};
 use counters::{Count, Counters};
 use desk::Desk;
@@ -35,7 +36,7 @@ pub struct Telemetry {
     generation: Generation,
     retired: bool,
     lease: Lease,
-    reporter: Reporter,
+    member: Member,
     slots: SlotReader,
     inbox: InboxReader,
     desk: Option<Desk>,
@@ -54,13 +55,20 @@ impl Telemetry {
     /// # Errors
     /// One line that says what is wrong with the configuration, or with the host.
     pub fn configure<H: Host>(host: &H, config: TelemetryConfig) -> Result<Self, String> {
+        Self::configure_in(host, config, &Vm::default())
+    }
+
+    /// The same in a VM that has other roots.
+    ///
+    /// # Errors
+    /// As [`Telemetry::configure`].
+    pub fn configure_in<H: Host>(host: &H, config: TelemetryConfig, vm: &Vm) -> Result<Self, String> {
         let TelemetryConfig { watch, sources, tick_ms, period_ms, desk } = config;
         let sources = sources.into_iter().map(|s| Source::new(s, &watch)).collect::<Result<Vec<_>, _>>()?;
         host.set_tick_ms(tick_ms).map_err(|e| ["the host refused a tick: ", &e.to_string()].concat())?;
         let period_ms = u64::from(period_ms.max(tick_ms).max(1));
         let born_ns = host.now_ns();
         let text = host.plugin_configuration().unwrap_or_default();
-        let names = watch.substrates.iter().map(|s| s.name.as_str());
         Ok(Self {
             sources,
             counters: Counters::declare(host, &watch),
@@ -68,7 +76,7 @@ impl Telemetry {
             retired: false,
             // Renewed on every tick; whoever follows notices within two periods.
             lease: Lease::new(period_ms.saturating_mul(3) / 2),
-            reporter: Reporter::new(born_ns, u64::from(tick_ms), false, names),
+            member: vm.join(host, tick_ms),
             slots: SlotReader::default(),
             inbox: InboxReader::default(),
             desk: desk.map(|desk| Desk::new(host, desk)),
@@ -93,10 +101,10 @@ impl Telemetry {
             Standing::Replaced => return self.retire(host),
             Standing::Unknown => return self.counters.count(host, Count::Unsure),
         }
-        if self.reporter.tell(host, now_ms).is_err() {
+        if let Some(Err(_)) = self.member.with(|reporter| reporter.tell(host, now_ms)) {
             self.counters.count(host, Count::Unslotted);
         }
-        let Some(me) = self.reporter.incarnation() else { return };
+        let Some(me) = self.member.identity() else { return };
         if !self.lease.acquire(host, me, now_ms) {
             return self.step_down(host);
         }
@@ -151,16 +159,6 @@ impl Telemetry {
     /// More of the body of such a request has arrived; `size` is all of it so far.
     pub fn on_body<H: Host>(&self, host: &H, visit: &Visit, size: usize, ends: bool) -> Verdict {
         self.desk.as_ref().map_or(Verdict::Continue, |desk| desk.on_body(host, &self.watch, visit, size, ends))
-    }
-
-    /// An attempt has begun, at the substrate of this position.
-    pub fn on_attempt_begun(&mut self, substrate: usize) {
-        self.reporter.observer.began(substrate);
-    }
-
-    /// An attempt has ended.
-    pub fn on_attempt<H: Host>(&mut self, host: &H, observation: &Observation<'_>) {
-        self.reporter.observer.observe(observation, host.now_ns() / 1_000_000);
     }
 
     /// What this VM published last, while it leads.
@@ -268,11 +266,11 @@ impl Telemetry {
     /// A newer configuration is at work: nothing more is asked, written or published, and no tick is wanted.
     fn retire<H: Host>(&mut self, host: &H) {
         self.retired = true;
-        if let Some(me) = self.reporter.incarnation() {
+        if let Some(me) = self.member.identity() {
             self.lease.release(host, me);
         }
         self.step_down(host);
-        self.reporter.fall_silent(host);
+        self.member.leave(host);
         let _ = host.set_tick_ms(0);
     }
 }

@@ -84,20 +84,23 @@ pub enum Format {
     Prometheus(Vec<Mapping>),
     /// The answer of a Prometheus-compatible query API.
     Query(Labels),
+    /// What the proxy's own admin interface says of its clusters; of these nothing, as their hosts are other clusters'.
+    Clusters(Vec<String>),
 }
 
 impl Format {
     /// The names of all formats.
     #[must_use]
-    pub const fn names() -> [&'static str; 9] {
-        ["berth", "query", "vllm", "sglang", "tgi", "triton", "dcgm", "node", "prometheus"]
+    pub const fn names() -> [&'static str; 10] {
+        ["berth", "clusters", "query", "vllm", "sglang", "tgi", "triton", "dcgm", "node", "prometheus"]
     }
 
-    /// The format of that name: `berth`, `query`, a preset of the Prometheus text format, or `prometheus` without any.
+    /// The format of that name: `berth`, `clusters`, `query`, a preset of the Prometheus text format, or `prometheus` without any.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         match name {
             "berth" => Some(Self::Berth),
+            "clusters" => Some(Self::Clusters(Vec::new())),
             "query" => Some(Self::Query(Labels::default())),
             "prometheus" => Some(Self::Prometheus(Vec::new())),
             other => preset(other).map(Self::Prometheus),

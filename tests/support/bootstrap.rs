@@ -11,6 +11,7 @@ const HCM: &str =
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+const UPSTREAM_CODEC: &str = "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
 const HTTP_OPTIONS: &str = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 const FILE_LOG: &str = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
 const STRING: &str = "type.googleapis.com/google.protobuf.StringValue";
@@ -71,6 +72,14 @@ impl Bootstrap {
             "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": HTTP_OPTIONS, "explicit_http_config": {protocol: {}}}}
         }));
+        self
+    }
+
+    /// A filter inside every cluster that is there by now: it sees each attempt.
+    pub fn inside_clusters(mut self, filter: &Value) -> Self {
+        for cluster in &mut self.clusters {
+            cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]["http_filters"] = json!([filter, {"name": "envoy.filters.http.upstream_codec", "typed_config": {"@type": UPSTREAM_CODEC}}]);
+        }
         self
     }
 
@@ -154,6 +163,17 @@ impl Bootstrap {
             "node": {"id": "berth-test", "cluster": "berth"}
         })
     }
+}
+
+/// Takes a listener out of a bootstrap, to be read from a watched file instead; gives the content of that file.
+pub fn listener_by_lds(bootstrap: &mut Value, name: &str, file: &Path) -> Value {
+    let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
+    let at = listeners.iter().position(|listener| listener["name"] == name).unwrap();
+    let mut listener = listeners.remove(at);
+    listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+    bootstrap["dynamic_resources"]["lds_config"] = json!({"resource_api_version": "V3",
+        "path_config_source": {"path": file, "watched_directory": {"path": file.parent().unwrap()}}});
+    json!({"version_info": "1", "resources": [listener]})
 }
 
 /// A wasm filter with its configuration. Both roles share a `vm_id`, and so shared data; they differ in their VM

@@ -3,7 +3,7 @@
 use crate::fake_host::{EVERY_ERROR, FakeHost};
 use crate::policy::policy;
 use berth::filter::store::{ROLLOUT, RolloutReader, SnapshotReader, Switch, TRAYS, deliver, rollout, tray_key};
-use berth::filter::{MapKind, Role, Verdict, Visit};
+use berth::filter::{Kept, MapKind, Role, Verdict};
 use berth::health::heard::Heard;
 use berth::health::json;
 use berth::model::{Reading, Signal, Snapshot};
@@ -47,7 +47,7 @@ impl Vm {
         let before = self.host.responses().len();
         let pairs = [&[(":method", method), (":path", path)], headers].concat();
         self.host.set_headers(MapKind::RequestHeaders, &pairs);
-        let (mut verdict, visit): (Verdict, Option<Visit>) = self.role.arrive(&self.host, body.is_empty());
+        let (mut verdict, visit): (Verdict, Option<Kept>) = self.role.arrive(&self.host, 1, body.is_empty());
         if let Some(visit) = &visit {
             assert_eq!(verdict, Verdict::Held);
             self.host.set_request_body(body.as_bytes());

@@ -49,7 +49,7 @@ impl Account {
             }
         }
         // Low bits pick among equals elsewhere; any others do here.
-        if self.config.sample > 0 && (decision.id >> 32) % u64::from(self.config.sample) == 0 {
+        if self.config.sample > 0 && (decision.id >> 32).is_multiple_of(u64::from(self.config.sample)) {
             let inspection = placer.inspect(local, facts, now_ms, decision.id);
             let routed = routers::all(placer.policy(), facts, &inspection);
             self.metrics.sampled(decision, &inspection.rows, &routed);

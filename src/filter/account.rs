@@ -56,13 +56,13 @@ impl Account {
         }
     }
 
-    pub(super) fn undecided(&mut self, cause: Cause) {
-        self.metrics.undecided(cause);
+    /// A held request was decided without its body.
+    pub(super) fn late(&mut self) {
+        self.metrics.late();
     }
 
-    /// A request was decided before its body said what it had to say.
-    pub(super) fn hastened(&mut self) {
-        self.metrics.hastened();
+    pub(super) fn undecided(&mut self, cause: Cause) {
+        self.metrics.undecided(cause);
     }
 
     /// A tick: takes the picture's identity over and tells the host what was counted.

@@ -51,7 +51,7 @@ pub(super) struct Metrics {
     planned: usize,
     last_resort: usize,
     undecided: usize,
-    hastened: usize,
+    late: usize,
     cost: usize,
     cost_classes: usize,
     sampled: usize,
@@ -131,12 +131,13 @@ impl Metrics {
         }
     }
 
-    pub(super) fn undecided(&mut self, cause: Cause) {
-        self.cells.add(self.undecided + cause as usize, 1);
+    /// A held request was decided without its body.
+    pub(super) fn late(&mut self) {
+        self.cells.add(self.late, 1);
     }
 
-    pub(super) fn hastened(&mut self) {
-        self.cells.add(self.hastened, 1);
+    pub(super) fn undecided(&mut self, cause: Cause) {
+        self.cells.add(self.undecided + cause as usize, 1);
     }
 
     /// What was counted since the last tick, what this VM knows of the substrates, and how old that is.

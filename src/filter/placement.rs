@@ -165,7 +165,7 @@ impl Placement {
     fn hasten<H: Host>(&mut self, host: &H) {
         let Some(hold_ms) = self.config.body.as_ref().map(|body| body.hold_ms) else { return };
         while let Some((context, headers)) = self.held.overdue(self.now_ms, hold_ms) {
-            self.account.hastened();
+            self.account.late();
             if host.turn_to(context).is_ok() && self.decide(host, &headers, None) == Verdict::Continue {
                 let _ = host.resume();
             }

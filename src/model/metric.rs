@@ -44,7 +44,7 @@ families! {
     PLANNED = "planned" counter ["attempts"] "Placed requests, by how many attempts their plan has.";
     LAST_RESORT = "last_resort" counter [] "Placed requests whose only candidate did not stand well.";
     UNDECIDED = "undecided" counter ["cause"] "Requests left to the route without a header: `headers` could not be read, or the `cluster` or `plan` not be left.";
-    HASTENED = "body.late" counter [] "Requests that were decided before their body said what it had to say.";
+    BODY_LATE = "body_late" counter [] "Held requests whose client was slow with its body: decided by their headers.";
     COST = "cost_uusd" counter ["class", "regime"] "Micro-dollars that placed requests are expected to cost.";
     SAMPLED = "sampled" counter [] "Decided requests that were looked at closely: one in `sample`.";
     REJECTED = "sampled_rejections" counter ["dimension", "reason"] "Of those, rejected candidates by every reason that each had.";

@@ -81,7 +81,7 @@ async fn a_client_that_stalls_is_decided_by_its_headers() {
     stream.write_all(head.as_bytes()).await.unwrap();
     let began = Instant::now();
     eventually("the request was decided without its body", || async {
-        (envoy.stat("wasmcustom.berth.body.late").await == 1).then_some(())
+        (envoy.stat("wasmcustom.berth.body_late").await == 1).then_some(())
     })
     .await;
     assert!(began.elapsed() < Duration::from_millis(800), "{:?}", began.elapsed());

@@ -59,7 +59,7 @@ impl Metrics {
             planned: these(&metric::PLANNED, &each(&ATTEMPTS)),
             last_resort: these(&metric::LAST_RESORT, &alone),
             undecided: these(&metric::UNDECIDED, &each(&CAUSES)),
-            hastened: these(&metric::HASTENED, &alone),
+            late: these(&metric::BODY_LATE, &alone),
             cost: these(&metric::COST, &pairs(&cost_classes, &Regime::ALL.map(Regime::as_str))),
             sampled: these(&metric::SAMPLED, &alone),
             rejected: these(&metric::REJECTED, &codes),

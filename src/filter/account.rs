@@ -23,7 +23,7 @@ pub(super) struct Account {
 
 impl Account {
     pub(super) fn open<H: Host>(host: &H, config: Accounting, policy: &Policy) -> Self {
-        let metrics = Metrics::declare(host, policy);
+        let metrics = Metrics::declare(host, policy, config.aside);
         Self { config, metrics, snapshot: None, text: String::with_capacity(512) }
     }
 

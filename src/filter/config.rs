@@ -2,6 +2,7 @@
 //! is wrong, with one line that names the place and what was expected.
 
 mod accounting;
+mod canary;
 mod carry;
 mod desk;
 mod lanes;
@@ -10,6 +11,7 @@ mod raw;
 mod sources;
 
 use super::body::BodySource;
+use super::canary::CanaryConfig;
 use super::facts::{MOST_PREDICATES, Source, Sources, is_reserved};
 use super::hop::Hops;
 use super::observing::ObserveConfig;
@@ -73,6 +75,8 @@ pub enum Config {
 pub struct PlacementConfig {
     /// The policy.
     pub policy: Rc<Policy>,
+    /// The policy that may rule next, and when it goes back.
+    pub canary: Option<CanaryConfig>,
     /// What becomes of decisions.
     pub mode: Mode,
     /// In shadow mode, has the proxy send a copy to where the request would have gone.
@@ -121,7 +125,7 @@ pub fn parse(bytes: &[u8]) -> Result<Config, String> {
         return Ok(Config::Observing(config));
     }
     let policy = raw.policy.ok_or_else(|| refuse("policy: missing, expected a policy document"))?;
-    let policy = Rc::new(read_policy(policy.get())?);
+    let policy = Rc::new(read_policy(policy.get(), "policy")?);
     let config = match raw.role {
         RawRole::Placement => Config::Placement(Box::new(placement(&raw, policy)?)),
         RawRole::Telemetry => Config::Telemetry(Box::new(telemetry(&raw, &policy)?)),
@@ -135,7 +139,7 @@ fn refuse(line: &str) -> String {
     format!("berth: configuration refused: {line}")
 }
 
-fn read_policy(text: &str) -> Result<Policy, String> {
+fn read_policy(text: &str, place: &str) -> Result<Policy, String> {
     match policy::read_json(text.as_bytes()) {
         Ok(checked) => Ok(Policy::new(checked.document, checked.digest.0)),
         Err(errors) => {
@@ -144,7 +148,7 @@ fn read_policy(text: &str) -> Result<Policy, String> {
                 0 => String::new(),
                 n => format!(" (and {n} more; `berth check` shows all)"),
             };
-            Err(refuse(&format!("policy: {first}{more}")))
+            Err(refuse(&format!("{place}: {first}{more}")))
         }
     }
 }
@@ -173,6 +177,7 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     let lanes = lanes(raw.lanes.as_deref().unwrap_or_default(), attach, &policy)?;
     Ok(PlacementConfig {
         lanes,
+        canary: canary::canary(raw)?,
         policy,
         mode,
         mirror,
@@ -222,6 +227,8 @@ fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
         ("lanes", raw.lanes.is_some()),
         ("hops", raw.hops.is_some()),
         ("body", raw.body.is_some()),
+        ("candidate", raw.candidate.is_some()),
+        ("canary", raw.canary.is_some()),
         ("idempotency_header", raw.idempotency_header.is_some()),
         ("facts", raw.facts.is_some()),
         ("features_header", raw.features_header.is_some()),

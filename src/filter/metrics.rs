@@ -61,6 +61,7 @@ pub(super) struct Metrics {
     unreadable: usize,
     torn: usize,
     seen: (u64, u64),
+    aside: bool,
     epoch: Option<u32>,
     age_ms: Option<u32>,
 }
@@ -142,6 +143,10 @@ impl Metrics {
 
     /// What was counted since the last tick, what this VM knows of the substrates, and how old that is.
     pub(super) fn tell<H: Host>(&mut self, host: &H, reader: &SnapshotReader, now_ms: u64) {
+        if self.aside {
+            self.cells.flush(host);
+            return;
+        }
         let (refusals, torn) = (reader.refusals(), reader.torn());
         self.cells.add(self.unreadable, refusals.saturating_sub(self.seen.0));
         self.cells.add(self.torn, torn.saturating_sub(self.seen.1));

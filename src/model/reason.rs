@@ -24,6 +24,12 @@ impl Dimension {
     pub const PRECEDENCE: [Self; 5] =
         [Self::Sovereignty, Self::Governance, Self::Workload, Self::Availability, Self::Cost];
 
+    /// Whether it is people's word, and not what a substrate can do at the moment.
+    #[must_use]
+    pub const fn is_governed(self) -> bool {
+        matches!(self, Self::Governance | Self::Sovereignty)
+    }
+
     /// The word used in records and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -122,7 +128,7 @@ codes! {
     Quality = "quality" in Workload;
     /// A synchronous class does not go to a substrate built for throughput.
     Throughput = "throughput" in Workload;
-    /// Even unloaded it cannot answer within the deadline (needed, has: microseconds).
+    /// Even unloaded one attempt cannot answer within its time (needed, has: microseconds).
     Slow = "slow" in Workload;
 
     /// No envelope speaks for this request.
@@ -171,7 +177,7 @@ codes! {
     ContextRoom = "context-room" in Availability;
     /// It fails too often (needed, has: ppm).
     Failing = "failing" in Availability;
-    /// As it is now it cannot answer within the deadline (needed, has: microseconds).
+    /// As it is now one attempt cannot answer within its time (needed, has: microseconds).
     Deadline = "deadline" in Availability;
     /// It does not admit new work at present.
     Admission = "admission" in Availability;

@@ -15,12 +15,19 @@ pub struct Accounting {
     pub keys: Vec<Key>,
     /// One decision in so many is looked at closely; 0 for none.
     pub sample: u32,
+    /// The account of a policy beside the ruling one: it does not speak for the proxy.
+    pub aside: bool,
 }
 
 /// How many decisions there are for each that is looked at closely, where nothing is said.
 const SAMPLE: u32 = 128;
 
 impl Accounting {
+    /// The same for a policy beside the ruling one.
+    pub(crate) fn beside(&self) -> Self {
+        Self { aside: true, ..self.clone() }
+    }
+
     pub(super) fn new(raw: &RawConfig<'_>) -> Result<Self, String> {
         let (replay, hash_tenants) = (raw.replay.unwrap_or(false), raw.hash_tenants);
         if hash_tenants == Some(true) && !replay {
@@ -42,6 +49,7 @@ impl Accounting {
             hash_tenants: hash_tenants.unwrap_or(false),
             keys: found,
             sample: raw.sample.unwrap_or(SAMPLE),
+            aside: false,
         })
     }
 }

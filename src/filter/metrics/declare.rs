@@ -26,7 +26,7 @@ fn at_most(most: usize, names: Vec<&str>) -> Vec<&str> {
 }
 
 impl Metrics {
-    pub(in crate::filter) fn declare<H: Host>(host: &H, policy: &Policy) -> Self {
+    pub(in crate::filter) fn declare<H: Host>(host: &H, policy: &Policy, aside: bool) -> Self {
         let document = policy.document();
         let substrates = at_most(MOST_SERIES, document.substrates.iter().map(|s| s.name.as_str()).collect());
         let named: Vec<&str> = document.classes.iter().map(|c| c.name.as_str()).collect();
@@ -71,12 +71,15 @@ impl Metrics {
             substrates: substrates.len(),
             cost_classes: cost_classes.len(),
             seen: (0, 0),
+            aside,
             epoch: define(host, MetricKind::Gauge, &metric::EPOCH, &[]),
             age_ms: define(host, MetricKind::Gauge, &metric::AGE_MS, &[]),
             cells,
         };
         metrics.cells.seal();
-        stand(host, policy);
+        if !aside {
+            stand(host, policy);
+        }
         metrics
     }
 }

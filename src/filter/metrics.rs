@@ -64,6 +64,7 @@ pub(super) struct Metrics {
     aside: bool,
     epoch: Option<u32>,
     age_ms: Option<u32>,
+    canary: Option<u32>,
 }
 
 impl Metrics {
@@ -139,6 +140,11 @@ impl Metrics {
 
     pub(super) fn undecided(&mut self, cause: Cause) {
         self.cells.add(self.undecided + cause as usize, 1);
+    }
+
+    /// How the candidate does.
+    pub(super) fn canary<H: Host>(&self, host: &H, state: u64) {
+        set(host, self.canary, state);
     }
 
     /// What was counted since the last tick, what this VM knows of the substrates, and how old that is.

@@ -54,6 +54,7 @@ families! {
     AGE_MS = "snapshot.age_ms" gauge [] "How old it is.";
     UNREADABLE = "snapshot.refused" counter [] "Snapshots that could not be read; the last good one ages.";
     TORN = "snapshot.torn" counter [] "Ticks that found a snapshot half written or unreadable shared data.";
+    CANARY = "canary" gauge [] "0 without a candidate, 1 while one is tried, 2 since it was called back.";
     VERSION = "policy.version" gauge [] "The version of the policy.";
     FINGERPRINT = "policy.fingerprint" gauge [] "The first 32 bits of its digest, as a number: a fleet that disagrees shows two values.";
     BUILD = "build" gauge ["version"] "1, for the module's version, its dots written as `_`.";

@@ -74,6 +74,7 @@ impl Metrics {
             aside,
             epoch: define(host, MetricKind::Gauge, &metric::EPOCH, &[]),
             age_ms: define(host, MetricKind::Gauge, &metric::AGE_MS, &[]),
+            canary: define(host, MetricKind::Gauge, &metric::CANARY, &[]),
             cells,
         };
         metrics.cells.seal();

@@ -65,6 +65,11 @@ impl Account {
         self.metrics.undecided(cause);
     }
 
+    /// How the candidate does: 0 without one, 1 while it is tried, 2 since it was called back.
+    pub(super) fn canary<H: Host>(&self, host: &H, state: u64) {
+        self.metrics.canary(host, state);
+    }
+
     /// A tick: takes the picture's identity over and tells the host what was counted.
     pub(super) fn tell<H: Host>(&mut self, host: &H, reader: &SnapshotReader, now_ms: u64) {
         self.snapshot = reader.mark().map(|m| Identity { writer: m.writer, epoch: m.epoch, checksum: m.checksum });

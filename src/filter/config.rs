@@ -195,7 +195,7 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
-        accounting: Accounting::new(raw.replay, raw.hash_tenants, raw.keys.as_deref(), raw.sample)?,
+        accounting: Accounting::new(raw)?,
     })
 }
 
@@ -220,7 +220,7 @@ fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, St
 
 /// Refuses what only the placement role understands.
 fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
-    for (name, present) in [
+    let given = [
         ("mode", raw.mode.is_some()),
         ("mirror", raw.mirror.is_some()),
         ("attach", raw.attach.is_some()),
@@ -235,13 +235,8 @@ fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
         ("trusted_headers", raw.trusted_headers.is_some()),
         ("trust_path", raw.trust_path.is_some()),
         ("refresh_ms", raw.refresh_ms.is_some()),
-        ("decision_upstream", raw.decision_upstream.is_some()),
-        ("decision_response", raw.decision_response.is_some()),
-        ("replay", raw.replay.is_some()),
-        ("hash_tenants", raw.hash_tenants.is_some()),
-        ("keys", raw.keys.is_some()),
-        ("sample", raw.sample.is_some()),
-    ] {
+    ];
+    for (name, present) in given.into_iter().chain(accounting::given(raw)) {
         only_for(name, present, "placement")?;
     }
     Ok(())

@@ -129,6 +129,8 @@ impl Placement {
         if let Some(canary) = &mut self.canary {
             canary.watch(host, self.current.policy(), self.now_ms);
         }
+        let tried = self.canary.as_deref().map_or(0, |canary| 1 + u64::from(canary.is_back()));
+        self.current.account.canary(host, tried);
         // Last, because it turns to other streams.
         self.hasten(host);
     }

@@ -1,5 +1,6 @@
 //! What decisions leave behind, as it stands in the configuration.
 
+use super::raw::RawConfig;
 use super::refuse;
 use crate::model::contract::Key;
 
@@ -27,18 +28,13 @@ impl Accounting {
         Self { aside: true, ..self.clone() }
     }
 
-    pub(super) fn new(
-        replay: Option<bool>,
-        hash_tenants: Option<bool>,
-        keys: Option<&[String]>,
-        sample: Option<u32>,
-    ) -> Result<Self, String> {
-        let replay = replay.unwrap_or(false);
+    pub(super) fn new(raw: &RawConfig<'_>) -> Result<Self, String> {
+        let (replay, hash_tenants) = (raw.replay.unwrap_or(false), raw.hash_tenants);
         if hash_tenants == Some(true) && !replay {
             return Err(refuse("hash_tenants: it is about the replay record, expected `replay: true` beside it"));
         }
         let mut found = Vec::new();
-        for (i, name) in keys.unwrap_or_default().iter().enumerate() {
+        for (i, name) in raw.keys.iter().flatten().enumerate() {
             let key = Key::ALL.into_iter().find(|key| key.as_str() == name).ok_or_else(|| {
                 let known: Vec<_> = Key::ALL.iter().map(|key| key.as_str()).collect();
                 refuse(&format!("keys[{i}]: found `{name}`, expected one of {}", known.join(", ")))
@@ -52,8 +48,20 @@ impl Accounting {
             replay,
             hash_tenants: hash_tenants.unwrap_or(false),
             keys: found,
-            sample: sample.unwrap_or(SAMPLE),
+            sample: raw.sample.unwrap_or(SAMPLE),
             aside: false,
         })
     }
+}
+
+/// Which fields about what decisions leave behind stand there.
+pub(super) fn given(raw: &RawConfig<'_>) -> [(&'static str, bool); 6] {
+    [
+        ("decision_upstream", raw.decision_upstream.is_some()),
+        ("decision_response", raw.decision_response.is_some()),
+        ("replay", raw.replay.is_some()),
+        ("hash_tenants", raw.hash_tenants.is_some()),
+        ("keys", raw.keys.is_some()),
+        ("sample", raw.sample.is_some()),
+    ]
 }

@@ -9,6 +9,7 @@ mod fmt;
 mod input;
 mod layout;
 mod schema;
+mod simulate;
 mod snapshot;
 mod test;
 mod trim;
@@ -35,6 +36,8 @@ enum Verb {
     Schema(schema::Args),
     /// Format policies; comments stay.
     Fmt(fmt::Args),
+    /// Simulate scenarios: what routers that look at one thing only cost, and what ours does.
+    Simulate(simulate::Args),
     /// Print, validate and convert a snapshot of the substrates' health.
     Snapshot(snapshot::Args),
     /// Run the cases that stand beside policies, and say what none of them reaches.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Verb::Explain(args) => explain::run(&args),
         Verb::Schema(args) => schema::run(&args),
         Verb::Fmt(args) => fmt::run(&args),
+        Verb::Simulate(args) => simulate::run(&args),
         Verb::Snapshot(args) => snapshot::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Trim(args) => trim::run(&args),

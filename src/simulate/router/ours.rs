@@ -1,0 +1,170 @@
+//! Berth itself: `place()` and `health/` as the filter runs them. Each proxy has its own fold, snapshot and placer; each of its
+//! workers its own slot, its own observations and its own count of what it placed since the snapshot.
+
+use super::{Answer, Ask, Router, Stop, Words};
+use crate::health::heard::{Dropped, Heard};
+use crate::health::slot::SlotRecord;
+use crate::health::{Fold, Observation, Observer};
+use crate::model::{Document, Local, Outcome, Reading, Watch};
+use crate::place::Placer;
+use crate::policy::Policy;
+use crate::simulate::arrivals::Arrival;
+use crate::simulate::server::Server;
+use std::rc::Rc;
+
+/// A part that can be switched off, to see what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Everything is on.
+    Nothing,
+    /// No equals: always the best.
+    Spread,
+    /// What is old counts as new.
+    Freshness,
+    /// No dwell, no ramp, no bound on how fast shares shift.
+    Hysteresis,
+}
+
+/// Switches a part off, by the policy's own settings.
+fn without(document: &mut Document, part: Part) {
+    let settings = &mut document.settings;
+    match part {
+        Part::Nothing => {}
+        Part::Spread => (settings.selection.margin_ppm, settings.selection.margin_per_second_ppm) = (0, 0),
+        Part::Freshness => {
+            (settings.ages.soft_ms, settings.ages.hard_ms) = (86_400_000, 86_400_000);
+            settings.selection.margin_per_second_ppm = 0;
+        }
+        Part::Hysteresis => {
+            let breaking = &mut settings.breaking;
+            (breaking.bad_samples, breaking.good_samples) = (1, 1);
+            (breaking.dwell_ms, breaking.hold_down_ms) = (1, 1);
+            breaking.exit_ppm = breaking.enter_ppm;
+            (settings.selection.max_shift_ppm, settings.selection.ramp_ms) = (1_000_000, 0);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Proxy {
+    placer: Placer<Rc<Policy>>,
+    fold: Fold,
+    epoch: u64,
+    workers: Vec<Worker>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    local: Local,
+    observer: Observer,
+    record: SlotRecord,
+}
+
+/// Berth in all proxies.
+#[derive(Debug)]
+pub struct Ours {
+    proxies: Vec<Proxy>,
+}
+
+impl Ours {
+    /// A fleet of proxies.
+    #[must_use]
+    pub fn new(mut document: Document, digest: [u8; 32], part: Part, proxies: u32, workers: u32, now_ms: u64) -> Self {
+        without(&mut document, part);
+        let watch = Watch::of(&document);
+        let policy = Rc::new(Policy::new(document, digest));
+        let substrates = policy.document().substrates.len();
+        let worker = |slot: u32, proxy: u32| Worker {
+            local: Local {
+                slot: u8::try_from(slot).unwrap_or(u8::MAX),
+                placed: vec![0; substrates],
+                ..Local::default()
+            },
+            observer: Observer::new(policy.document().substrates.iter().map(|s| s.name.as_str())),
+            record: SlotRecord {
+                incarnation: u64::from(proxy) * 64 + u64::from(slot) + 1,
+                expires_ms: u64::MAX,
+                places: true,
+                rows: Vec::new(),
+            },
+        };
+        let proxy = |at: u32| Proxy {
+            placer: Placer::new(policy.clone()),
+            fold: Fold::new(watch.clone(), None, u64::from(at), now_ms),
+            epoch: 0,
+            workers: (0..workers).map(|slot| worker(slot, at)).collect(),
+        };
+        Self { proxies: (0..proxies).map(proxy).collect() }
+    }
+
+    fn worker(&mut self, arrival: &Arrival) -> Option<&mut Worker> {
+        self.proxies.get_mut(arrival.proxy)?.workers.get_mut(arrival.worker)
+    }
+}
+
+impl Router for Ours {
+    fn ask(&mut self, ask: &Ask, _: &[Server]) -> Answer {
+        let refused = Answer::Refused { status: 503, wait_ms: None };
+        let Some(proxy) = self.proxies.get_mut(ask.arrival.proxy) else { return refused };
+        let Some(worker) = proxy.workers.get_mut(ask.arrival.worker) else { return refused };
+        let decision = proxy.placer.place(&worker.local, ask.facts, ask.now_ms, ask.seed);
+        if let Outcome::Refused { status, retry_after_s, .. } = decision.outcome {
+            return Answer::Refused { status, wait_ms: retry_after_s.map(|s| u64::from(s) * 1_000) };
+        }
+        if let Some(first) = decision.plan.first() {
+            worker.observer.placed(usize::from(first.substrate));
+            if let Some(placed) = worker.local.placed.get_mut(usize::from(first.substrate)) {
+                *placed += 1;
+            }
+        }
+        let mut stops = [None; 3];
+        for (stop, attempt) in stops.iter_mut().zip(decision.plan.iter()) {
+            // As the filter sends it: one bound for every try.
+            let per_try_ms = if decision.pace.per_try_ms == 0 { u32::MAX } else { decision.pace.per_try_ms };
+            *stop = Some(Stop { substrate: attempt.substrate, per_try_ms });
+        }
+        Answer::Go { stops, whole: true }
+    }
+
+    fn again(&mut self, _: &Ask, _: &[Server]) -> Option<Stop> {
+        None
+    }
+
+    fn began(&mut self, arrival: &Arrival, substrate: u16) {
+        if let Some(worker) = self.worker(arrival) {
+            worker.observer.began(usize::from(substrate));
+        }
+    }
+
+    fn ended(&mut self, arrival: &Arrival, observation: &Observation<'_>, now_ms: u64) {
+        if let Some(worker) = self.worker(arrival) {
+            worker.observer.observe(observation, now_ms);
+        }
+    }
+
+    fn hear(&mut self, proxy: usize, words: &Words, now_ms: u64) {
+        let Some(proxy) = self.proxies.get_mut(proxy) else { return };
+        for (at, word) in words.words.iter().enumerate().filter(|(_, word)| word.heard) {
+            let reading = |&(signal, value): &(_, i64)| (signal, Reading { value, at_ms: words.at_ms });
+            let heard =
+                Heard { readings: word.signals.iter().map(reading).collect(), dropped: Dropped::default() };
+            proxy.fold.hear(at, &heard, now_ms);
+            if let Some(proof) = word.proof {
+                proxy.fold.attest(at, proof, now_ms);
+            }
+        }
+        for (slot, worker) in (0..=u8::MAX).zip(&mut proxy.workers) {
+            worker.observer.write(&mut worker.record);
+            proxy.fold.absorb(slot, worker.record.clone(), now_ms);
+        }
+        proxy.fold.fold(now_ms);
+        proxy.epoch += 1;
+        let mut snapshot = proxy.fold.snapshot(1, now_ms);
+        snapshot.epoch = proxy.epoch;
+        proxy.placer.refresh(Some(&snapshot), now_ms);
+        for worker in &mut proxy.workers {
+            worker.local.placed.iter_mut().for_each(|placed| *placed = 0);
+            worker.local.probes.clear();
+        }
+    }
+}

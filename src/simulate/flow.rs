@@ -61,7 +61,10 @@ impl World<'_> {
                 }
                 self.onwards(at);
             }
-            Some(Answer::Refused { wait_ms, .. }) => self.over(at, End::Refused, wait_ms),
+            Some(Answer::Refused { why, wait_ms }) => {
+                self.measures.refused(&request.arrival, why);
+                self.over(at, End::Refused, wait_ms);
+            }
             None => self.over(at, End::Failed, None),
         }
     }

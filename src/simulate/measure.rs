@@ -49,6 +49,7 @@ pub struct Measures {
     outside_proof: u64,
     by_class: Vec<ByClass>,
     shed: [u64; 3],
+    whys: Vec<(&'static str, u64)>,
     cost_pusd: i128,
     egress_pusd: i128,
     spilled: [u64; 5],
@@ -114,6 +115,17 @@ impl Measures {
             *n += u64::from(ruling.crosses.contains(border));
         }
         self.off_home += u64::from(!ruling.crosses.is_empty());
+    }
+
+    /// A router has refused, and says why.
+    pub fn refused(&mut self, arrival: &Arrival, why: &'static str) {
+        if !self.counts(arrival) {
+            return;
+        }
+        match self.whys.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, n)) => *n += 1,
+            None => self.whys.push((why, 1)),
+        }
     }
 
     /// Something was paid for.
@@ -184,6 +196,7 @@ impl Measures {
             outside_written: self.outside_written,
             outside_proof: self.outside_proof,
             shed: self.shed,
+            whys: core::mem::take(&mut self.whys),
             cost_uusd: i64::try_from(self.cost_pusd / 1_000_000).unwrap_or(i64::MAX),
             cost_per_good_uusd: i64::try_from(self.cost_pusd / 1_000_000 / i128::from(good.max(1))).unwrap_or(i64::MAX),
             egress_uusd: i64::try_from(self.egress_pusd / 1_000_000).unwrap_or(i64::MAX),
@@ -267,6 +280,8 @@ pub struct Figures {
     pub outside_proof: u64,
     /// Refused, by [`Tier`].
     pub shed: [u64; 3],
+    /// Refused, by reason.
+    pub whys: Vec<(&'static str, u64)>,
     /// What it cost.
     pub cost_uusd: i64,
     /// What one good answer cost.

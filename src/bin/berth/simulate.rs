@@ -71,10 +71,10 @@ fn print(setup: &Setup, results: &Results) {
     for run in &results.runs {
         let f = &run.figures;
         crate::say(&format!(
-            "{:28} goodput {:6.2}% out {:6} late {:5} refused {:5} failed {:5} cost {:8.2} per-good {:6} q {:4.2} p50 {:6} p99 {:6} imb {:5.2} swings {:5.1} rec {:?} {:?}\n",
+            "{:28} goodput {:6.2}% out {:6} late {:5} refused {:5} failed {:5} cost {:8.2} per-good {:6} q {:4.2} p50 {:6} p99 {:6} imb {:5.2} swings {:5.1} rec {:?} {:?} {:?}\n",
             run.variant.label(), f.goodput_ppm as f64 / 1e4, f.outside(), f.late, f.refused, f.failed,
             f.cost_uusd as f64 / 1e6, f.cost_per_good_uusd, f.quality_ppm as f64/1e6, f.p50_us / 1000, f.p99_us / 1000, f.imbalance_ppm as f64 / 1e6,
-            f.swings_ppm as f64 / 1e6, f.recovery_ms, f.placed,
+            f.swings_ppm as f64 / 1e6, f.recovery_ms, f.placed, f.whys,
         ));
     }
 }

@@ -34,7 +34,7 @@ impl Router for Ideal {
     fn ask(&mut self, ask: &Ask, servers: &[Server]) -> Answer {
         match Self::best(ask, servers) {
             Some(stop) => Answer::Go { stops: [Some(stop), None, None], whole: false },
-            None => Answer::Refused { status: 503, wait_ms: Some(1_000) },
+            None => Answer::Refused { why: "late", wait_ms: Some(1_000) },
         }
     }
 

@@ -94,8 +94,8 @@ pub enum Answer {
     },
     /// Not now, or not at all.
     Refused {
-        /// The status.
-        status: u16,
+        /// Why, in one word.
+        why: &'static str,
         /// When trying again can help.
         wait_ms: Option<u64>,
     },

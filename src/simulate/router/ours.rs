@@ -104,12 +104,12 @@ impl Ours {
 
 impl Router for Ours {
     fn ask(&mut self, ask: &Ask, _: &[Server]) -> Answer {
-        let refused = Answer::Refused { status: 503, wait_ms: None };
+        let refused = Answer::Refused { why: "nobody", wait_ms: None };
         let Some(proxy) = self.proxies.get_mut(ask.arrival.proxy) else { return refused };
         let Some(worker) = proxy.workers.get_mut(ask.arrival.worker) else { return refused };
         let decision = proxy.placer.place(&worker.local, ask.facts, ask.now_ms, ask.seed);
-        if let Outcome::Refused { status, retry_after_s, .. } = decision.outcome {
-            return Answer::Refused { status, wait_ms: retry_after_s.map(|s| u64::from(s) * 1_000) };
+        if let Outcome::Refused { reason, retry_after_s, .. } = decision.outcome {
+            return Answer::Refused { why: reason.code.as_str(), wait_ms: retry_after_s.map(|s| u64::from(s) * 1_000) };
         }
         if let Some(first) = decision.plan.first() {
             worker.observer.placed(usize::from(first.substrate));

@@ -307,7 +307,7 @@ impl Router for Rival {
                 let first = Stop { substrate, per_try_ms: per_try_ms(ask.class) };
                 Answer::Go { stops: [Some(first), None, None], whole: false }
             }
-            None => Answer::Refused { status: 503, wait_ms: None },
+            None => Answer::Refused { why: "nobody", wait_ms: None },
         }
     }
 

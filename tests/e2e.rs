@@ -3,8 +3,12 @@
 
 mod support;
 
+#[path = "e2e/attempts.rs"]
+mod attempts;
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/many.rs"]
+mod many;
 #[path = "e2e/mesh.rs"]
 mod mesh;
 #[path = "e2e/slice.rs"]

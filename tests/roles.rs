@@ -75,8 +75,8 @@ fn the_request_path_makes_few_host_calls_and_reads_no_shared_data() {
     host.reset_counts();
     ask(&host, &mut role, &CHAT);
     let counts: Vec<_> = host.counts().into_iter().collect();
-    // The budget of simple mode: one read, two writes, two counters (the outcome, and what bound it).
-    assert_eq!(counts, [("headers", 1), ("increment", 2), ("set_filter_state", 1), ("set_header", 1)]);
+    // The budget of simple mode: one read, three writes (state, cluster, deadline), two counters (the outcome, and what bound it).
+    assert_eq!(counts, [("headers", 1), ("increment", 2), ("set_filter_state", 1), ("set_header", 2)]);
 }
 
 #[test]

@@ -3,9 +3,10 @@
 //!
 //! Whatever the client sent under these names is replaced or removed: a retry is a placement, and placements are ours.
 
+use super::config::Lane;
 use super::{Host, HostError, MapKind};
 use crate::model::Decision;
-use crate::model::contract::{LATER_STATE, MOST_RETRIES, PER_TRY, RETRY_ON, ROUTER_HEADERS, TIMEOUT};
+use crate::model::contract::{HEDGE, LATER_STATE, MOST_RETRIES, PER_TRY, RETRY_ON, ROUTER_HEADERS, TIMEOUT};
 use crate::policy::Policy;
 use core::fmt::Write;
 
@@ -24,24 +25,67 @@ pub(super) fn leave<H: Host>(
             host.set_filter_state(key, substrate.cluster.as_bytes())?;
         }
     }
-    let pace = decision.pace;
-    let retries = decision.plan.len().saturating_sub(1);
-    let mut set = |name: &str, value: u64| {
-        text.clear();
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{value}");
-        host.set_header(MapKind::RequestHeaders, name, text)
+    again(host, decision, decision.plan.len(), text)
+}
+
+/// The longest lane that goes the plan's way: the same substrates in the same order, from the first on.
+pub(super) fn lane<'a>(lanes: &'a [Lane], decision: &Decision) -> Option<&'a Lane> {
+    let goes = |lane: &&Lane| {
+        let planned = decision.plan.iter().map(|attempt| attempt.substrate);
+        lane.substrates.len() <= decision.plan.len()
+            && lane.substrates.iter().copied().eq(planned.take(lane.substrates.len()))
     };
-    set(MOST_RETRIES, retries as u64)?;
-    // No total time for a stream: its deadline is for the first byte, and it may then run as long as it likes.
-    set(TIMEOUT, if pace.stream { 0 } else { u64::from(pace.deadline_ms) })?;
-    if pace.per_try_ms > 0 {
-        set(PER_TRY, u64::from(pace.per_try_ms))?;
+    lanes.iter().filter(goes).max_by_key(|lane| lane.substrates.len())
+}
+
+/// Has the router follow a lane, which may also start the next attempt beside a late one.
+pub(super) fn follow<H: Host>(
+    host: &H,
+    lane: Option<&Lane>,
+    decision: &Decision,
+    text: &mut String,
+) -> Result<(), HostError> {
+    if lane.is_some() && decision.pace.hedge && decision.pace.per_try_ms > 0 {
+        host.set_header(MapKind::RequestHeaders, HEDGE, "true")?;
     }
-    if retries > 0 && pace.repeatable {
+    again(host, decision, lane.map_or(1, |lane| lane.substrates.len()), text)
+}
+
+/// How often, and what else than the route's own list, is tried again.
+fn again<H: Host>(host: &H, decision: &Decision, attempts: usize, text: &mut String) -> Result<(), HostError> {
+    let retries = attempts.saturating_sub(1);
+    number(host, text, MOST_RETRIES, retries as u64)?;
+    if retries > 0 && decision.pace.repeatable {
         host.set_header(MapKind::RequestHeaders, RETRY_ON, ALSO_BEGUN)?;
     }
     Ok(())
+}
+
+/// Holds the request to its deadline, of which each of so many attempts has its part.
+pub(super) fn bound<H: Host>(
+    host: &H,
+    decision: &Decision,
+    attempts: usize,
+    text: &mut String,
+) -> Result<(), HostError> {
+    let pace = decision.pace;
+    // No total time for a stream: its deadline is for the first byte, and it may then run as long as it likes.
+    number(host, text, TIMEOUT, if pace.stream { 0 } else { u64::from(pace.deadline_ms) })?;
+    // A plan that is not carried out leaves its only attempt all the time.
+    let alone = attempts < decision.plan.len();
+    let per_try = match (alone, pace.stream) {
+        (false, _) => pace.per_try_ms,
+        (true, true) => pace.deadline_ms,
+        (true, false) => 0,
+    };
+    if per_try > 0 { number(host, text, PER_TRY, u64::from(per_try)) } else { Ok(()) }
+}
+
+fn number<H: Host>(host: &H, text: &mut String, name: &str, value: u64) -> Result<(), HostError> {
+    text.clear();
+    // Writing to a String cannot fail.
+    let _ = write!(text, "{value}");
+    host.set_header(MapKind::RequestHeaders, name, text)
 }
 
 /// Whether a client's header would change what the router does with a plan.

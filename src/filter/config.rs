@@ -1,6 +1,7 @@
 //! The plugin configuration: which role, which policy, which sources of facts. Refused as a whole if anything in it
 //! is wrong, with one line that names the place and what was expected.
 
+mod lanes;
 mod sources;
 
 use super::facts::{MOST_PREDICATES, Source, Sources, is_reserved};
@@ -10,6 +11,7 @@ use crate::model::{FactName, Watch};
 use crate::policy::tree::shorten;
 use crate::policy::{self, Policy};
 use core::ops::RangeInclusive;
+use lanes::{RawLane, lanes};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sources::{RawScrape, scrape};
@@ -29,6 +31,8 @@ pub enum Mode {
     Passthrough,
 }
 
+pub use lanes::Lane;
+
 /// How the route carries decisions out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -38,6 +42,8 @@ pub enum Attach {
     Simple,
     /// The route looks the plan up at each attempt.
     Full,
+    /// Where the proxy cannot do that: clusters that are lists of clusters, made beforehand.
+    Lanes,
 }
 
 /// A valid configuration.
@@ -58,6 +64,8 @@ pub struct PlacementConfig {
     pub mode: Mode,
     /// How the route carries them out.
     pub attach: Attach,
+    /// The lists that were made beforehand.
+    pub lanes: Vec<Lane>,
     /// Where facts come from.
     pub sources: Sources,
     /// How often the picture is refreshed.
@@ -107,6 +115,7 @@ struct RawConfig<'a> {
     log_level: Option<RawLevel>,
     mode: Option<Mode>,
     attach: Option<Attach>,
+    lanes: Option<Vec<RawLane>>,
     facts: Option<BTreeMap<String, RawSource>>,
     features_header: Option<String>,
     idempotency_header: Option<String>,
@@ -190,7 +199,9 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     let features = lower_case("features_header", raw.features_header.iter())?.into_iter().next();
     let idempotency = lower_case("idempotency_header", raw.idempotency_header.iter())?.into_iter().next();
     let attach = raw.attach.unwrap_or_default();
+    let lanes = lanes(raw.lanes.as_deref().unwrap_or_default(), attach, &policy)?;
     Ok(PlacementConfig {
+        lanes,
         policy,
         mode: raw.mode.unwrap_or_default(),
         attach,
@@ -200,7 +211,7 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
             idempotency,
             predicates,
             trust_path: raw.trust_path.unwrap_or(false),
-            own_router_headers: attach == Attach::Full,
+            own_router_headers: attach != Attach::Simple,
         },
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
@@ -222,6 +233,7 @@ fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, St
     for (name, present) in [
         ("mode", raw.mode.is_some()),
         ("attach", raw.attach.is_some()),
+        ("lanes", raw.lanes.is_some()),
         ("idempotency_header", raw.idempotency_header.is_some()),
         ("facts", raw.facts.is_some()),
         ("features_header", raw.features_header.is_some()),

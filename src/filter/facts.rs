@@ -3,7 +3,7 @@
 //! One pass over the header map; nothing is copied but the borrowed slices. A header that is sent twice with
 //! different values says nothing at all: an absent fact never permits more than a present one.
 
-use crate::model::contract::{ATTEMPT_HEADER, OWN_HEADERS};
+use crate::model::contract::{ATTEMPT_HEADER, ORIGINAL_PATH_HEADER, OWN_HEADERS};
 use crate::model::{Fact, FactName, Facts, Feature, Features};
 
 use super::Headers;
@@ -132,7 +132,7 @@ fn grpc_timeout_ms(value: &str) -> Option<u32> {
 /// Headers that mean something to Berth or the router and that no client may set.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
-    name.starts_with(OWN_HEADERS) || name == ATTEMPT_HEADER
+    name.starts_with(OWN_HEADERS) || name == ATTEMPT_HEADER || name == ORIGINAL_PATH_HEADER
 }
 
 impl<'a> Found<'a> {

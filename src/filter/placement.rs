@@ -11,8 +11,8 @@ use super::store::{Reporter, SnapshotReader};
 use super::{Host, MapKind};
 use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE};
 use crate::model::{Decision, Local, Outcome};
-use crate::place::Placer;
 use crate::place::record::write_record;
+use crate::place::{Placer, Underway};
 use crate::policy::Policy;
 use std::rc::Rc;
 
@@ -37,6 +37,7 @@ pub struct Placement {
     reporter: Reporter,
     metrics: Metrics,
     local: Local,
+    underway: Underway,
     /// The time of the last tick: what the request path takes for now.
     now_ms: u64,
     /// Makes request ids, which clients may choose, unguessable as seeds.
@@ -60,6 +61,7 @@ impl Placement {
             reporter,
             metrics,
             local: Local { slot: NO_SLOT, ..Local::default() },
+            underway: Underway::default(),
             now_ms: 0,
             salt: host.now_ns(),
             requests: 0,
@@ -82,14 +84,17 @@ impl Placement {
     }
 
     fn refresh<H: Host>(&mut self, host: &H, first: bool) {
-        self.now_ms = host.now_ns() / 1_000_000;
+        let now_ms = host.now_ns() / 1_000_000;
+        let passed_us = i64::try_from(now_ms.saturating_sub(self.now_ms).saturating_mul(1_000)).unwrap_or(i64::MAX);
+        self.underway.elapse(passed_us, &mut self.local.placed);
+        self.now_ms = now_ms;
         let before = self.reader.refused();
         let changed = self.reader.poll(host);
         if let Some(why) = self.reader.refused().filter(|why| before != Some(*why)) {
             log::warn!("berth: a snapshot was not taken ({why}); the last good one ages");
         }
         if changed {
-            self.local.placed.clear();
+            self.underway.clear(&mut self.local.placed);
             self.local.probes.clear();
         }
         // Without a new snapshot the old one still ages: what was live becomes uncertain, then unknown.
@@ -118,7 +123,12 @@ impl Placement {
         }
         self.requests = self.requests.wrapping_add(1);
         let seed = seed(found.request_id, self.salt, self.requests);
-        let decision = self.placer.place(&self.local, &found.facts(), self.now_ms, seed);
+        let mut facts = found.facts();
+        if self.config.attach == Attach::Simple {
+            // The route carries out one attempt, so that is all there is to plan.
+            facts.attempts_left = Some(1);
+        }
+        let decision = self.placer.place(&self.local, &facts, self.now_ms, seed);
         drop(found);
         self.act(host, &decision)
     }
@@ -132,7 +142,7 @@ impl Placement {
         }
         match (decision.outcome, decision.plan.first()) {
             (Outcome::Placed, Some(first)) => {
-                self.count(first.substrate);
+                self.count(first.substrate, decision.expected_us);
                 self.send(host, decision, first.substrate)
             }
             _ => refusal::answer(host, decision, self.config.decision_response.then_some(self.record.as_str())),
@@ -142,11 +152,24 @@ impl Placement {
     fn send<H: Host>(&mut self, host: &H, decision: &Decision, substrate: u16) -> Verdict {
         let policy = self.placer.policy();
         let Some(substrate) = policy.substrate(substrate) else { return Verdict::Continue };
-        // A plan that could not be left whole is no plan: the router would retry by itself, not by ours.
-        if self.config.attach == Attach::Full && attempts::leave(host, policy, decision, &mut self.number).is_err() {
+        let lane = attempts::lane(&self.config.lanes, decision);
+        let cluster = lane.map_or(&substrate.cluster, |lane| &lane.cluster);
+        let tries = if self.config.attach == Attach::Full {
+            decision.plan.len()
+        } else {
+            lane.map_or(1, |l| l.substrates.len())
+        };
+        let bound = attempts::bound(host, decision, tries, &mut self.number);
+        let left = match self.config.attach {
+            Attach::Simple => Ok(()),
+            // What is missing of a plan is not made up for: a retry without it finds no cluster.
+            Attach::Full => attempts::leave(host, policy, decision, &mut self.number),
+            Attach::Lanes => attempts::follow(host, lane, decision, &mut self.number),
+        };
+        if bound.and(left).is_err() {
             self.metrics.undecided(host);
         }
-        if host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, &substrate.cluster).is_err() {
+        if host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, cluster).is_err() {
             self.metrics.undecided(host);
         }
         if self.config.decision_upstream && substrate.kind != crate::model::Kind::Provider {
@@ -155,15 +178,9 @@ impl Placement {
         Verdict::Continue
     }
 
-    fn count(&mut self, substrate: u16) {
-        let at = usize::from(substrate);
-        self.reporter.observer.placed(at);
-        if self.local.placed.len() <= at {
-            self.local.placed.resize(self.placer.policy().document().substrates.len().max(at + 1), 0);
-        }
-        if let Some(placed) = self.local.placed.get_mut(at) {
-            *placed = placed.saturating_add(1);
-        }
+    fn count(&mut self, substrate: u16, expected_us: i64) {
+        self.reporter.observer.placed(usize::from(substrate));
+        self.underway.begin(substrate, expected_us, &mut self.local.placed);
     }
 }
 

@@ -14,6 +14,9 @@ pub const BUDGET_HEADER: &str = "x-placement-budget";
 pub const OWN_HEADERS: &str = "x-placement-";
 /// The router's count of attempts: at a retry it still holds the number of the attempt before.
 pub const ATTEMPT_HEADER: &str = "x-envoy-attempt-count";
+/// The path as the client asked for it, kept where substrates have paths of their own. Nobody else may set it: it would
+/// take a request somewhere else than where the policy looked.
+pub const ORIGINAL_PATH_HEADER: &str = "x-envoy-original-path";
 /// Filter state: the decision. Logs read it as `%FILTER_STATE(wasm.placement:PLAIN)%`.
 pub const DECISION_STATE: &str = "placement";
 /// Filter state: the clusters of the second and third attempt.
@@ -30,7 +33,7 @@ pub const ROUTER_HEADERS: [&str; 10] = [
     "x-envoy-retry-grpc-on",
     "x-envoy-retriable-status-codes",
     "x-envoy-retriable-header-names",
-    "x-envoy-hedge-on-per-try-timeout",
+    HEDGE,
     "x-envoy-upstream-rq-timeout-alt-response",
     "x-envoy-upstream-stream-duration-ms",
 ];
@@ -38,6 +41,8 @@ pub const ROUTER_HEADERS: [&str; 10] = [
 pub const MOST_RETRIES: &str = "x-envoy-max-retries";
 /// What may be tried again besides the route's own list.
 pub const RETRY_ON: &str = "x-envoy-retry-on";
+/// Whether the next attempt starts beside one that is late.
+pub const HEDGE: &str = "x-envoy-hedge-on-per-try-timeout";
 /// The time for the whole answer; 0 for no end.
 pub const TIMEOUT: &str = "x-envoy-upstream-rq-timeout-ms";
 /// The time until the first byte of one attempt.

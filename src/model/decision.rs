@@ -149,6 +149,8 @@ pub struct Pace {
     pub stream: bool,
     /// Work that was begun may be begun again: by its class, its method, or because the request says so.
     pub repeatable: bool,
+    /// A late attempt may be left running while the next one starts, where a lane exists.
+    pub hedge: bool,
     /// The most that one attempt may take until its first byte; 0 where only the deadline bounds it.
     pub per_try_ms: u32,
 }
@@ -176,6 +178,8 @@ pub struct Decision {
     pub runner_up: Option<(SubstrateId, i64)>,
     /// Whether and how it left home.
     pub spill: Option<Spill>,
+    /// How long it is expected to take on the first attempt.
+    pub expected_us: i64,
     /// The estimated cost.
     pub cost_uusd: i64,
     /// Under which cost regime.

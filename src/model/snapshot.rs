@@ -136,7 +136,7 @@ impl Snapshot {
 pub struct Local {
     /// This VM's slot.
     pub slot: u8,
-    /// Requests placed on each substrate since the snapshot.
+    /// Requests placed on each substrate since the snapshot that are probably still under way.
     pub placed: Vec<u32>,
     /// Probes sent to each half-open substrate since the snapshot.
     pub probes: Vec<u8>,

@@ -24,6 +24,7 @@ pub(crate) fn account(scene: &Scene, table: &Table, plan: Plan) -> Decision {
         utility_uusd: uusd(utility.unwrap_or(0)),
         runner_up: chosen.and_then(|id| runner_up(table, id)),
         spill: chosen.and_then(|id| spill(scene, table, id)),
+        expected_us: chosen.map_or(0, |id| cell(&table.total_us, id)),
         cost_uusd: plan.first().map_or(0, |a| a.cost_uusd),
         regime: chosen.and_then(|id| scene.policy.substrate(id)).map(|s| s.cost.regime),
         freshness: scene.picture.freshness.unwrap_or(Freshness::Stale),
@@ -42,6 +43,7 @@ fn pace(scene: &Scene, plan: &Plan) -> Pace {
         deadline_ms: u32::try_from(asked.deadline_us / 1_000).unwrap_or(u32::MAX),
         stream: asked.stream,
         repeatable: asked.repeatable,
+        hedge: asked.hedge,
         per_try_ms: if asked.stream || asked.repeatable { part } else { own },
     }
 }

@@ -36,6 +36,7 @@ pub(crate) struct Asked {
     pub(crate) attempts: u8,
     /// Work that was begun may be begun again.
     pub(crate) repeatable: bool,
+    pub(crate) hedge: bool,
     /// What spreads: the session, or else the request.
     pub(crate) key: u64,
     pub(crate) session: bool,
@@ -71,6 +72,7 @@ pub(crate) fn classify(policy: &Policy, facts: &Facts, now_ms: u64, seed: u64) -
         per_try_ms: least(a.attempts.per_try_ms, b.attempts.per_try_ms).unwrap_or(u32::MAX),
         attempts: attempts(policy, facts, a, b),
         repeatable: (a.attempts.repeatable && b.attempts.repeatable) || may_be_done_twice(facts),
+        hedge: a.attempts.hedge && b.attempts.hedge,
         key: facts.session.map_or(seed, |s| hash_text(s.value)),
         session: facts.session.is_some(),
         trusted_session: facts.session.is_some_and(|s| s.trusted),

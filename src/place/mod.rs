@@ -25,10 +25,12 @@ mod scene;
 mod score;
 mod spread;
 mod table;
+pub mod underway;
 
 pub use inspect::{Inspection, Row, inspect};
 pub(crate) use scene::Scene;
 pub use score::Terms;
+pub use underway::Underway;
 
 use crate::model::{Decision, Facts, Local, Plan, Predicate, Snapshot};
 use crate::policy::Policy;

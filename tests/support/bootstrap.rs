@@ -1,6 +1,8 @@
 //! Envoy bootstraps for tests and the demo: a listener with the placement role, one with the telemetry role beside
 //! it, and one cluster a substrate.
 
+use berth::manifest::envoy::cluster::{self, Endpoint};
+use berth::manifest::envoy::route::{Routes, Way};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -24,6 +26,7 @@ pub struct Bootstrap {
     clusters: Vec<Value>,
     filters: Vec<Value>,
     routes: Vec<Value>,
+    rendered: Option<Value>,
     listeners: Vec<Value>,
     early: bool,
 }
@@ -43,6 +46,7 @@ impl Default for Bootstrap {
             clusters: Vec::new(),
             filters: Vec::new(),
             routes: simple_routes(None),
+            rendered: None,
             listeners: Vec::new(),
             early: true,
         }
@@ -80,6 +84,25 @@ impl Bootstrap {
         self
     }
 
+    /// Routes as they are rendered.
+    pub fn routes(mut self, way: Way, clusters: &[&str], otherwise: Option<&str>) -> Self {
+        let routes = Routes { way, clusters: clusters.to_vec(), otherwise, keep_bytes: 1 << 20, mirror: true };
+        self.rendered = Some(routes.render());
+        self
+    }
+
+    /// A cluster that is a list of clusters.
+    pub fn lane(mut self, name: &str, clusters: &[&str]) -> Self {
+        self.clusters.push(cluster::lane(name, clusters));
+        self
+    }
+
+    /// A cluster as it is rendered.
+    pub fn substrate(mut self, name: &str, endpoint: &Endpoint) -> Self {
+        self.clusters.push(endpoint.render(name));
+        self
+    }
+
     /// Leaves the removal of forged headers to the filter alone.
     pub fn without_early_removal(mut self) -> Self {
         self.early = false;
@@ -95,7 +118,14 @@ impl Bootstrap {
 
     /// The finished bootstrap, with the access log in the working folder.
     pub fn build(&self) -> Value {
-        let mut listeners = vec![listener(INGRESS, &self.filters, &self.routes, Some("access.log"), self.early)];
+        let mut ingress = listener(INGRESS, &self.filters, &self.routes, Some("access.log"), self.early);
+        if let Some(rendered) = &self.rendered {
+            let routes = &mut ingress["filter_chains"][0]["filters"][0]["typed_config"]["route_config"];
+            for (key, value) in rendered.as_object().into_iter().flatten() {
+                routes[key] = value.clone();
+            }
+        }
+        let mut listeners = vec![ingress];
         listeners.extend(self.listeners.iter().cloned());
         json!({
             "admin": {"address": any_port()},

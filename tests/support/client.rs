@@ -60,6 +60,11 @@ impl Ask {
         Self { method: "POST", body: body.into(), ..Self::get(to, path) }
     }
 
+    pub fn at(mut self, path: &str) -> Self {
+        self.path = path.into();
+        self
+    }
+
     pub fn over(mut self, http: Http) -> Self {
         self.http = http;
         self

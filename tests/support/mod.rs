@@ -42,3 +42,14 @@ pub fn built(name: &str) -> std::path::PathBuf {
     assert!(path.is_file(), "{} is missing: run `make wasm` first", path.display());
     path
 }
+
+/// Compares with a text under `tests/golden/`, or rewrites it where that is asked for.
+pub fn golden(name: &str, actual: &str) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, actual).unwrap();
+        return;
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(actual, expected, "{}: BLESS=1 rewrites it", path.display());
+}

@@ -137,11 +137,15 @@ async fn serve(
 ) -> Result<Response<Chunks>, io::Error> {
     let (parts, body) = request.into_parts();
     let body = http_body_util::BodyExt::collect(body).await.map_err(io::Error::other)?.to_bytes().to_vec();
-    let headers = parts
+    let mut headers: BTreeMap<String, String> = parts
         .headers
         .iter()
         .map(|(k, v)| (k.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned()))
         .collect();
+    // HTTP/2 names the host in a pseudo-header.
+    if let Some(authority) = parts.uri.authority() {
+        headers.insert("host".into(), authority.to_string());
+    }
     let path = parts.uri.path().to_string();
     let script = {
         let mut state = state.lock().unwrap();

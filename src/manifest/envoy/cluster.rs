@@ -1,0 +1,179 @@
+//! One cluster a substrate, with what is its own: host, protocol, name, path and key. All of it happens upstream of
+//! the router's choice, for each attempt anew, so that no substrate sees what is meant for another.
+
+use super::{address, extension, typed, types};
+use crate::model::contract::{ORIGINAL_PATH_HEADER, OWN_HEADERS};
+use serde_json::{Value, json};
+
+/// Where a substrate is and how it is spoken to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Hosts with their ports.
+    pub hosts: Vec<(String, u16)>,
+    /// Whether the hosts are names to be resolved.
+    pub by_name: bool,
+    /// Whether it speaks HTTP/2.
+    pub http2: bool,
+    /// The host that it is asked for; what the client asked for if absent.
+    pub authority: Option<String>,
+    /// What its paths begin with, in place of nothing.
+    pub path_prefix: Option<String>,
+    /// TLS to it.
+    pub tls: Option<Tls>,
+    /// The key that it is shown.
+    pub credential: Option<Credential>,
+    /// Headers with keys that are not for it; [`separate`] fills them in.
+    pub foreign_keys: Vec<String>,
+    /// Filters of our own before its codec, such as the one that observes answers.
+    pub filters: Vec<Value>,
+    /// Whether it is a proxy with Berth in it, which may know our headers.
+    pub next_hop: bool,
+}
+
+/// TLS to a substrate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The name it must have, asked for as SNI.
+    pub sni: String,
+    /// The file with the authorities that may sign for it.
+    pub trusted_ca: String,
+    /// Our own certificate and key, as files.
+    pub own: Option<(String, String)>,
+}
+
+/// A key for a substrate, read from a file (SDS), so that it is in no configuration dump.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// The header that carries it.
+    pub header: String,
+    /// The watched file with the secret.
+    pub sds_file: String,
+    /// The secret's name in it.
+    pub secret: String,
+}
+
+/// Headers by which clients show keys of their own: none of them reaches a substrate that has one.
+const KEYS: [&str; 5] = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
+
+/// Keeps keys apart: the request's headers outlive an attempt, so where one substrate is shown a key, all of them have
+/// every header removed that may carry one, the client's too.
+pub fn separate(endpoints: &mut [Endpoint]) {
+    let mut headers: Vec<String> =
+        endpoints.iter().filter_map(|e| e.credential.as_ref()).map(|c| c.header.clone()).collect();
+    if headers.is_empty() {
+        return;
+    }
+    headers.extend(KEYS.map(String::from));
+    headers.sort_unstable();
+    headers.dedup();
+    for endpoint in endpoints {
+        endpoint.foreign_keys.clone_from(&headers);
+    }
+}
+
+impl Endpoint {
+    /// The cluster.
+    #[must_use]
+    pub fn render(&self, name: &str) -> Value {
+        // Routes rewrite the authority to the host's name, for each attempt anew.
+        let named = self.authority.as_deref().unwrap_or_default();
+        let endpoint =
+            |(host, port): &(String, u16)| json!({"endpoint": {"address": address(host, *port), "hostname": named}});
+        let endpoints: Vec<Value> = self.hosts.iter().map(endpoint).collect();
+        let protocol = if self.http2 { "http2_protocol_options" } else { "http_protocol_options" };
+        let mut options = json!({"explicit_http_config": {protocol: {}}});
+        if let Value::Object(options) = &mut options {
+            options.insert("http_filters".into(), Value::Array(self.upstream_filters()));
+        }
+        let mut cluster = json!({
+            "name": name,
+            "type": if self.by_name { "STRICT_DNS" } else { "STATIC" },
+            "connect_timeout": "1s",
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
+            "typed_extension_protocol_options": {
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(types::HTTP_OPTIONS, options),
+            },
+            // Retries are at most a fifth of what is under way, so that they never are the load.
+            "circuit_breakers": {"thresholds": [
+                {"retry_budget": {"budget_percent": {"value": 20.0}, "min_retry_concurrency": 3}, "track_remaining": true},
+            ]},
+        });
+        if let (Some(tls), Value::Object(cluster)) = (&self.tls, &mut cluster) {
+            cluster
+                .insert("transport_socket".into(), extension("envoy.transport_sockets.tls", types::TLS, tls.render()));
+        }
+        cluster
+    }
+
+    fn upstream_filters(&self) -> Vec<Value> {
+        let mut filters = self.filters.clone();
+        filters.extend(self.path_prefix.as_deref().map(prefix_paths));
+        filters.extend(self.rewrites());
+        filters.extend(self.credential.as_ref().map(Credential::render));
+        filters.push(extension("envoy.filters.http.upstream_codec", types::UPSTREAM_CODEC, json!({})));
+        filters
+    }
+
+    /// Our own headers end here, and so do keys that are meant for somebody else.
+    fn rewrites(&self) -> Option<Value> {
+        let mut mutations = Vec::new();
+        if !self.next_hop {
+            mutations.push(json!({"remove_on_match": {"key_matcher": {"prefix": OWN_HEADERS}}}));
+        }
+        mutations.extend(self.foreign_keys.iter().map(|key| json!({"remove": key})));
+        let fields = json!({"mutations": {"request_mutations": mutations}});
+        (!mutations.is_empty()).then(|| extension("berth.own", types::HEADER_MUTATION, fields))
+    }
+}
+
+impl Tls {
+    fn render(&self) -> Value {
+        let own = self.own.as_ref().map(|(certificate, key)| {
+            json!([{"certificate_chain": {"filename": certificate}, "private_key": {"filename": key}}])
+        });
+        json!({"sni": self.sni, "common_tls_context": {
+            "tls_certificates": own.unwrap_or_else(|| json!([])),
+            "validation_context": {
+                "trusted_ca": {"filename": self.trusted_ca},
+                "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": self.sni}}],
+            },
+        }})
+    }
+}
+
+impl Credential {
+    fn render(&self) -> Value {
+        let secret = json!({"name": self.secret, "sds_config": {"resource_api_version": "V3", "path_config_source": {"path": self.sds_file}}});
+        let generic = typed(types::GENERIC_CREDENTIAL, json!({"credential": secret, "header": self.header}));
+        let credential = json!({"name": "generic", "typed_config": generic});
+        extension(
+            "berth.credential",
+            types::CREDENTIAL_INJECTOR,
+            json!({"overwrite": true, "allow_request_without_credential": false, "credential": credential}),
+        )
+    }
+}
+
+/// A lane: a cluster whose first attempt goes to the first of these, the second to the second.
+#[must_use]
+pub fn lane(name: &str, clusters: &[&str]) -> Value {
+    let clusters: Vec<Value> = clusters.iter().map(|cluster| json!({"name": cluster})).collect();
+    json!({
+        "name": name, "connect_timeout": "1s", "lb_policy": "CLUSTER_PROVIDED",
+        "cluster_type": extension("envoy.clusters.composite", types::COMPOSITE, json!({"clusters": clusters})),
+    })
+}
+
+/// Puts a prefix before the path. The request's headers outlive an attempt, so each starts from the original path.
+fn prefix_paths(prefix: &str) -> Value {
+    let code = format!(
+        r#"function envoy_on_request(handle)
+  local headers = handle:headers()
+  local path = headers:get("{ORIGINAL_PATH_HEADER}") or headers:get(":path")
+  headers:replace("{ORIGINAL_PATH_HEADER}", path)
+  headers:replace(":path", "{prefix}" .. path)
+end
+"#
+    );
+    extension("berth.path", types::LUA, json!({"default_source_code": {"inline_string": code}}))
+}

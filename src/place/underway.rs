@@ -1,0 +1,105 @@
+//! What this VM placed since the snapshot and is probably still under way. A count of placements alone would only grow
+//! while no snapshot comes, until every substrate looked full; and requests shorter than the snapshot's period would
+//! count as if they all ran at once.
+
+use crate::model::SubstrateId;
+
+/// A thousandth of a request: what is left of one after some of its time has passed.
+const WHOLE: i64 = 1_000;
+/// How much a new expectation changes the mean, as a part.
+const PART: i64 = 8;
+
+/// The estimate, by substrate: requests leave at the rate at which those placed are expected to end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Underway {
+    rows: Vec<Row>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Row {
+    load: i64,
+    mean_us: i64,
+}
+
+impl Underway {
+    /// Counts a request that was placed and is expected to take so long. `placed` has the new estimate.
+    pub fn begin(&mut self, id: SubstrateId, expected_us: i64, placed: &mut Vec<u32>) {
+        let at = usize::from(id);
+        if self.rows.len() <= at {
+            self.rows.resize(at + 1, Row::default());
+        }
+        if placed.len() < self.rows.len() {
+            placed.resize(self.rows.len(), 0);
+        }
+        if let (Some(row), Some(cell)) = (self.rows.get_mut(at), placed.get_mut(at)) {
+            let expected_us = expected_us.max(1);
+            row.mean_us = if row.mean_us == 0 { expected_us } else { row.mean_us + (expected_us - row.mean_us) / PART };
+            row.load = row.load.saturating_add(WHOLE);
+            *cell = row.requests();
+        }
+    }
+
+    /// Lets time pass.
+    pub fn elapse(&mut self, us: i64, placed: &mut [u32]) {
+        for (row, cell) in self.rows.iter_mut().zip(placed) {
+            if row.load > 0 {
+                let mean_us = row.mean_us.max(1);
+                let gone = i128::from(row.load) * i128::from(us.clamp(0, mean_us)) / i128::from(mean_us);
+                // At least a thousandth goes, or the last of it would stay for ever.
+                row.load = row.load.saturating_sub(i64::try_from(gone).unwrap_or(i64::MAX).max(1)).max(0);
+                *cell = row.requests();
+            }
+        }
+    }
+
+    /// Begins anew: a snapshot that was just taken has counted them all.
+    pub fn clear(&mut self, placed: &mut [u32]) {
+        self.rows.iter_mut().for_each(|row| row.load = 0);
+        placed.fill(0);
+    }
+}
+
+impl Row {
+    /// Rounded up: a request that has begun counts until it is surely over.
+    fn requests(self) -> u32 {
+        u32::try_from((self.load + WHOLE - 1) / WHOLE).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Underway;
+
+    #[test]
+    fn requests_that_are_shorter_than_the_wait_for_a_snapshot_do_not_pile_up() {
+        let (mut underway, mut placed) = (Underway::default(), Vec::new());
+        // A hundred a second of fifty milliseconds each: five at once, on average.
+        for _ in 0..1_000 {
+            underway.begin(1, 50_000, &mut placed);
+            underway.elapse(10_000, &mut placed);
+        }
+        assert!((4..=6).contains(&placed[1]), "{placed:?}");
+    }
+
+    #[test]
+    fn long_requests_count_until_a_snapshot_has_them() {
+        let (mut underway, mut placed) = (Underway::default(), Vec::new());
+        for _ in 0..100 {
+            underway.begin(0, 60_000_000, &mut placed);
+            underway.elapse(1_000, &mut placed);
+        }
+        assert_eq!(placed, [100]);
+        underway.clear(&mut placed);
+        assert_eq!(placed, [0]);
+    }
+
+    #[test]
+    fn the_last_one_ends_too() {
+        let (mut underway, mut placed) = (Underway::default(), Vec::new());
+        underway.begin(0, 1_000_000, &mut placed);
+        for _ in 0..10_000 {
+            underway.elapse(10_000, &mut placed);
+        }
+        assert_eq!(placed, [0]);
+    }
+}

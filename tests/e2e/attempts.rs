@@ -1,0 +1,292 @@
+//! Attempts across substrates inside one request: which faults are tried again where, in which order, in which time,
+//! in each way to attach. The order is a (the home), b, c; none of them may be reached that the envelope forbids.
+
+use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
+use crate::support::client::{Ask, BOTH, Http, Seen};
+use crate::support::envoy::{Envoy, replace_file, workdir};
+use crate::support::upstream::{Received, Script, Upstream};
+use crate::support::{built, golden};
+use berth::manifest::envoy::cluster::{Credential, Endpoint, separate};
+use berth::manifest::envoy::route::Way;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Duration;
+
+/// The deadline of the classes in these tests.
+const DEADLINE_MS: u64 = 600;
+/// What a deadline may be missed by.
+const LATE_MS: u64 = 50;
+
+/// Three substrates in order of preference, one that the envelope forbids, and an Envoy in front.
+pub struct Lanes {
+    pub envoy: Envoy,
+    pub a: Upstream,
+    pub b: Upstream,
+    pub c: Upstream,
+    pub forbidden: Upstream,
+}
+
+pub fn policy() -> Value {
+    let substrate = |name: &str, country: &str, quality: f64| {
+        json!({
+            "name": name, "cluster": name, "kind": "gpu", "account": "acme",
+            "location": {"jurisdiction": country, "region": "r1", "zone": "z1", "failure_domain": format!("d-{name}")},
+            "sovereignty": {"subject_to": [country]},
+            "capabilities": {"models": {"m": {"quality": quality}}, "context_tokens": 4_000_000, "features": ["streaming"]},
+            "latency": {"first_token_ms": 20, "prefill_ms_per_ktok": 0, "ms_per_token": 0.01},
+            "cost": {"regime": "reserved", "input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.4},
+            "capacity": {"concurrency": 64}
+        })
+    };
+    let class = |name: &str, attempts: Value| {
+        json!({"name": name, "match": {"header": "x-workload", "is": name}, "home": ["a", "b", "c"],
+            "deadline_ms": DEADLINE_MS, "attempts": attempts, "worth": {"answer_usd": 1, "second_usd": 0, "failure_usd": 0}})
+    };
+    json!({
+        "berth": 1, "policy": {"name": "lanes", "version": 1, "owner": "tests"}, "jurisdictions": {"EU": ["DE", "FR"]},
+        "substrates": [substrate("forbidden", "US", 1.0), substrate("a", "FR", 0.9), substrate("b", "DE", 0.7),
+            substrate("c", "FR", 0.5)],
+        "classes": [class("once", json!({"most": 3})), class("again", json!({"most": 3, "repeatable": true}))],
+        "default_class": "once", "selection": {"margin": 0.01, "plan": 3},
+        "envelopes": [{"name": "eu", "applies_to": {"tenants": ["acme"]}, "permit": {"jurisdictions": ["EU"]},
+            "spillover": "jurisdiction"},
+            {"name": "eu-without-b", "applies_to": {"tenants": ["globex"]}, "permit": {"jurisdictions": ["EU"]},
+            "forbid": {"substrates": ["b"]}, "spillover": "jurisdiction"},
+            {"name": "us", "applies_to": {"tenants": ["initech"]}, "permit": {"jurisdictions": ["US"]}, "spillover": "any"}]
+    })
+}
+
+/// The placement role's configuration over this policy.
+pub fn placement(way: Way) -> Value {
+    let lanes = json!([{"cluster": "a-b-c", "substrates": ["a", "b", "c"]}]);
+    let (attach, lanes) = match way {
+        Way::Simple => ("simple", None),
+        Way::Full => ("full", None),
+        Way::Lanes => ("lanes", Some(lanes)),
+    };
+    json!({"role": "placement", "attach": attach, "lanes": lanes, "policy": policy(), "trusted_headers": ["x-workload"],
+        "facts": {"tenant": {"header": "x-tenant", "trusted": true}, "streaming": {"header": "x-stream"}}})
+}
+
+/// How cluster `a` is to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    There,
+    Refusing,
+    WithoutHosts,
+    Unknown,
+}
+
+impl Lanes {
+    /// Starts it attached in one of the three ways, with its home there or not.
+    pub async fn start(way: Way, home: Home) -> Self {
+        let a = Upstream::start("a").await;
+        let (b, c) = (Upstream::start("b").await, Upstream::start("c").await);
+        let forbidden = Upstream::start("forbidden").await;
+        let mut bootstrap = Bootstrap::default();
+        match home {
+            Home::There => bootstrap = bootstrap.substrate("a", &at(&a, false)),
+            Home::Refusing => bootstrap = bootstrap.substrate("a", &nobody().await),
+            Home::WithoutHosts => bootstrap = bootstrap.substrate("a", &Endpoint::default()),
+            Home::Unknown => {}
+        }
+        bootstrap = bootstrap.substrate("b", &at(&b, true)).substrate("c", &at(&c, false));
+        bootstrap = bootstrap.substrate("forbidden", &at(&forbidden, false));
+        let filter = wasm_filter(&built("berth-placement.wasm"), "placement", &placement(way), Carried::Text);
+        bootstrap = bootstrap.filter(filter).routes(way, &["a", "b", "c", "forbidden"], None);
+        if way == Way::Lanes {
+            bootstrap = bootstrap.lane("a-b-c", &["a", "b", "c"]);
+        }
+        Self { envoy: Envoy::start(&bootstrap.build()).await, a, b, c, forbidden }
+    }
+
+    pub fn ask(&self, class: &str) -> Ask {
+        Ask::post(self.envoy.listener(INGRESS), "/v1/x", "the body")
+            .header("x-tenant", "acme")
+            .header("x-workload", class)
+    }
+
+    /// Where the last request went, in order, by the count of attempts that each upstream saw.
+    pub fn went(&self, path: &str) -> String {
+        let mut seen: Vec<(u32, &str)> = Vec::new();
+        for upstream in [&self.a, &self.b, &self.c, &self.forbidden] {
+            let of_this = |r: &Received| r.path == path;
+            for received in upstream.received().iter().filter(|r| of_this(r)) {
+                let attempt = received.headers.get("x-envoy-attempt-count").map_or(0, |n| n.parse().unwrap());
+                seen.push((attempt, &upstream.name));
+            }
+        }
+        seen.sort_unstable();
+        seen.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn at(upstream: &Upstream, http2: bool) -> Endpoint {
+    let hosts = vec![(upstream.address.ip().to_string(), upstream.address.port())];
+    Endpoint { hosts, http2, ..Endpoint::default() }
+}
+
+/// An address at which nobody listens any more.
+async fn nobody() -> Endpoint {
+    at(&Upstream::start("gone").await, false)
+}
+
+/// What goes wrong at `a`, and the request's class.
+fn faults() -> Vec<(&'static str, Home, Script)> {
+    let ok = || Script::ok("a");
+    vec![
+        ("nothing", Home::There, ok()),
+        ("429", Home::There, Script::overloaded(1)),
+        ("503", Home::There, Script::status(503)),
+        ("500", Home::There, Script::status(500)),
+        ("400", Home::There, Script::status(400)),
+        ("reset", Home::There, Script::Reset),
+        ("slow first byte", Home::There, Script::after(2_000, ok())),
+        ("breaks off", Home::There, Script::BreakOff),
+        ("long stream", Home::There, Script::Stream(10, Duration::from_millis(200))),
+        ("refused", Home::Refusing, ok()),
+        ("no host", Home::WithoutHosts, ok()),
+        ("unknown cluster", Home::Unknown, ok()),
+    ]
+}
+
+/// One row of the table: what a request met, where it went, what came of it.
+async fn row(lanes: &Lanes, way: Way, fault: &str, class: &str, stream: bool, http: Http) -> String {
+    let path = format!("/{}/{class}/{stream}/{http:?}", fault.replace(' ', "-"));
+    let ask = lanes.ask(class).over(http).at(&path);
+    let ask = if stream { ask.header("x-stream", "true") } else { ask };
+    let seen = ask.send().await.unwrap();
+    let log = lanes.envoy.await_log_line(|l| l["path"] == path.as_str()).await;
+    let bodies = [&lanes.a, &lanes.b, &lanes.c].map(|u| u.received()).concat();
+    assert!(bodies.iter().filter(|r| r.path == path).all(|r| r.body == b"the body"), "{path}: the body came whole");
+    let answer = match (seen.broken, seen.body.is_empty()) {
+        (true, _) => "broken",
+        (_, true) => "empty",
+        _ => "whole",
+    };
+    let text = |name: &str| log[name].as_str().filter(|s| !s.is_empty()).unwrap_or("-").to_string();
+    format!(
+        "{fault:<16} {class:<6} {:<7} {:<7} {:<6} {:<4} {answer:<7} {:<8} {:<6} {}",
+        if stream { "stream" } else { "answer" },
+        format!("{way:?}").to_lowercase(),
+        lanes.went(&path),
+        seen.status,
+        text("cluster"),
+        text("flags"),
+        used(&seen),
+    )
+}
+
+/// How much of the deadline was used, in thirds; more than all of it fails the test.
+fn used(seen: &Seen) -> String {
+    // A stream is as long as it is: its deadline is for the first byte.
+    let until = seen.chunks_at.first().copied().unwrap_or(seen.took);
+    assert!(until < Duration::from_millis(DEADLINE_MS + LATE_MS), "the deadline was exceeded: {until:?}");
+    let thirds = (until.as_millis() as u64 + LATE_MS) / (DEADLINE_MS / 3);
+    ["none", "1/3", "2/3", "all"][thirds.min(3) as usize].into()
+}
+
+/// All rows of one way, in the order of the faults.
+async fn rows(way: Way) -> Vec<String> {
+    let mut rows = std::collections::BTreeMap::new();
+    for home in [Home::There, Home::Refusing, Home::WithoutHosts, Home::Unknown] {
+        let lanes = Lanes::start(way, home).await;
+        for (number, (fault, _, script)) in faults().into_iter().enumerate().filter(|(_, f)| f.1 == home) {
+            lanes.a.does(script);
+            for (class, stream) in [("once", false), ("once", true), ("again", false), ("again", true)] {
+                let of = |http| row(&lanes, way, fault, class, stream, http);
+                let (one, two) = tokio::join!(of(Http::One), of(Http::Two));
+                assert_eq!(one, two, "the same over both versions of HTTP");
+                rows.insert((number, class == "again", stream), one);
+            }
+        }
+        assert!(lanes.forbidden.received().is_empty(), "an attempt left the envelope");
+    }
+    rows.into_values().collect()
+}
+
+/// The file from which Envoy reads a key.
+fn secret(dir: &Path, name: &str, key: &str) -> Credential {
+    let file = format!("{name}.json");
+    let value = json!({"resources": [{"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+        "name": name, "generic_secret": {"secret": {"inline_string": key}}}]});
+    replace_file(dir, &file, &value);
+    let sds_file = dir.join(&file).to_str().unwrap().to_string();
+    Credential { header: "authorization".into(), sds_file, secret: name.into() }
+}
+
+#[tokio::test]
+async fn three_attempts_are_three_hosts_three_paths_and_three_keys() {
+    let all = [Upstream::start("a").await, Upstream::start("b").await, Upstream::start("c").await];
+    let dir = workdir();
+    let own = |upstream: &Upstream| {
+        let name = &upstream.name;
+        // The last one has no key: it must not be shown those of the others.
+        let credential = || secret(&dir, &format!("key-{name}"), &format!("Bearer {name}"));
+        Endpoint {
+            authority: Some(format!("{name}.test")),
+            path_prefix: Some(format!("/of/{name}")),
+            credential: (name != "c").then(credential),
+            ..at(upstream, name == "b")
+        }
+    };
+    let mut endpoints: Vec<Endpoint> = all.iter().map(own).collect();
+    separate(&mut endpoints);
+    let with = |bootstrap: Bootstrap, (upstream, endpoint): (&Upstream, &Endpoint)| {
+        bootstrap.substrate(&upstream.name, endpoint)
+    };
+    let bootstrap = all.iter().zip(&endpoints).fold(Bootstrap::default(), with);
+    let filter = wasm_filter(&built("berth-placement.wasm"), "placement", &placement(Way::Full), Carried::Text);
+    let bootstrap = bootstrap.filter(filter).routes(Way::Full, &["a", "b", "c"], None);
+    let envoy = Envoy::start_in(dir, &bootstrap.build()).await;
+    let [a, b, c] = all;
+    a.does(Script::status(429));
+    b.does(Script::status(503));
+    for http in BOTH {
+        let ask = Ask::post(envoy.listener(INGRESS), "/v1/x?q=1", "the body").over(http);
+        let ask = ask.header("x-tenant", "acme").header("authorization", "Bearer client").header("x-api-key", "client");
+        let ask = ask.header("x-envoy-original-path", "/elsewhere");
+        assert_eq!(ask.send().await.unwrap().text(), "c");
+        for upstream in [&a, &b, &c] {
+            let (name, received) = (&upstream.name, upstream.received().pop().unwrap());
+            assert_eq!(received.path, format!("/of/{name}/v1/x"), "{name}");
+            let key = (name != "c").then(|| format!("Bearer {name}"));
+            assert_eq!(received.headers.get("authorization"), key.as_ref(), "{name}");
+            assert_eq!(received.headers["host"], format!("{name}.test"));
+            let foreign = received.headers.iter().find(|(k, v)| k.starts_with("x-placement-") || v.contains("client"));
+            assert_eq!(foreign, None, "{name} sees what is not meant for it");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_fault_has_its_way_in_each_way_to_attach() {
+    let (simple, full, by_lanes) = tokio::join!(rows(Way::Simple), rows(Way::Full), rows(Way::Lanes));
+    let mut table =
+        String::from("fault            class  kind    way     went   seen answer  logged   flags  deadline used\n");
+    for (one, others) in simple.iter().zip(full.iter().zip(&by_lanes)) {
+        for row in [one, others.0, others.1] {
+            table.push_str(row.trim_end());
+            table.push('\n');
+        }
+    }
+    golden("attempts.txt", &table);
+}
+
+#[tokio::test]
+async fn a_body_is_sent_again_up_to_what_is_kept_of_it() {
+    let lanes = Lanes::start(Way::Full, Home::There).await;
+    lanes.a.does(Script::overloaded(1));
+    for (bytes, http) in [(200_000, Http::One), (1_000_000, Http::One), (1_000_000, Http::Two)] {
+        let path = format!("/{bytes}/{http:?}");
+        let body: Vec<u8> = (0..bytes).map(|i| (i % 251) as u8).collect();
+        let ask = Ask::post(lanes.envoy.listener(INGRESS), &path, body.clone()).over(http);
+        let seen = ask.header("x-tenant", "acme").header("x-workload", "once").send().await.unwrap();
+        assert_eq!((seen.status, lanes.went(&path).as_str()), (200, "a b"), "{path}");
+        assert!(lanes.b.received().iter().any(|r| r.path == path && r.body == body), "{path}: the body came whole");
+    }
+    // More than is kept: one attempt, and its answer as it is.
+    let ask = Ask::post(lanes.envoy.listener(INGRESS), "/large", vec![7; 3_000_000]);
+    let seen = ask.header("x-tenant", "acme").header("x-workload", "once").send().await.unwrap();
+    assert_eq!((seen.status, lanes.went("/large").as_str()), (429, "a"));
+}

@@ -6,7 +6,7 @@ use crate::health::heard::{Dropped, Heard};
 use crate::health::slot::SlotRecord;
 use crate::health::{Fold, Observation, Observer};
 use crate::model::{Document, Local, Outcome, Reading, Watch};
-use crate::place::Placer;
+use crate::place::{Placer, Underway};
 use crate::policy::Policy;
 use crate::simulate::arrivals::Arrival;
 use crate::simulate::server::Server;
@@ -56,8 +56,25 @@ struct Proxy {
 #[derive(Debug)]
 struct Worker {
     local: Local,
+    underway: Underway,
+    /// The time of its last tick: what it takes for now.
+    ticked_ms: u64,
     observer: Observer,
     record: SlotRecord,
+}
+
+/// How often a worker lets time pass, as the filter ships.
+const TICK_MS: u64 = 100;
+
+impl Worker {
+    fn tick(&mut self, now_ms: u64) {
+        let tick = now_ms - now_ms % TICK_MS;
+        let passed_us = i64::try_from(tick.saturating_sub(self.ticked_ms) * 1_000).unwrap_or(i64::MAX);
+        if passed_us > 0 {
+            self.underway.elapse(passed_us, &mut self.local.placed);
+            self.ticked_ms = tick;
+        }
+    }
 }
 
 /// Berth in all proxies.
@@ -80,6 +97,8 @@ impl Ours {
                 placed: vec![0; substrates],
                 ..Local::default()
             },
+            underway: Underway::default(),
+            ticked_ms: now_ms,
             observer: Observer::new(policy.document().substrates.iter().map(|s| s.name.as_str())),
             record: SlotRecord {
                 incarnation: u64::from(proxy) * 64 + u64::from(slot) + 1,
@@ -107,15 +126,14 @@ impl Router for Ours {
         let refused = Answer::Refused { why: "nobody", wait_ms: None };
         let Some(proxy) = self.proxies.get_mut(ask.arrival.proxy) else { return refused };
         let Some(worker) = proxy.workers.get_mut(ask.arrival.worker) else { return refused };
-        let decision = proxy.placer.place(&worker.local, ask.facts, ask.now_ms, ask.seed);
+        worker.tick(ask.now_ms);
+        let decision = proxy.placer.place(&worker.local, ask.facts, worker.ticked_ms, ask.seed);
         if let Outcome::Refused { reason, retry_after_s, .. } = decision.outcome {
             return Answer::Refused { why: reason.code.as_str(), wait_ms: retry_after_s.map(|s| u64::from(s) * 1_000) };
         }
         if let Some(first) = decision.plan.first() {
             worker.observer.placed(usize::from(first.substrate));
-            if let Some(placed) = worker.local.placed.get_mut(usize::from(first.substrate)) {
-                *placed += 1;
-            }
+            worker.underway.begin(first.substrate, decision.expected_us, &mut worker.local.placed);
         }
         let mut stops = [None; 3];
         for (stop, attempt) in stops.iter_mut().zip(decision.plan.iter()) {
@@ -163,7 +181,8 @@ impl Router for Ours {
         snapshot.epoch = proxy.epoch;
         proxy.placer.refresh(Some(&snapshot), now_ms);
         for worker in &mut proxy.workers {
-            worker.local.placed.iter_mut().for_each(|placed| *placed = 0);
+            worker.tick(now_ms);
+            worker.underway.clear(&mut worker.local.placed);
             worker.local.probes.clear();
         }
     }

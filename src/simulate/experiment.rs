@@ -83,7 +83,7 @@ pub struct Cell {
 }
 
 /// What came out of an experiment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Results {
     /// The runs of all routers.
     pub runs: Vec<Run>,
@@ -135,7 +135,8 @@ impl Setup {
         let fleet = self.scenario.fleet;
         if let Some((_, part)) = PARTS.iter().find(|(name, _)| *name == variant.router) {
             let document = self.document.clone();
-            return Box::new(Ours::new(document, self.digest, *part, fleet.proxies, fleet.workers, START_MS));
+            let ours = Ours::new(document, self.digest, *part, fleet.proxies, fleet.workers, START_MS);
+            return Box::new(ours.alerting_from(self.scenario.warmup_ms));
         }
         let rule = RULES.iter().find(|(name, _)| *name == variant.router);
         match rule {

@@ -98,8 +98,7 @@ impl World<'_> {
         let request = *request;
         let substrate = usize::from(stop.substrate);
         let ruling = self.rulings(&request).get(substrate).copied().unwrap_or_default();
-        let proved = self.proved(ruling, substrate);
-        self.measures.sent(&request.arrival, substrate, ruling, proved, first, self.now_us);
+        self.measures.sent(&request.arrival, substrate, ruling, first, self.now_us);
         self.router.began(&request.arrival, stop.substrate);
         let id = self.idle_attempts.pop().unwrap_or(self.attempts.len());
         let life = self.attempts.get(id).map_or(0, |a| a.life);
@@ -139,7 +138,12 @@ impl World<'_> {
         let Some(server) = self.servers.get_mut(attempt.substrate) else { return };
         let work = Self::work(id, &attempt);
         let failed = |status, retry_after_s| Outcome { status, retry_after_s, late: false };
-        match server.receive(work, self.now_us) {
+        let reception = server.receive(work, self.now_us);
+        // A connection that is refused hands nothing over.
+        if reception != Reception::Refused {
+            self.judge(&attempt);
+        }
+        match reception {
             Reception::Taken => {
                 self.attempts.get_mut(id).into_iter().for_each(|a| a.held = true);
                 self.pump(attempt.substrate);
@@ -148,6 +152,14 @@ impl World<'_> {
             Reception::Fails => self.fail(id, failed(500, None)),
             Reception::Overloaded(hint) => self.fail(id, failed(429, hint)),
         }
+    }
+
+    /// Whether what was handed over is where it may be, at this moment.
+    fn judge(&mut self, attempt: &Attempt) {
+        let Some(request) = self.requests.get(attempt.request).copied() else { return };
+        let ruling = self.rulings(&request).get(attempt.substrate).copied().unwrap_or_default();
+        let proved = self.proved(ruling, attempt.substrate);
+        self.measures.judged(&attempt.arrival, ruling.permitted, proved);
     }
 
     /// Begins whatever fits now.

@@ -2,6 +2,7 @@
 
 use super::arrivals::Arrival;
 use super::law::Ruling;
+use super::scenario::Scenario;
 use crate::model::{Border, Class, Tier};
 
 const WHOLE: u64 = 1_000_000;
@@ -99,8 +100,16 @@ impl Measures {
         }
     }
 
-    /// An attempt is sent; `proved` says whether the substrate is where it must be, as far as that matters.
-    pub fn sent(&mut self, arrival: &Arrival, substrate: usize, ruling: Ruling, proved: bool, first: bool, now_us: u64) {
+    /// A request was handed over: whether that was permitted, and whether its place was proved as far as it must be.
+    pub const fn judged(&mut self, arrival: &Arrival, permitted: bool, proved: bool) {
+        if self.counts(arrival) {
+            self.outside_written += !permitted as u64;
+            self.outside_proof += (permitted && !proved) as u64;
+        }
+    }
+
+    /// An attempt is sent.
+    pub fn sent(&mut self, arrival: &Arrival, substrate: usize, ruling: Ruling, first: bool, now_us: u64) {
         if first && let Some(n) = self.second(now_us).and_then(|s| s.placed.get_mut(substrate)) {
             *n += 1;
         }
@@ -108,8 +117,6 @@ impl Measures {
             return;
         }
         self.attempts += 1;
-        self.outside_written += u64::from(!ruling.permitted);
-        self.outside_proof += u64::from(ruling.permitted && !proved);
         self.placed.get_mut(substrate).into_iter().for_each(|n| *n += 1);
         for (n, border) in self.spilled.iter_mut().zip(Border::ALL) {
             *n += u64::from(ruling.crosses.contains(border));
@@ -174,7 +181,8 @@ impl Measures {
 
     /// The figures.
     #[must_use]
-    pub fn figures(mut self, over_ms: Option<u64>, begins_ms: Option<u64>) -> Figures {
+    pub fn figures(mut self, scenario: &Scenario) -> Figures {
+        let (over_ms, begins_ms) = (scenario.over_ms(), scenario.begins_ms());
         self.latencies_us.sort_unstable();
         self.ratios_ppm.sort_unstable();
         let quantile = |sorted: &[u64], ppm: u64| {
@@ -209,11 +217,22 @@ impl Measures {
             imbalance_p95_ppm: quantile(&self.ratios_ppm, 950_000),
             swings_ppm: self.swings_ppm(),
             recovery_ms,
+            fault_ppm: begins_ms.map(|begins| self.within_ppm(begins, over_ms.unwrap_or(scenario.duration_ms))),
+            found: None,
             recovers: over_ms.is_none() || recovery_ms.is_some(),
             timeline_ppm: self.seconds.iter().map(|s| part(s.good, s.offered)).collect(),
             placed: self.placed,
             by_class: self.by_class,
         }
+    }
+
+    /// Goodput between two moments.
+    fn within_ppm(&self, from_ms: u64, until_ms: u64) -> u64 {
+        let second = |ms: u64| usize::try_from(ms / 1_000).unwrap_or(usize::MAX);
+        let until = second(until_ms).min(self.seconds.len());
+        let list = self.seconds.get(second(from_ms)..until).unwrap_or_default();
+        let (good, offered) = list.iter().fold((0, 0), |(g, o), s| (g + s.good, o + s.offered));
+        good * WHOLE / offered.max(1)
     }
 
     /// From when the last fault is over until goodput is within a twentieth of what it was before the first, and stays there
@@ -306,6 +325,10 @@ pub struct Figures {
     pub swings_ppm: u64,
     /// From the end of the last fault.
     pub recovery_ms: Option<u64>,
+    /// Goodput from the first fault to the last.
+    pub fault_ppm: Option<u64>,
+    /// The first substrate that was found to drift, and when: of those that look.
+    pub found: Option<(u64, u16)>,
     /// It did recover, or had nothing to recover from.
     pub recovers: bool,
     /// Goodput, second by second.

@@ -9,10 +9,12 @@ pub mod arrivals;
 pub mod experiment;
 mod faults;
 mod flow;
+pub mod goals;
 pub mod law;
 pub mod measure;
 pub mod random;
 pub mod read;
+pub mod report;
 pub mod router;
 pub mod scenario;
 pub mod server;
@@ -61,6 +63,6 @@ pub fn run(
             progress(done);
         }
     }
-    let (over, begins) = (scenario.over_ms(), scenario.begins_ms());
-    world.measures.figures(over, begins)
+    let found = world.router.found().map(|(at_ms, substrate)| (at_ms.saturating_sub(START_MS), substrate));
+    Figures { found, ..world.measures.figures(scenario) }
 }

@@ -1,6 +1,6 @@
 //! A scenario: who asks for what, over which substrates, through how many proxies, and what goes wrong when.
 
-use crate::model::{Country, Features, Name};
+use crate::model::{Country, Document, Features, Name};
 
 /// A whole experiment, as its file says it.
 #[derive(Clone, Debug)]
@@ -268,6 +268,27 @@ impl Scenario {
     pub fn over_ms(&self) -> Option<u64> {
         let faults = self.events.iter().map(|e| e.until_ms);
         faults.max().filter(|end| *end < self.duration_ms)
+    }
+
+    /// What events name and the policy does not know.
+    #[must_use]
+    pub fn strangers(&self, document: &Document) -> Vec<&Name> {
+        let known = |name: &Name| {
+            document.substrates.iter().any(|s| {
+                let at = &s.location;
+                [&s.name, &at.region, &at.zone, &at.failure_domain].contains(&name)
+            })
+        };
+        self.events.iter().flat_map(|e| &e.to).map(|t| &t.0).filter(|name| !known(name)).collect()
+    }
+
+    /// Ends earlier.
+    pub fn shorten(&mut self, to_s: Option<u64>) {
+        let to_ms = to_s.map_or(self.duration_ms, |s| s.saturating_mul(1_000)).max(1_000);
+        self.duration_ms = self.duration_ms.min(to_ms);
+        self.warmup_ms = self.warmup_ms.min(self.duration_ms / 2);
+        let end = self.duration_ms;
+        self.events.retain(|e| e.from_ms < end);
     }
 
     /// When the first fault begins.

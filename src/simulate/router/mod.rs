@@ -131,6 +131,10 @@ pub trait Router {
     fn began(&mut self, arrival: &Arrival, substrate: u16);
     /// An attempt has ended.
     fn ended(&mut self, arrival: &Arrival, observation: &Observation<'_>, now_ms: u64);
+    /// When which substrate was first found to drift.
+    fn found(&self) -> Option<(u64, u16)> {
+        None
+    }
     /// A proxy takes over what it heard.
     fn hear(&mut self, proxy: usize, words: &Words, now_ms: u64);
 }

@@ -5,7 +5,7 @@ use super::{Answer, Ask, Router, Stop, Words};
 use crate::health::heard::{Dropped, Heard};
 use crate::health::slot::SlotRecord;
 use crate::health::{Fold, Observation, Observer};
-use crate::model::{Document, Local, Outcome, Reading, Watch};
+use crate::model::{Document, Local, Outcome, Reading, Signal, Snapshot, Watch};
 use crate::place::{Placer, Underway};
 use crate::policy::Policy;
 use crate::simulate::arrivals::Arrival;
@@ -51,6 +51,8 @@ struct Proxy {
     fold: Fold,
     epoch: u64,
     workers: Vec<Worker>,
+    /// By substrate, for how many snapshots it has drifted.
+    drifts: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,9 @@ impl Worker {
 #[derive(Debug)]
 pub struct Ours {
     proxies: Vec<Proxy>,
+    found: Option<(u64, u16)>,
+    /// A fleet that has only just begun drifts in everything.
+    alert_from_ms: u64,
 }
 
 impl Ours {
@@ -111,13 +116,53 @@ impl Ours {
             placer: Placer::new(policy.clone()),
             fold: Fold::new(watch.clone(), None, u64::from(at), now_ms),
             epoch: 0,
+            drifts: vec![0; substrates],
             workers: (0..workers).map(|slot| worker(slot, at)).collect(),
         };
-        Self { proxies: (0..proxies).map(proxy).collect() }
+        Self { proxies: (0..proxies).map(proxy).collect(), found: None, alert_from_ms: now_ms }
+    }
+
+    /// Alerts only from so long after the beginning.
+    #[must_use]
+    pub const fn alerting_from(mut self, ms: u64) -> Self {
+        self.alert_from_ms += ms;
+        self
     }
 
     fn worker(&mut self, arrival: &Arrival) -> Option<&mut Worker> {
         self.proxies.get_mut(arrival.proxy)?.workers.get_mut(arrival.worker)
+    }
+}
+
+/// From so much slower than usual on, for so many snapshots, a proxy sees it drift.
+const DRIFTS_PPM: i64 = 250_000;
+const SNAPSHOTS: u32 = 5;
+
+impl Proxy {
+    fn watch_drift(&mut self, snapshot: &Snapshot) {
+        for (count, health) in self.drifts.iter_mut().zip(&snapshot.substrates) {
+            let drifts = health.reading(Signal::Drift).is_some_and(|r| r.value >= DRIFTS_PPM);
+            *count = if drifts { *count + 1 } else { 0 };
+        }
+    }
+}
+
+impl Ours {
+    /// What an alert over the published metrics would say: more than half of all proxies see the same substrate drift. One
+    /// proxy alone sees too few answers of some.
+    fn alert(&mut self, now_ms: u64) {
+        if now_ms < self.alert_from_ms {
+            return;
+        }
+        let most = self.proxies.first().map_or(0, |p| p.drifts.len());
+        for at in 0..most {
+            if self.found.is_some() {
+                return;
+            }
+            let sees = |p: &&Proxy| p.drifts.get(at).is_some_and(|n| *n >= SNAPSHOTS);
+            let seen = self.proxies.iter().filter(sees).count();
+            self.found = (seen * 2 > self.proxies.len()).then(|| (now_ms, u16::try_from(at).unwrap_or(0)));
+        }
     }
 }
 
@@ -160,6 +205,10 @@ impl Router for Ours {
         }
     }
 
+    fn found(&self) -> Option<(u64, u16)> {
+        self.found
+    }
+
     fn hear(&mut self, proxy: usize, words: &Words, now_ms: u64) {
         let Some(proxy) = self.proxies.get_mut(proxy) else { return };
         for (at, word) in words.words.iter().enumerate().filter(|(_, word)| word.heard) {
@@ -179,11 +228,13 @@ impl Router for Ours {
         proxy.epoch += 1;
         let mut snapshot = proxy.fold.snapshot(1, now_ms);
         snapshot.epoch = proxy.epoch;
+        proxy.watch_drift(&snapshot);
         proxy.placer.refresh(Some(&snapshot), now_ms);
         for worker in &mut proxy.workers {
             worker.tick(now_ms);
             worker.underway.clear(&mut worker.local.placed);
             worker.local.probes.clear();
         }
+        self.alert(now_ms);
     }
 }

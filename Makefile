@@ -97,16 +97,20 @@ lint: rust ## format, clippy for host and wasm, documentation, licences and advi
 
 # --- to measure ---
 
-bench-wasm: rust ## how long a policy takes until it is compiled, natively and in WebAssembly under Node
+# Benchmarks that are programs of their own, so that WebAssembly can run them.
+PROGRAMS = start pulse
+
+bench-wasm: rust ## compiling a policy, a tick of telemetry, a snapshot: natively and in WebAssembly under Node
 	@command -v node >/dev/null || { echo "berth: no node: install Node.js 18 or newer" >&2; exit 2; }
-	@$(CARGO) build --locked --quiet --release --example start
-	@$(WASI) build --locked --quiet --release --example start
-	@kind=$$($(TOOLS) toolchain wasm32-wasip1) && \
-	  made=target/wasip1/$$kind/wasm32-wasip1/release/examples/start.wasm && \
+	@for name in $(PROGRAMS); do \
+	  $(CARGO) build --locked --quiet --release --example $$name || exit 1; \
+	  $(WASI) build --locked --quiet --release --example $$name || exit 1; \
+	  kind=$$($(TOOLS) toolchain wasm32-wasip1) && \
+	  made=target/wasip1/$$kind/wasm32-wasip1/release/examples/$$name.wasm && \
 	  opt=$$($(TOOLS) wasm-opt || true) && \
-	  if [ -n "$$opt" ]; then "$$opt" $(WASM_OPT_FLAGS) $$made -o target/start.wasm; else cp $$made target/start.wasm; fi
-	@$(NATIVE)/release/examples/start
-	@node --no-liftoff benches/wasm.mjs target/start.wasm
+	  if [ -n "$$opt" ]; then "$$opt" $(WASM_OPT_FLAGS) $$made -o target/$$name.wasm; else cp $$made target/$$name.wasm; fi && \
+	  $(NATIVE)/release/examples/$$name && node --no-liftoff benches/wasm.mjs target/$$name.wasm || exit 1; \
+	done
 
 # --- to come ---
 

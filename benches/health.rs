@@ -22,6 +22,7 @@ const T: u64 = 1_790_000_000_000;
 fn watch(substrates: usize) -> Watch {
     let watched = |at: usize| Watched {
         name: format!("substrate-{at}"),
+        cluster: format!("substrate-{at}"),
         failure_domain: format!("rack-{}", at / 4),
         thresholds: Thresholds { queue_depth: Some(10), memory_hard_ppm: Some(900_000), ..Thresholds::default() },
         first_token_us: 200_000,

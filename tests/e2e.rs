@@ -3,13 +3,35 @@
 
 mod support;
 
+#[path = "e2e/account.rs"]
+mod account;
 #[path = "e2e/attempts.rs"]
 mod attempts;
+#[path = "e2e/body.rs"]
+mod body;
+#[path = "e2e/desk.rs"]
+mod desk;
 #[path = "e2e/harness.rs"]
 mod harness;
+#[path = "e2e/hops.rs"]
+mod hops;
+#[path = "e2e/identity.rs"]
+mod identity;
 #[path = "e2e/many.rs"]
 mod many;
 #[path = "e2e/mesh.rs"]
 mod mesh;
+#[path = "e2e/modes.rs"]
+mod modes;
+#[path = "e2e/observed.rs"]
+mod observed;
+#[path = "e2e/page.rs"]
+mod page;
+#[path = "e2e/prometheus.rs"]
+mod prometheus;
+#[path = "e2e/singleton.rs"]
+mod singleton;
 #[path = "e2e/slice.rs"]
 mod slice;
+#[path = "e2e/sources.rs"]
+mod sources;

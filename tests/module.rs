@@ -63,7 +63,14 @@ const PLACEMENT: [&str; 10] = [
 ];
 
 /// What `berth.wasm` has besides.
-const TELEMETRY: [&str; 1] = ["proxy_on_http_call_response"];
+const TELEMETRY: [&str; 6] = [
+    "proxy_on_done",
+    "proxy_on_http_call_response",
+    "proxy_on_request_body",
+    "proxy_on_response_body",
+    "proxy_on_response_headers",
+    "proxy_on_response_trailers",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -103,7 +110,8 @@ fn both_modules_import_only_what_is_written_here() {
 /// A callback that the edge implements and the build drops would silently never be called.
 #[test]
 fn every_callback_that_the_edge_implements_is_exported() {
-    let source = fs::read_to_string(root().join("src/edge/mod.rs")).unwrap();
+    let read = |name: &str| fs::read_to_string(root().join("src/edge").join(name)).unwrap();
+    let source = [read("mod.rs"), read("attempt.rs")].concat();
     let module = module("berth.wasm");
     let exported = exports(&module).unwrap();
     let implemented: Vec<&str> = source.split("fn on_").skip(1).filter_map(|rest| rest.split('(').next()).collect();

@@ -11,6 +11,7 @@ mod fake_host;
 #[path = "support/policy.rs"]
 mod policy;
 
+use berth::filter::store::{self, Switch};
 use berth::filter::{Host, HostError, MapKind, Role, Verdict};
 use fake_host::{EVERY_ERROR, FakeHost};
 use serde_json::Value;
@@ -62,8 +63,13 @@ fn a_decided_request_carries_its_cluster_and_leaves_its_decision_in_filter_state
     assert_eq!(host.header(MapKind::RequestHeaders, "x-placement-cluster").as_deref(), Some("metal-fr"));
     let decision = decision(&host);
     assert!(decision.contains("substrate=metal-fr") && decision.contains("fresh=stale"), "{decision}");
-    assert_eq!(host.metric_value("berth.placed.substrate.metal-fr"), 1);
-    assert_eq!(host.metric_value("berth.binding.dimension.sovereignty"), 1);
+    // Counted in memory: the host is told on the tick.
+    let placed = "berth.decisions.class.interactive.substrate.metal-fr.outcome.placed";
+    assert_eq!(host.metric_value(placed), 0);
+    role.on_tick(&host);
+    role.on_tick(&host);
+    assert_eq!(host.metric_value(placed), 1);
+    assert_eq!(host.metric_value("berth.binding.dimension.sovereignty.reason.jurisdiction"), 1);
 }
 
 #[test]
@@ -75,8 +81,8 @@ fn the_request_path_makes_few_host_calls_and_reads_no_shared_data() {
     host.reset_counts();
     ask(&host, &mut role, &CHAT);
     let counts: Vec<_> = host.counts().into_iter().collect();
-    // The budget of simple mode: one read, three writes (state, cluster, deadline), two counters (the outcome, and what bound it).
-    assert_eq!(counts, [("headers", 1), ("increment", 2), ("set_filter_state", 1), ("set_header", 2)]);
+    // The budget of simple mode: one read, three writes (state, cluster, deadline); what is counted is told on the tick.
+    assert_eq!(counts, [("headers", 1), ("set_filter_state", 1), ("set_header", 2)]);
 }
 
 #[test]
@@ -98,8 +104,8 @@ fn a_picture_is_decoded_once_and_then_only_its_mark_is_read() {
     for _ in 0..5 {
         role.on_tick(&host);
     }
-    // A tick reads the mark, and its own slot in order to write it.
-    assert_eq!((host.count("shared_get"), host.count("shared_set")), (10, 5));
+    // A tick reads the switch, the mark, and its own slot in order to write it.
+    assert_eq!((host.count("shared_get"), host.count("shared_set")), (15, 5));
 }
 
 #[test]
@@ -124,6 +130,28 @@ fn passthrough_decides_nothing_but_still_removes_forged_headers() {
     ask(&host, &mut role, &[(":path", "/"), ("x-tenant", "acme"), ("x-placement-cluster", "provider-us")]);
     assert_eq!(host.header(MapKind::RequestHeaders, "x-placement-cluster"), None);
     assert_eq!(host.filter_state("placement"), None);
+}
+
+#[test]
+fn the_switch_makes_every_filter_decide_nothing_on_its_next_tick_and_outlives_a_reload() {
+    let host = FakeHost::new();
+    let configuration = policy::placement(&policy::policy());
+    let mut role = start(&host, &configuration);
+    store::throw(&host, Switch::Passthrough, None, host.now_ms()).unwrap();
+    ask(&host, &mut role, &CHAT);
+    assert!(host.header(MapKind::RequestHeaders, "x-placement-cluster").is_some(), "not before the tick");
+    role.on_tick(&host);
+    let forged = [&CHAT[..], &[("x-placement-cluster", "provider-us")]].concat();
+    let mut reloaded = start(&host.another_vm(), &configuration);
+    let elsewhere = host.another_vm();
+    for (host, role) in [(&host, &mut role), (&elsewhere, &mut reloaded)] {
+        assert_eq!(ask(host, role, &forged), Verdict::Continue);
+        assert_eq!(host.header(MapKind::RequestHeaders, "x-placement-cluster"), None);
+    }
+    store::throw(&host, Switch::Current, None, host.now_ms()).unwrap();
+    role.on_tick(&host);
+    ask(&host, &mut role, &CHAT);
+    assert!(host.header(MapKind::RequestHeaders, "x-placement-cluster").is_some());
 }
 
 #[test]

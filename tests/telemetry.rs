@@ -17,6 +17,8 @@ mod policy;
 mod codec;
 #[path = "telemetry/config.rs"]
 mod config;
+#[path = "telemetry/desk.rs"]
+mod desk;
 #[path = "telemetry/fold.rs"]
 mod fold;
 #[path = "telemetry/role.rs"]

@@ -57,6 +57,8 @@ unsafe extern "C" {
         results: *mut *mut u8,
         results_len: *mut usize,
     ) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, len: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, by: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
@@ -89,6 +91,24 @@ fn bytes(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, 
     // SAFETY: the host got this block from the SDK's exported allocator, which makes a boxed slice of exactly `len`
     // bytes, and it hands the block over.
     Ok(unsafe { Vec::from_raw_parts(data, len, len) })
+}
+
+fn local_response(status: u16, grpc: i32, headers: &[(&str, &str)], body: &[u8]) -> Result<(), HostError> {
+    const DETAILS: &str = "berth";
+    let headers = Headers::encode(headers);
+    // SAFETY: pointers and lengths describe slices that live through the call.
+    answer(unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            DETAILS.as_ptr(),
+            DETAILS.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            grpc,
+        )
+    })
 }
 
 /// Severities of the ABI.
@@ -208,22 +228,23 @@ impl Host for Proxy {
             .map(drop)
     }
 
+    fn turn_to(&self, context: u32) -> Result<(), HostError> {
+        // SAFETY: no pointers.
+        answer(unsafe { proxy_set_effective_context(context) })
+    }
+
+    fn resume(&self) -> Result<(), HostError> {
+        const REQUEST: u32 = 0;
+        // SAFETY: no pointers.
+        answer(unsafe { proxy_continue_stream(REQUEST) })
+    }
+
     fn respond(&self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> Result<(), HostError> {
-        const DETAILS: &str = "berth";
-        let headers = Headers::encode(headers);
-        // SAFETY: pointers and lengths describe slices that live through the call.
-        answer(unsafe {
-            proxy_send_local_response(
-                u32::from(status),
-                DETAILS.as_ptr(),
-                DETAILS.len(),
-                body.as_ptr(),
-                body.len(),
-                headers.as_ptr(),
-                headers.len(),
-                NO_GRPC_STATUS,
-            )
-        })
+        local_response(status, NO_GRPC_STATUS, headers, body)
+    }
+
+    fn respond_grpc(&self, status: u16, grpc: u8, headers: &[(&str, &str)], message: &str) -> Result<(), HostError> {
+        local_response(status, i32::from(grpc), headers, message.as_bytes())
     }
 
     fn define_metric(&self, kind: MetricKind, name: &str) -> Result<u32, HostError> {

@@ -1,9 +1,11 @@
 //! The proxy-wasm edge: callbacks in, host calls out, no decisions. Thin enough to be read in one sitting.
 
 mod abi;
+mod attempt;
 
-use crate::filter::{Role, Verdict};
+use crate::filter::{Kept, Role, Verdict, Vm};
 use abi::Proxy;
+use attempt::AttemptStream;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 use std::cell::RefCell;
@@ -16,6 +18,8 @@ type SharedRole = Rc<RefCell<Role>>;
 thread_local! {
     /// The roots of this VM that have a role, for the one callback that does not come through the SDK.
     static ROOTS: RefCell<Vec<(u32, SharedRole)>> = const { RefCell::new(Vec::new()) };
+    /// What they have in common.
+    static VM: Vm = Vm::default();
 }
 
 proxy_wasm::main! {{
@@ -24,7 +28,7 @@ proxy_wasm::main! {{
     if log::set_logger(&Proxy).is_ok() {
         log::set_max_level(log::LevelFilter::Info);
     }
-    proxy_wasm::set_root_context(|id| Box::new(Root { id, role: None }));
+    proxy_wasm::set_root_context(|id| Box::new(Root { id, role: None, observes: false }));
 }}
 
 /// The answer of a call, for the root that sent it.
@@ -38,14 +42,16 @@ fn on_call(context: u32, token: u32, body_size: usize) {
 struct Root {
     id: u32,
     role: Option<SharedRole>,
+    observes: bool,
 }
 
 impl Context for Root {}
 
 impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
-        match Role::configure(&Proxy) {
+        match VM.with(|vm| Role::configure_in(&Proxy, vm)) {
             Ok(role) => {
+                self.observes = role.observes();
                 let role = Rc::new(RefCell::new(role));
                 ROOTS.with_borrow_mut(|roots| {
                     roots.retain(|(id, _)| *id != self.id);
@@ -67,8 +73,11 @@ impl RootContext for Root {
         }
     }
 
-    fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream { role: self.role.clone() }))
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(match self.role.clone().filter(|_| self.observes) {
+            Some(role) => Box::new(AttemptStream::new(role)),
+            None => Box::new(Stream { id, role: self.role.clone(), kept: None }),
+        })
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -83,19 +92,48 @@ impl Drop for Root {
 }
 
 struct Stream {
+    id: u32,
     role: Option<SharedRole>,
+    /// What is held until its body has come.
+    kept: Option<Kept>,
+}
+
+const fn action(verdict: Verdict) -> Action {
+    match verdict {
+        Verdict::Continue => Action::Continue,
+        Verdict::Answered | Verdict::Held => Action::Pause,
+    }
 }
 
 impl Context for Stream {}
 
 impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {
+    fn on_http_request_headers(&mut self, _headers: usize, end_of_stream: bool) -> Action {
+        let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) else { return Action::Continue };
+        let (verdict, kept) = role.arrive(&Proxy, self.id, end_of_stream);
+        self.kept = kept;
+        action(verdict)
+    }
+
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        let Some(kept) = &self.kept else { return Action::Continue };
         match self.role.as_ref().map(|role| role.try_borrow_mut()) {
-            Some(Ok(mut role)) => match role.on_request(&Proxy) {
-                Verdict::Continue => Action::Continue,
-                Verdict::Answered => Action::Pause,
-            },
-            _ => Action::Continue,
+            Some(Ok(mut role)) => {
+                let verdict = role.on_body(&Proxy, kept, size, end_of_stream);
+                if verdict != Verdict::Held {
+                    self.kept = None;
+                }
+                action(verdict)
+            }
+            _ => Action::Pause,
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let (Some(kept), Some(Ok(mut role))) = (&self.kept, self.role.as_ref().map(|role| role.try_borrow_mut())) {
+            role.forget(kept);
         }
     }
 }

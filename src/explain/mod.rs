@@ -2,15 +2,15 @@
 //! the plan, what bound in one sentence, and what routers that look at one thing only would have done.
 
 mod json;
-mod routers;
+pub mod line;
 mod text;
 mod words;
 
 use crate::model::{Facts, Local, Snapshot};
-use crate::place::{Inspection, inspect};
+use crate::place::{Inspection, inspect, routers};
 use crate::policy::Policy;
 
-pub use routers::{Routed, Router};
+pub use crate::place::routers::{Routed, Router};
 
 /// One request, decided and laid open.
 #[derive(Clone, Debug)]

@@ -1,21 +1,31 @@
 //! The plugin configuration: which role, which policy, which sources of facts. Refused as a whole if anything in it
 //! is wrong, with one line that names the place and what was expected.
 
+mod accounting;
+mod carry;
+mod desk;
 mod lanes;
+mod observe;
+mod raw;
 mod sources;
 
+use super::body::BodySource;
 use super::facts::{MOST_PREDICATES, Source, Sources, is_reserved};
+use super::hop::Hops;
+use super::observing::ObserveConfig;
 use super::telemetry_config::TelemetryConfig;
 use super::wire_struct;
 use crate::model::{FactName, Watch};
 use crate::policy::tree::shorten;
 use crate::policy::{self, Policy};
+use carry::{body, hops};
 use core::ops::RangeInclusive;
-use lanes::{RawLane, lanes};
+use desk::desk;
+use lanes::lanes;
+use observe::observing;
+use raw::{RawConfig, RawRole, RawSource};
 use serde::Deserialize;
-use serde_json::value::RawValue;
-use sources::{RawScrape, scrape};
-use std::collections::BTreeMap;
+use sources::scrape;
 use std::rc::Rc;
 
 /// What placement does with its decisions.
@@ -31,6 +41,7 @@ pub enum Mode {
     Passthrough,
 }
 
+pub use accounting::Accounting;
 pub use lanes::Lane;
 
 /// How the route carries decisions out.
@@ -53,6 +64,8 @@ pub enum Config {
     Placement(Box<PlacementConfig>),
     /// The telemetry role.
     Telemetry(Box<TelemetryConfig>),
+    /// The telemetry role inside a cluster.
+    Observing(ObserveConfig),
 }
 
 /// What the placement role needs.
@@ -62,79 +75,26 @@ pub struct PlacementConfig {
     pub policy: Rc<Policy>,
     /// What becomes of decisions.
     pub mode: Mode,
+    /// In shadow mode, has the proxy send a copy to where the request would have gone.
+    pub mirror: bool,
     /// How the route carries them out.
     pub attach: Attach,
     /// The lists that were made beforehand.
     pub lanes: Vec<Lane>,
     /// Where facts come from.
     pub sources: Sources,
+    /// What this hop tells the next, and whom it believes.
+    pub hops: Hops,
+    /// Whether and how bodies are read.
+    pub body: Option<BodySource>,
     /// How often the picture is refreshed.
     pub refresh_ms: u32,
     /// Whether the decision goes upstream as a header; never towards a provider.
     pub decision_upstream: bool,
     /// Whether refusals carry the decision. It names substrates, so not at public edges.
     pub decision_response: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawRole {
-    Placement,
-    Telemetry,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RawLevel {
-    Error,
-    Warn,
-    #[default]
-    Info,
-    Debug,
-    Trace,
-}
-
-impl From<RawLevel> for log::LevelFilter {
-    fn from(level: RawLevel) -> Self {
-        match level {
-            RawLevel::Error => Self::Error,
-            RawLevel::Warn => Self::Warn,
-            RawLevel::Info => Self::Info,
-            RawLevel::Debug => Self::Debug,
-            RawLevel::Trace => Self::Trace,
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawConfig<'a> {
-    role: RawRole,
-    #[serde(borrow)]
-    policy: Option<&'a RawValue>,
-    log_level: Option<RawLevel>,
-    mode: Option<Mode>,
-    attach: Option<Attach>,
-    lanes: Option<Vec<RawLane>>,
-    facts: Option<BTreeMap<String, RawSource>>,
-    features_header: Option<String>,
-    idempotency_header: Option<String>,
-    trusted_headers: Option<Vec<String>>,
-    trust_path: Option<bool>,
-    refresh_ms: Option<u32>,
-    decision_upstream: Option<bool>,
-    decision_response: Option<bool>,
-    #[serde(borrow)]
-    sources: Option<Vec<RawScrape<'a>>>,
-    tick_ms: Option<u32>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSource {
-    header: String,
-    #[serde(default)]
-    trusted: bool,
+    /// What else decisions leave behind.
+    pub accounting: Accounting,
 }
 
 /// The shortest and longest period between ticks.
@@ -155,6 +115,11 @@ pub fn parse(bytes: &[u8]) -> Result<Config, String> {
         return Err(refuse(&format!("configuration: found `{found}`, expected a JSON object")));
     }
     let raw: RawConfig<'_> = serde_json::from_slice(text).map_err(|e| refuse(&format!("configuration: {e}")))?;
+    if raw.observe == Some(true) {
+        let config = observing(&raw)?;
+        log::set_max_level(raw.log_level.unwrap_or_default().into());
+        return Ok(Config::Observing(config));
+    }
     let policy = raw.policy.ok_or_else(|| refuse("policy: missing, expected a policy document"))?;
     let policy = Rc::new(read_policy(policy.get())?);
     let config = match raw.role {
@@ -187,6 +152,7 @@ fn read_policy(text: &str) -> Result<Policy, String> {
 fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig, String> {
     only_for("sources", raw.sources.is_some(), "telemetry")?;
     only_for("tick_ms", raw.tick_ms.is_some(), "telemetry")?;
+    only_for("listener", raw.listener.is_some(), "telemetry")?;
     let trusted = lower_case("trusted_headers", raw.trusted_headers.iter().flatten())?;
     let predicates: Vec<_> = policy.wanted_headers().iter().map(|h| (h.clone(), trusted.contains(h))).collect();
     if predicates.len() > MOST_PREDICATES {
@@ -199,11 +165,17 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     let features = lower_case("features_header", raw.features_header.iter())?.into_iter().next();
     let idempotency = lower_case("idempotency_header", raw.idempotency_header.iter())?.into_iter().next();
     let attach = raw.attach.unwrap_or_default();
+    let mode = raw.mode.unwrap_or_default();
+    let mirror = raw.mirror.unwrap_or(false);
+    if mirror && mode != Mode::Shadow {
+        return Err(refuse("mirror: belongs to mode `shadow`: in the others the request itself goes there"));
+    }
     let lanes = lanes(raw.lanes.as_deref().unwrap_or_default(), attach, &policy)?;
     Ok(PlacementConfig {
         lanes,
         policy,
-        mode: raw.mode.unwrap_or_default(),
+        mode,
+        mirror,
         attach,
         sources: Sources {
             facts,
@@ -213,9 +185,12 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
             trust_path: raw.trust_path.unwrap_or(false),
             own_router_headers: attach != Attach::Simple,
         },
+        body: raw.body.as_ref().map(body).transpose()?,
+        hops: hops(raw.hops.clone().unwrap_or_default())?,
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
+        accounting: Accounting::new(raw.replay, raw.hash_tenants, raw.keys.as_deref(), raw.sample)?,
     })
 }
 
@@ -230,10 +205,23 @@ fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
 }
 
 fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, String> {
+    not_of_placement(raw)?;
+    let sources =
+        raw.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
+    let desk = raw.listener.as_ref().map(|listener| desk(listener, policy)).transpose()?;
+    let tick_ms = period("tick_ms", raw.tick_ms)?;
+    Ok(TelemetryConfig { desk, ..TelemetryConfig::new(Watch::of(policy.document()), tick_ms, sources) })
+}
+
+/// Refuses what only the placement role understands.
+fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
     for (name, present) in [
         ("mode", raw.mode.is_some()),
+        ("mirror", raw.mirror.is_some()),
         ("attach", raw.attach.is_some()),
         ("lanes", raw.lanes.is_some()),
+        ("hops", raw.hops.is_some()),
+        ("body", raw.body.is_some()),
         ("idempotency_header", raw.idempotency_header.is_some()),
         ("facts", raw.facts.is_some()),
         ("features_header", raw.features_header.is_some()),
@@ -242,12 +230,14 @@ fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, St
         ("refresh_ms", raw.refresh_ms.is_some()),
         ("decision_upstream", raw.decision_upstream.is_some()),
         ("decision_response", raw.decision_response.is_some()),
+        ("replay", raw.replay.is_some()),
+        ("hash_tenants", raw.hash_tenants.is_some()),
+        ("keys", raw.keys.is_some()),
+        ("sample", raw.sample.is_some()),
     ] {
         only_for(name, present, "placement")?;
     }
-    let sources =
-        raw.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
-    Ok(TelemetryConfig::new(Watch::of(policy.document()), period("tick_ms", raw.tick_ms)?, sources))
+    Ok(())
 }
 
 fn only_for(name: &str, present: bool, role: &str) -> Result<(), String> {
@@ -259,10 +249,14 @@ fn period(name: &str, value: Option<u32>) -> Result<u32, String> {
 }
 
 fn within(place: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32, String> {
+    within_numbers(place, value, range).map_err(|line| line + " milliseconds")
+}
+
+fn within_numbers(place: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32, String> {
     if range.contains(&value) {
         return Ok(value);
     }
-    Err(refuse(&format!("{place}: found {value}, expected {} to {} milliseconds", range.start(), range.end())))
+    Err(refuse(&format!("{place}: found {value}, expected {} to {}", range.start(), range.end())))
 }
 
 /// Header names as Envoy shows them: lower case. Names that only Berth may set are refused as sources.

@@ -3,7 +3,7 @@
 //! One pass over the header map; nothing is copied but the borrowed slices. A header that is sent twice with
 //! different values says nothing at all: an absent fact never permits more than a present one.
 
-use crate::model::contract::{ATTEMPT_HEADER, ORIGINAL_PATH_HEADER, OWN_HEADERS};
+use crate::model::contract::{ATTEMPT_HEADER, BUDGET_HEADER, ORIGINAL_PATH_HEADER, OWN_HEADERS};
 use crate::model::{Fact, FactName, Facts, Feature, Features};
 
 use super::Headers;
@@ -53,6 +53,14 @@ pub struct Found<'a> {
     idempotent: bool,
     /// The request id, for the seed.
     pub request_id: Option<&'a [u8]>,
+    /// The client sends JSON.
+    pub json: bool,
+    /// The output token limit that the body names.
+    pub(super) output_tokens: Option<Fact<u32>>,
+    /// What a hop before this one says that is left; it means nothing until the hop is known to be trusted.
+    pub budget: Option<&'a str>,
+    /// The client speaks gRPC.
+    pub grpc: bool,
     /// Names of headers that only Berth may set, and that the client sent.
     pub forged: Vec<&'a str>,
 }
@@ -68,6 +76,9 @@ impl Sources {
                 found.forged.push(name);
             }
             if is_reserved(name) {
+                if name == BUDGET_HEADER {
+                    found.budget = core::str::from_utf8(value).ok();
+                }
                 continue;
             }
             if let Ok(value) = core::str::from_utf8(value) {
@@ -85,6 +96,10 @@ impl Sources {
             }
             ":method" => found.put(FactName::Method, value, self.trust_path),
             "x-request-id" => found.request_id = Some(value.as_bytes()),
+            "content-type" => {
+                found.grpc = value.starts_with("application/grpc");
+                found.json = value.starts_with("application/json");
+            }
             "content-length" => found.content_bytes = value.parse().ok(),
             "x-envoy-expected-rq-timeout-ms" | "x-envoy-upstream-rq-timeout-ms" => found.hurry(value.parse().ok()),
             "grpc-timeout" => found.hurry(grpc_timeout_ms(value)),
@@ -146,6 +161,21 @@ impl<'a> Found<'a> {
         }
     }
 
+    /// What the body says of a fact: less than a trusted source, more than a claim elsewhere.
+    pub(super) fn instead(&mut self, fact: FactName, value: Option<&'a str>) {
+        let Some(value) = value else { return };
+        let Some(slot) = self.text.get_mut(fact as usize) else { return };
+        if slot.is_none_or(|old| !old.trusted) {
+            *slot = Some(Fact::claimed(value));
+            self.ambiguous &= !(1 << fact as u32);
+        }
+    }
+
+    /// Another feature that the request needs.
+    pub(super) fn need(&mut self, feature: Feature) {
+        self.features = self.features.with(feature);
+    }
+
     fn keep(&mut self, at: usize, key: &'a str, fact: Fact<&'a str>) {
         let bit = 1u64 << (at % MOST_PREDICATES);
         match self.kept.iter().position(|(kept, _)| *kept == key) {
@@ -194,7 +224,11 @@ impl<'a> Found<'a> {
             class: self.text(FactName::Class),
             model: self.text(FactName::Model),
             input_tokens: self.number(FactName::InputTokens),
-            output_tokens: self.number(FactName::OutputTokens),
+            output_tokens: self
+                .number(FactName::OutputTokens)
+                .filter(|f| f.trusted)
+                .or(self.output_tokens)
+                .or(self.number(FactName::OutputTokens)),
             features: self.features,
             data: self.text(FactName::Data),
             residency: self.text(FactName::Residency),

@@ -178,8 +178,14 @@ pub trait Host {
     fn set_filter_state(&self, key: &str, value: &[u8]) -> Result<(), HostError>;
     /// Has the router choose again: needed after filter state has changed.
     fn clear_route_cache(&self) -> Result<(), HostError>;
+    /// Turns to another stream or root: calls speak of it until the callback ends.
+    fn turn_to(&self, context: u32) -> Result<(), HostError>;
+    /// Lets a held request go on.
+    fn resume(&self) -> Result<(), HostError>;
     /// Answers at once. At most once a request.
     fn respond(&self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> Result<(), HostError>;
+    /// The same to a gRPC client: trailers with this status, and the message.
+    fn respond_grpc(&self, status: u16, grpc: u8, headers: &[(&str, &str)], message: &str) -> Result<(), HostError>;
 
     /// Declares a metric.
     fn define_metric(&self, kind: MetricKind, name: &str) -> Result<u32, HostError>;

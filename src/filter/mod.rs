@@ -1,18 +1,28 @@
 //! The two role machines, generic over [`Host`] so that they run natively against a fake host.
 
+mod account;
 pub mod attempts;
+pub mod body;
 pub mod config;
 pub mod facts;
+mod held;
+pub mod hop;
 pub mod host;
 mod metrics;
+pub mod observing;
 pub mod placement;
+mod probes;
 mod refusal;
 pub mod role;
 pub mod store;
 pub mod telemetry;
 pub mod telemetry_config;
+pub mod vm;
 pub mod wire_struct;
 
 pub use host::{Headers, Host, HostError, MapKind, MetricKind};
+pub use observing::Attempt;
 pub use placement::Verdict;
-pub use role::Role;
+pub use role::{Kept, Role};
+pub use telemetry::Visit;
+pub use vm::Vm;

@@ -3,32 +3,52 @@
 use super::Host;
 use super::placement::Verdict;
 use crate::model::contract::DECISION_HEADER;
-use crate::model::{Decision, Outcome};
+use crate::model::{Decision, Outcome, Reason};
 
-/// Answers a refused request.
-pub(super) fn answer<H: Host>(host: &H, decision: &Decision, record: Option<&str>) -> Verdict {
+/// Answers a refused request, in the client's language.
+pub(super) fn answer<H: Host>(host: &H, decision: &Decision, record: Option<&str>, grpc: bool) -> Verdict {
     let Outcome::Refused { status, reason, retry_after_s } = decision.outcome else { return Verdict::Continue };
-    let code = format!("{}/{}", reason.code.dimension().as_str(), reason.code.as_str());
-    let body = serde_json::json!({
-        "type": format!("urn:berth:refusal:{}:{}", reason.code.dimension().as_str(), reason.code.as_str()),
-        "title": title(status),
-        "status": status,
-        "detail": reason.code.meaning().trim(),
-        "reason": code,
-        "decision": format!("{:016x}", decision.id),
-    });
-    let retry = retry_after_s.map(|s| s.to_string());
-    let mut headers = vec![("content-type", "application/problem+json"), ("cache-control", "no-store")];
-    if let Some(record) = record {
-        headers.push((DECISION_HEADER, record));
-    }
-    if let Some(retry) = &retry {
-        headers.push(("retry-after", retry));
-    }
-    match host.respond(status, &headers, body.to_string().as_bytes()) {
+    let retry = retry_after_s.map(|s| (s.to_string(), u64::from(s).saturating_mul(1_000).to_string()));
+    let mut headers = vec![("cache-control", "no-store")];
+    headers.extend(record.map(|record| (DECISION_HEADER, record)));
+    headers.extend(retry.iter().map(|(s, _)| ("retry-after", s.as_str())));
+    let answered = if grpc {
+        headers.extend(retry.iter().map(|(_, ms)| ("grpc-retry-pushback-ms", ms.as_str())));
+        let code = reason.code;
+        let message = format!("{}/{}: {}", code.dimension().as_str(), code.as_str(), code.meaning().trim());
+        host.respond_grpc(status, grpc_status(status), &headers, &message)
+    } else {
+        headers.push(("content-type", "application/problem+json"));
+        host.respond(status, &headers, problem(decision.id, status, &reason).as_bytes())
+    };
+    match answered {
         Ok(()) => Verdict::Answered,
         // The host would not answer for us. Going on without the cluster header reaches the operator's safe route.
         Err(_) => Verdict::Continue,
+    }
+}
+
+/// RFC 9457.
+fn problem(id: u64, status: u16, reason: &Reason) -> String {
+    let (dimension, code) = (reason.code.dimension().as_str(), reason.code.as_str());
+    serde_json::json!({
+        "type": format!("urn:berth:refusal:{dimension}:{code}"),
+        "title": title(status),
+        "status": status,
+        "detail": reason.code.meaning().trim(),
+        "reason": format!("{dimension}/{code}"),
+        "decision": format!("{id:016x}"),
+    })
+    .to_string()
+}
+
+/// What gRPC calls it: resource exhausted, permission denied, failed precondition, unavailable.
+const fn grpc_status(status: u16) -> u8 {
+    match status {
+        429 => 8,
+        403 => 7,
+        422 => 9,
+        _ => 14,
     }
 }
 

@@ -1,9 +1,19 @@
 //! Which of the two roles a plugin configuration asks for, and the calls that both understand.
 
-use super::Host;
 use super::config::{Config, parse};
+use super::observing::{Attempt, Observing};
 use super::placement::{Placement, Verdict};
-use super::telemetry::Telemetry;
+use super::telemetry::{Telemetry, Visit};
+use super::{Host, Vm};
+
+/// What a stream keeps until its body has come.
+#[derive(Debug)]
+pub enum Kept {
+    /// A visit at the telemetry listener.
+    Visit(Visit),
+    /// A request that is placed by what its body says.
+    Request(u32),
+}
 
 /// A configured role.
 #[derive(Debug)]
@@ -12,6 +22,8 @@ pub enum Role {
     Placement(Box<Placement>),
     /// Keeps the substrates' health.
     Telemetry(Box<Telemetry>),
+    /// Sees the attempts of a cluster.
+    Observing(Box<Observing>),
 }
 
 impl Role {
@@ -20,10 +32,19 @@ impl Role {
     /// # Errors
     /// One line that names the first place that is wrong, what was expected, and how many more mistakes there are.
     pub fn configure<H: Host>(host: &H) -> Result<Self, String> {
+        Self::configure_in(host, &Vm::default())
+    }
+
+    /// The same in a VM that has other roots.
+    ///
+    /// # Errors
+    /// As [`Role::configure`].
+    pub fn configure_in<H: Host>(host: &H, vm: &Vm) -> Result<Self, String> {
         let text = host.plugin_configuration().map_err(|e| format!("berth: no plugin configuration: {e}"))?;
         match parse(&text)? {
             Config::Placement(config) => Ok(Self::Placement(Box::new(Placement::configure(host, *config)?))),
-            Config::Telemetry(config) => Ok(Self::Telemetry(Box::new(Telemetry::configure(host, *config)?))),
+            Config::Telemetry(config) => Ok(Self::Telemetry(Box::new(Telemetry::configure_in(host, *config, vm)?))),
+            Config::Observing(config) => Ok(Self::Observing(Box::new(Observing::configure(host, config, vm)?))),
         }
     }
 
@@ -32,13 +53,14 @@ impl Role {
         match self {
             Self::Placement(role) => role.on_tick(host),
             Self::Telemetry(role) => role.on_tick(host),
+            Self::Observing(role) => role.on_tick(host),
         }
     }
 
     /// A call that this role sent was answered, or failed.
     pub fn on_call<H: Host>(&mut self, host: &H, token: u32, body_size: usize) {
         match self {
-            Self::Placement(_) => {}
+            Self::Placement(_) | Self::Observing(_) => {}
             Self::Telemetry(role) => role.on_call(host, token, body_size),
         }
     }
@@ -47,7 +69,66 @@ impl Role {
     pub fn on_request<H: Host>(&mut self, host: &H) -> Verdict {
         match self {
             Self::Placement(role) => role.on_request(host),
-            Self::Telemetry(_) => Verdict::Continue,
+            Self::Telemetry(_) | Self::Observing(_) => Verdict::Continue,
+        }
+    }
+
+    /// Whether the streams of this role are attempts.
+    #[must_use]
+    pub const fn observes(&self) -> bool {
+        matches!(self, Self::Observing(_))
+    }
+
+    /// An attempt begins.
+    pub fn on_attempt<H: Host>(&mut self, host: &H) -> Attempt {
+        match self {
+            Self::Observing(role) => role.on_attempt(host),
+            _ => Attempt::default(),
+        }
+    }
+
+    /// The headers of an attempt's answer are there.
+    pub fn on_answer<H: Host>(&mut self, host: &H, attempt: &mut Attempt) {
+        if let Self::Observing(role) = self {
+            role.on_answer(host, attempt);
+        }
+    }
+
+    /// An attempt has ended.
+    pub fn on_end<H: Host>(&mut self, host: &H, attempt: &mut Attempt) {
+        if let Self::Observing(role) = self {
+            role.on_end(host, attempt);
+        }
+    }
+
+    /// The same, for a stream that keeps what this gives it until its body has come.
+    pub fn arrive<H: Host>(&mut self, host: &H, context: u32, ends: bool) -> (Verdict, Option<Kept>) {
+        match self {
+            Self::Placement(role) => {
+                let verdict = role.arrive(host, context, ends);
+                (verdict, (verdict == Verdict::Held).then_some(Kept::Request(context)))
+            }
+            Self::Telemetry(role) => {
+                let (verdict, visit) = role.arrive(host, ends);
+                (verdict, visit.map(Kept::Visit))
+            }
+            Self::Observing(_) => (Verdict::Continue, None),
+        }
+    }
+
+    /// More of the body of a held request has arrived; `size` is all of it so far.
+    pub fn on_body<H: Host>(&mut self, host: &H, kept: &Kept, size: usize, ends: bool) -> Verdict {
+        match (self, kept) {
+            (Self::Telemetry(role), Kept::Visit(visit)) => role.on_body(host, visit, size, ends),
+            (Self::Placement(role), Kept::Request(context)) => role.on_body(host, *context, size, ends),
+            _ => Verdict::Continue,
+        }
+    }
+
+    /// A stream that kept something is gone.
+    pub fn forget(&mut self, kept: &Kept) {
+        if let (Self::Placement(role), Kept::Request(context)) = (self, kept) {
+            role.forget(*context);
         }
     }
 }

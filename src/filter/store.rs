@@ -2,25 +2,35 @@
 //!
 //! * `berth/1/epoch`: twenty bytes that say which snapshot is the newest; what every worker reads on every tick.
 //! * `berth/1/snapshot`: the snapshot itself; read when the epoch changed.
+//! * `berth/1/snapshot/N`: the last ones, where that is asked for.
 //! * `berth/1/lease`: who folds and publishes.
 //! * `berth/1/slot/0` to `/127`: what each VM has seen.
+//! * `berth/1/inbox/0` to `/63`: reports that were handed in and wait for whoever leads.
+//! * `berth/1/rollout`: the operator's switch.
+//! * `berth/1/sources`: how the sources do, as whoever leads sees it; text for people.
 //! * `berth/1/generation`: which configuration is the newest, so that a replaced one falls silent.
 //!
 //! The host's rules: tokens come from one counter and are never 0; a set on a missing key wins with any token. So a
 //! missing key is seeded with a token that nothing can have: whoever was quicker keeps what he wrote.
 
 mod generation;
+mod inbox;
+mod kept;
 mod lease;
 mod publish;
 mod reader;
 mod reporter;
+mod rollout;
 mod slots;
 
 pub use generation::{Generation, Standing};
+pub use inbox::{InboxReader, TRAYS, TrayState, Undelivered, deliver, tray_key, tray_of};
+pub use kept::{MOST_KEPT, keep, kept};
 pub use lease::Lease;
 pub use publish::{Unpublished, publish};
 pub use reader::SnapshotReader;
 pub use reporter::Reporter;
+pub use rollout::{NotThrown, ROLLOUT, Rollout, RolloutReader, Switch, rollout, throw};
 pub use slots::{SLOTS, SlotKeeper, SlotReader, SlotState, Unslotted};
 
 use super::{Host, HostError};

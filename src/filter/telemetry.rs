@@ -1,18 +1,29 @@
 //! The telemetry role. Every VM that runs it tells the others what it has seen; one of them, the holder of the lease,
 //! asks the sources, folds everything and publishes the snapshot. Which one does not matter, and nobody waits for it.
 
+mod answer;
 mod counters;
+mod desk;
+mod guard;
+mod ingest;
+mod notes;
+mod page;
 mod source;
 
 use super::Host;
+use super::placement::Verdict;
 use super::store::{
-    Generation, Lease, Reporter, SLOTS, SlotReader, SlotState, SnapshotReader, Standing, Unpublished, publish,
+    Generation, InboxReader, Lease, SLOTS, SlotReader, SlotState, SnapshotReader, Standing, TRAYS, TrayState,
+    Unpublished, keep, publish,
 };
 use super::telemetry_config::TelemetryConfig;
+use super::vm::{Member, Vm};
+use crate::health::Fold;
 use crate::health::breaker::mix;
-use crate::health::{Fold, Observation};
 use crate::model::{Snapshot, Watch};
 use counters::{Count, Counters};
+use desk::Desk;
+pub use desk::Visit;
 use source::Source;
 
 /// The role and all that it holds in this VM.
@@ -25,8 +36,10 @@ pub struct Telemetry {
     generation: Generation,
     retired: bool,
     lease: Lease,
-    reporter: Reporter,
+    member: Member,
     slots: SlotReader,
+    inbox: InboxReader,
+    desk: Option<Desk>,
     reader: SnapshotReader,
     /// Only whoever leads has one.
     fold: Option<Fold>,
@@ -42,13 +55,20 @@ impl Telemetry {
     /// # Errors
     /// One line that says what is wrong with the configuration, or with the host.
     pub fn configure<H: Host>(host: &H, config: TelemetryConfig) -> Result<Self, String> {
-        let TelemetryConfig { watch, sources, tick_ms, period_ms } = config;
+        Self::configure_in(host, config, &Vm::default())
+    }
+
+    /// The same in a VM that has other roots.
+    ///
+    /// # Errors
+    /// As [`Telemetry::configure`].
+    pub fn configure_in<H: Host>(host: &H, config: TelemetryConfig, vm: &Vm) -> Result<Self, String> {
+        let TelemetryConfig { watch, sources, tick_ms, period_ms, desk } = config;
         let sources = sources.into_iter().map(|s| Source::new(s, &watch)).collect::<Result<Vec<_>, _>>()?;
         host.set_tick_ms(tick_ms).map_err(|e| ["the host refused a tick: ", &e.to_string()].concat())?;
         let period_ms = u64::from(period_ms.max(tick_ms).max(1));
         let born_ns = host.now_ns();
         let text = host.plugin_configuration().unwrap_or_default();
-        let names = watch.substrates.iter().map(|s| s.name.as_str());
         Ok(Self {
             sources,
             counters: Counters::declare(host, &watch),
@@ -56,8 +76,10 @@ impl Telemetry {
             retired: false,
             // Renewed on every tick; whoever follows notices within two periods.
             lease: Lease::new(period_ms.saturating_mul(3) / 2),
-            reporter: Reporter::new(born_ns, u64::from(tick_ms), false, names),
+            member: vm.join(host, tick_ms),
             slots: SlotReader::default(),
+            inbox: InboxReader::default(),
+            desk: desk.map(|desk| Desk::new(host, desk)),
             reader: SnapshotReader::default(),
             fold: None,
             leads: false,
@@ -79,10 +101,10 @@ impl Telemetry {
             Standing::Replaced => return self.retire(host),
             Standing::Unknown => return self.counters.count(host, Count::Unsure),
         }
-        if self.reporter.tell(host, now_ms).is_err() {
+        if let Some(Err(_)) = self.member.with(|reporter| reporter.tell(host, now_ms)) {
             self.counters.count(host, Count::Unslotted);
         }
-        let Some(me) = self.reporter.incarnation() else { return };
+        let Some(me) = self.member.identity() else { return };
         if !self.lease.acquire(host, me, now_ms) {
             return self.step_down(host);
         }
@@ -92,6 +114,7 @@ impl Telemetry {
         };
         self.pull(host, now_ms);
         self.collect(host, &mut fold, now_ms);
+        self.open_inbox(host, &mut fold, now_ms);
         if fold.fold(now_ms) || self.is_due(now_ms) {
             self.publish(host, &fold, me, now_ms);
         }
@@ -107,6 +130,7 @@ impl Telemetry {
         };
         match source.receive(host, body_size, now_ms, &self.watch) {
             Ok(answer) => {
+                source.tally.heard(now_ms);
                 self.counters.count(host, Count::Heard);
                 self.counters.dropped(host, &answer.dropped);
                 for (substrate, heard, attestation) in &answer.heard {
@@ -117,18 +141,24 @@ impl Telemetry {
                     }
                 }
             }
-            Err(failure) => self.counters.failed(host, failure),
+            Err(failure) => {
+                source.tally.failed(failure, now_ms);
+                self.counters.failed(host, failure);
+            }
         }
     }
 
-    /// An attempt has begun, at the substrate of this position.
-    pub fn on_attempt_begun(&mut self, substrate: usize) {
-        self.reporter.observer.began(substrate);
+    /// The headers of a request to this role's own listener have arrived.
+    pub fn arrive<H: Host>(&mut self, host: &H, ends: bool) -> (Verdict, Option<Visit>) {
+        match &mut self.desk {
+            Some(desk) => desk.arrive(host, &self.watch, &mut self.reader, ends),
+            None => (Verdict::Continue, None),
+        }
     }
 
-    /// An attempt has ended.
-    pub fn on_attempt<H: Host>(&mut self, host: &H, observation: &Observation<'_>) {
-        self.reporter.observer.observe(observation, host.now_ns() / 1_000_000);
+    /// More of the body of such a request has arrived; `size` is all of it so far.
+    pub fn on_body<H: Host>(&self, host: &H, visit: &Visit, size: usize, ends: bool) -> Verdict {
+        self.desk.as_ref().map_or(Verdict::Continue, |desk| desk.on_body(host, &self.watch, visit, size, ends))
     }
 
     /// What this VM published last, while it leads.
@@ -142,6 +172,7 @@ impl Telemetry {
         self.leads = true;
         self.counters.leading(host, true);
         self.slots.forget();
+        self.inbox.forget();
         let refusals = self.reader.refusals();
         self.reader.poll(host);
         if self.reader.refusals() > refusals {
@@ -155,7 +186,10 @@ impl Telemetry {
             match source.pull(host, now_ms, self.seed ^ at) {
                 Ok(true) => self.counters.count(host, Count::Pulled),
                 Ok(false) => {}
-                Err(failure) => self.counters.failed(host, failure),
+                Err(failure) => {
+                    source.tally.failed(failure, now_ms);
+                    self.counters.failed(host, failure);
+                }
             }
         }
     }
@@ -171,6 +205,28 @@ impl Telemetry {
         }
     }
 
+    /// Takes the reports that were handed in since.
+    fn open_inbox<H: Host>(&mut self, host: &H, fold: &mut Fold, now_ms: u64) {
+        for tray in 0..TRAYS {
+            match self.inbox.look(host, tray) {
+                TrayState::Unchanged => {}
+                TrayState::Unreadable => self.counters.count(host, Count::Unreadable),
+                TrayState::Entries(entries) => {
+                    for (taken, entry) in entries {
+                        let (mut heard, attestation) = entry.since(taken);
+                        let Some(at) = fold.position(entry.key) else { continue };
+                        // What the last leader has taken already is in the snapshot that this one went on from.
+                        heard.readings.retain(|(signal, reading)| taken.is_some() || !fold.has(at, *signal, *reading));
+                        fold.hear(at, &heard, now_ms);
+                        if let Some(attestation) = attestation {
+                            fold.attest(at, attestation, now_ms);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     fn is_due(&self, now_ms: u64) -> bool {
         self.published.as_ref().is_none_or(|last| now_ms.abs_diff(last.at_ms) >= self.period_ms)
     }
@@ -181,6 +237,10 @@ impl Telemetry {
             Ok(_) => {
                 self.counters.count(host, Count::Published);
                 self.counters.show(host, &snapshot, fold.live(), self.watch.ages.hard_ms);
+                notes::write(host, &self.sources, fold.live(), now_ms);
+                if let Some(desk) = &self.desk {
+                    keep(host, &snapshot, desk.keeps());
+                }
                 self.published = Some(snapshot);
             }
             Err(why) => {
@@ -206,11 +266,11 @@ impl Telemetry {
     /// A newer configuration is at work: nothing more is asked, written or published, and no tick is wanted.
     fn retire<H: Host>(&mut self, host: &H) {
         self.retired = true;
-        if let Some(me) = self.reporter.incarnation() {
+        if let Some(me) = self.member.identity() {
             self.lease.release(host, me);
         }
         self.step_down(host);
-        self.reporter.fall_silent(host);
+        self.member.leave(host);
         let _ = host.set_tick_ms(0);
     }
 }

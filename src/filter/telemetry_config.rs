@@ -1,11 +1,13 @@
 //! What the telemetry role is told: whom to watch, whom to ask, how often. Plain values; `config` reads them.
 
+pub mod desk;
 pub mod mapping;
 
 use crate::health::presets::preset;
 use crate::health::prometheus::Mapping;
 use crate::health::query::Labels;
 use crate::model::Watch;
+use desk::DeskConfig;
 
 /// What the telemetry role is told.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct TelemetryConfig {
     pub tick_ms: u32,
     /// The longest time between two snapshots. A dead leader is followed within two of these.
     pub period_ms: u32,
+    /// What is answered on a listener of its own; `None` lets every request pass.
+    pub desk: Option<DeskConfig>,
 }
 
 impl TelemetryConfig {
@@ -28,7 +32,8 @@ impl TelemetryConfig {
     #[must_use]
     pub fn new(watch: Watch, tick_ms: u32, sources: Vec<SourceConfig>) -> Self {
         let tick_ms = tick_ms.max(1);
-        Self { watch, sources, tick_ms, period_ms: tick_ms.saturating_mul(2).max(Self::LEAST_PERIOD_MS) }
+        let period_ms = tick_ms.saturating_mul(2).max(Self::LEAST_PERIOD_MS);
+        Self { watch, sources, tick_ms, period_ms, desk: None }
     }
 }
 
@@ -79,20 +84,23 @@ pub enum Format {
     Prometheus(Vec<Mapping>),
     /// The answer of a Prometheus-compatible query API.
     Query(Labels),
+    /// What the proxy's own admin interface says of its clusters; of these nothing, as their hosts are other clusters'.
+    Clusters(Vec<String>),
 }
 
 impl Format {
     /// The names of all formats.
     #[must_use]
-    pub const fn names() -> [&'static str; 9] {
-        ["berth", "query", "vllm", "sglang", "tgi", "triton", "dcgm", "node", "prometheus"]
+    pub const fn names() -> [&'static str; 10] {
+        ["berth", "clusters", "query", "vllm", "sglang", "tgi", "triton", "dcgm", "node", "prometheus"]
     }
 
-    /// The format of that name: `berth`, `query`, a preset of the Prometheus text format, or `prometheus` without any.
+    /// The format of that name: `berth`, `clusters`, `query`, a preset of the Prometheus text format, or `prometheus` without any.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         match name {
             "berth" => Some(Self::Berth),
+            "clusters" => Some(Self::Clusters(Vec::new())),
             "query" => Some(Self::Query(Labels::default())),
             "prometheus" => Some(Self::Prometheus(Vec::new())),
             other => preset(other).map(Self::Prometheus),

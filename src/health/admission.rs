@@ -1,5 +1,6 @@
 //! Whether a substrate takes new work, by how near it is to the thresholds of its kind. Entering and leaving have
-//! different thresholds, need several samples in a row and a least time in between, so that nothing flaps.
+//! different thresholds, need several samples in a row and a least time in between, so that nothing flaps. How often it
+//! fails is not asked here: that is the circuit's, and a closed door would keep its probes out.
 
 use super::heard::scale;
 use crate::model::settings::{Breaking, Thresholds};
@@ -69,7 +70,6 @@ pub fn pressure(health: &Health, limits: &Thresholds, now_ms: u64, hard_ms: u64)
         (Signal::Interconnect, limits.interconnect_ppm),
         (Signal::RackCongestion, limits.rack_ppm),
         (Signal::EastWest, limits.east_west_ppm),
-        (Signal::FailureRate, limits.failure_ppm),
     ];
     let least = [
         (Signal::PowerHeadroom, limits.power_headroom_ppm),

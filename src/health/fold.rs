@@ -4,9 +4,9 @@
 use super::breaker::{Turn, mix};
 use super::heard::Heard;
 use super::rates::Window;
-use super::slot::{Answers, Row, SlotRecord, key_of};
+use super::slot::{Answers, Row, SlotRecord, key_of, key_of_cluster};
 use super::substrate::State;
-use crate::model::{Attestation, Circuit, Health, Snapshot, Watch};
+use crate::model::{Attestation, Circuit, Health, Snapshot, Watch, Watched};
 
 /// Over which time shares of placements are counted.
 pub const SHARE_MS: u32 = 1_000;
@@ -20,7 +20,7 @@ const MOST_KNOWN: usize = 256;
 pub struct Fold {
     watch: Watch,
     states: Vec<State>,
-    /// Positions by the key of the name, sorted.
+    /// Positions by the key of the name and of the cluster, sorted; several substrates may stand behind one cluster.
     keys: Vec<(u64, usize)>,
     domains: Vec<Domain>,
     known: Vec<Known>,
@@ -59,7 +59,8 @@ impl Fold {
             None => State::new(Health::unknown(name)),
         };
         let states = watch.substrates.iter().map(|watched| state(&watched.name)).collect();
-        let mut keys: Vec<_> = watch.substrates.iter().enumerate().map(|(at, w)| (key_of(&w.name), at)).collect();
+        let of = |(at, w): (usize, &Watched)| [(key_of(&w.name), at), (key_of_cluster(w.cluster.as_bytes()), at)];
+        let mut keys: Vec<_> = watch.substrates.iter().enumerate().flat_map(of).collect();
         keys.sort_unstable();
         let domains = domains(&watch);
         Self {
@@ -80,6 +81,19 @@ impl Fold {
     #[must_use]
     pub const fn watch(&self) -> &Watch {
         &self.watch
+    }
+
+    /// Where the substrate with this key stands.
+    #[must_use]
+    pub fn position(&self, key: u64) -> Option<usize> {
+        let found = self.keys.binary_search_by_key(&key, |(key, _)| *key).ok()?;
+        self.keys.get(found).map(|(_, at)| *at)
+    }
+
+    /// Whether exactly this was heard of a substrate already.
+    #[must_use]
+    pub fn has(&self, substrate: usize, signal: crate::model::Signal, reading: crate::model::Reading) -> bool {
+        self.states.get(substrate).is_some_and(|state| state.health.reading(signal) == Some(reading))
     }
 
     /// Takes what was heard of a substrate; says how many readings were news.
@@ -134,20 +148,20 @@ impl Fold {
         let nothing = Row::default();
         let ages = self.watch.ages;
         for row in &record.rows {
-            let Ok(key) = self.keys.binary_search_by_key(&row.substrate, |(key, _)| *key) else { continue };
-            let state = self.keys.get(key).and_then(|(_, at)| self.states.get_mut(*at));
-            let Some(state) = state else { continue };
             let earlier = before.binary_search_by_key(&row.substrate, |r| r.substrate).ok();
             let earlier = earlier.and_then(|at| before.get(at)).unwrap_or(&nothing);
             if row == earlier {
                 continue;
             }
-            self.changed = true;
-            state.absorb(row, earlier);
-            state.rest(row.retry_at_ms, now_ms);
-            for said in &row.said {
-                let at_ms = said.at_ms.min(now_ms);
-                state.hear(said.signal, crate::model::Reading { value: said.value, at_ms }, now_ms, &ages);
+            for at in behind(&self.keys, row.substrate) {
+                let Some(state) = self.states.get_mut(at) else { continue };
+                self.changed = true;
+                state.absorb(row, earlier);
+                state.rest(row.retry_at_ms, now_ms);
+                for said in &row.said {
+                    let at_ms = said.at_ms.min(now_ms);
+                    state.hear(said.signal, crate::model::Reading { value: said.value, at_ms }, now_ms, &ages);
+                }
             }
         }
     }
@@ -185,7 +199,7 @@ impl Fold {
     /// The snapshot of what was folded. Its epoch is given when it is published.
     #[must_use]
     pub fn snapshot(&self, writer: u64, now_ms: u64) -> Snapshot {
-        let placing = self.known.iter().filter(|k| k.live && k.record.places).count();
+        let placing = self.placing().count();
         Snapshot {
             writer,
             epoch: 0,
@@ -205,16 +219,23 @@ impl Fold {
     /// What is in flight, over all VMs that live.
     fn level(&mut self) {
         for row in self.known.iter().filter(|k| k.live).flat_map(|k| &k.record.rows) {
-            let Ok(key) = self.keys.binary_search_by_key(&row.substrate, |(key, _)| *key) else { continue };
-            if let Some(state) = self.keys.get(key).and_then(|(_, at)| self.states.get_mut(*at)) {
-                state.level(row);
+            for at in behind(&self.keys, row.substrate) {
+                if let Some(state) = self.states.get_mut(at) {
+                    state.level(row);
+                }
             }
         }
     }
 
-    /// The VM whose turn it is to probe; slot 0 as long as none says that it places.
+    /// The slots that requests come to. A proxy also runs the role where none ever do: on its main thread.
+    fn placing(&self) -> impl Iterator<Item = u8> {
+        let places = |k: &&Known| k.live && k.record.places && k.record.rows.iter().any(|row| row.placed > 0);
+        self.known.iter().filter(places).map(|k| k.slot)
+    }
+
+    /// The VM whose turn it is to probe; slot 0 as long as none has placed anything.
     fn next_prober(&self) -> u8 {
-        let mut slots: Vec<u8> = self.known.iter().filter(|k| k.live && k.record.places).map(|k| k.slot).collect();
+        let mut slots: Vec<u8> = self.placing().collect();
         slots.sort_unstable();
         let turn = self.asked.checked_rem(slots.len()).unwrap_or(0);
         slots.get(turn).copied().unwrap_or(0)
@@ -257,6 +278,12 @@ impl Fold {
             self.changed |= before != state.health.share_ppm;
         }
     }
+}
+
+/// The substrates that a row speaks of: the one of that name, or all behind the cluster.
+fn behind(keys: &[(u64, usize)], key: u64) -> impl Iterator<Item = usize> {
+    let from = keys.partition_point(|(known, _)| *known < key);
+    keys.get(from..).unwrap_or_default().iter().take_while(move |(known, _)| *known == key).map(|(_, at)| *at)
 }
 
 /// Failure domains that have several members, in the policy's order.

@@ -82,7 +82,17 @@ struct JsonAttestation {
 /// A snapshot as JSON. Values are in each signal's own unit: counts, parts per million, microseconds, picodollars.
 #[must_use]
 pub fn write(snapshot: &Snapshot) -> String {
-    let json = JsonSnapshot {
+    serde_json::to_string_pretty(&json(snapshot)).unwrap_or_default()
+}
+
+/// The same, to be a part of something larger.
+#[must_use]
+pub fn to_value(snapshot: &Snapshot) -> serde_json::Value {
+    serde_json::to_value(json(snapshot)).unwrap_or_default()
+}
+
+fn json(snapshot: &Snapshot) -> JsonSnapshot {
+    JsonSnapshot {
         berth_snapshot: VERSION,
         writer: format!("{:x}", snapshot.writer),
         epoch: snapshot.epoch,
@@ -90,8 +100,7 @@ pub fn write(snapshot: &Snapshot) -> String {
         interval_ms: snapshot.interval_ms,
         slots: snapshot.slots,
         substrates: snapshot.substrates.iter().map(to_json).collect(),
-    };
-    serde_json::to_string_pretty(&json).unwrap_or_default()
+    }
 }
 
 /// The snapshot of a JSON text.

@@ -2,6 +2,7 @@
 //! as arguments, and what was heard but not believed comes back as a count.
 
 pub mod admission;
+pub mod answer;
 pub mod breaker;
 pub mod codec;
 pub mod decimal;
@@ -10,6 +11,8 @@ pub mod ewma;
 pub mod fold;
 mod frame;
 pub mod heard;
+pub mod hosts;
+pub mod inbox;
 pub mod json;
 pub mod observe;
 pub mod orca;
@@ -25,4 +28,4 @@ mod substrate;
 pub use codec::{decode, encode};
 pub use fold::Fold;
 pub use frame::{InvalidSnapshot, MOST_BYTES};
-pub use observe::{Observation, Observer};
+pub use observe::{Beginning, Ending, Meaning, Observation, Observer};

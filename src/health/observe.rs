@@ -2,7 +2,7 @@
 //! that its slot carries to whoever folds.
 
 use super::quantile::{BUCKETS, bucket_of};
-use super::slot::{Answers, Row, Said, SlotRecord, Sum, key_of};
+use super::slot::{Row, Said, SlotRecord, key_of};
 use crate::model::Signal;
 
 /// The bounds of what a `retry-after` may ask for, and what stands for a missing one.
@@ -10,10 +10,13 @@ pub const RETRY_S: core::ops::RangeInclusive<u32> = 1..=60;
 /// Values that answers say of themselves, at most, per substrate.
 const MOST_SAID: usize = 12;
 
-/// What one attempt showed.
+/// The most substrates and clusters that one VM keeps account of.
+const MOST_KNOWN: usize = 8_192;
+
+/// What one attempt showed, from its beginning to its end.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Observation<'a> {
-    /// The position of its substrate in the policy.
+    /// The position of its substrate.
     pub substrate: usize,
     /// The answer's status; 0 if none came: reset, refused, timed out.
     pub status: u16,
@@ -29,6 +32,41 @@ pub struct Observation<'a> {
     pub said: &'a [(Signal, i64)],
     /// Its `retry-after`.
     pub retry_after_s: Option<u32>,
+}
+
+/// How an answer begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning<'a> {
+    /// What it means.
+    pub meaning: Meaning,
+    /// Until its first byte.
+    pub first_byte_us: Option<u64>,
+    /// What it says of its substrate, in each signal's unit.
+    pub said: &'a [(Signal, i64)],
+    /// For how long it asks to be left alone.
+    pub retry_after_s: Option<u32>,
+}
+
+/// How an attempt ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With a whole answer.
+    Whole {
+        /// What the answer meant: only work that was done tells how long work takes.
+        meaning: Meaning,
+        /// From the attempt's beginning to the first byte.
+        first_byte_us: Option<u64>,
+        /// From the attempt's beginning to the last byte.
+        total_us: u64,
+        /// Bytes of the answer, as far as they are known.
+        bytes: u64,
+        /// Tokens of the answer, where its headers say.
+        output_tokens: Option<u32>,
+    },
+    /// By the substrate, or the way to it: refused, reset, timed out, broken off.
+    Broken,
+    /// By somebody else: the client has gone, or our own limit held it back. Says nothing of the substrate.
+    Abandoned,
 }
 
 /// What an answer means for its substrate.
@@ -59,7 +97,7 @@ impl Meaning {
 }
 
 /// What this VM has seen of every substrate since it began.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Observer {
     seen: Vec<Seen>,
     /// Positions in the order of their keys, in which slots are written.
@@ -77,7 +115,7 @@ struct Seen {
 impl Observer {
     /// An observer of these substrates, by their position.
     pub fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
-        let seen: Vec<Seen> = names.map(Seen::new).collect();
+        let seen: Vec<Seen> = names.map(|name| Seen::new(key_of(name))).collect();
         let mut order: Vec<usize> = (0..seen.len()).collect();
         order.sort_by_key(|at| seen.get(*at).map(|s| s.row.substrate));
         Self { seen, order }
@@ -91,7 +129,22 @@ impl Observer {
         }
     }
 
-    /// An attempt has begun; [`Observer::observe`] ends it.
+    /// The position of a key, new or known; `None` if there are more of them than anybody has.
+    pub fn know(&mut self, key: u64) -> Option<usize> {
+        let key_at = |at: &usize| self.seen.get(*at).map_or(0, |s| s.row.substrate);
+        match self.order.binary_search_by_key(&key, key_at) {
+            Ok(place) => self.order.get(place).copied(),
+            Err(_) if self.seen.len() >= MOST_KNOWN => None,
+            Err(place) => {
+                let at = self.seen.len();
+                self.order.insert(place, at);
+                self.seen.push(Seen::new(key));
+                Some(at)
+            }
+        }
+    }
+
+    /// An attempt has begun; [`Observer::ended`] ends it.
     pub fn began(&mut self, substrate: usize) {
         if let Some(seen) = self.seen.get_mut(substrate) {
             seen.row.in_flight = seen.row.in_flight.saturating_add(1);
@@ -99,11 +152,33 @@ impl Observer {
         }
     }
 
-    /// An attempt has ended. Of an unknown substrate nothing is kept.
-    pub fn observe(&mut self, observation: &Observation<'_>, now_ms: u64) {
-        if let Some(seen) = self.seen.get_mut(observation.substrate) {
-            seen.fold(observation, now_ms);
+    /// An answer has begun. Of an unknown substrate nothing is kept.
+    pub fn answered(&mut self, substrate: usize, it: &Beginning<'_>, now_ms: u64) {
+        if let Some(seen) = self.seen.get_mut(substrate) {
+            seen.begin(it, now_ms);
         }
+    }
+
+    /// An attempt has ended.
+    pub fn ended(&mut self, substrate: usize, ending: &Ending) {
+        if let Some(seen) = self.seen.get_mut(substrate) {
+            seen.end(ending);
+        }
+    }
+
+    /// An attempt is over, all of it at once.
+    pub fn observe(&mut self, it: &Observation<'_>, now_ms: u64) {
+        let Observation { substrate, first_byte_us, bytes, output_tokens, said, retry_after_s, .. } = *it;
+        let meaning = Meaning::of(it.status, retry_after_s.is_some());
+        if it.status > 0 {
+            self.answered(substrate, &Beginning { meaning, first_byte_us, said, retry_after_s }, now_ms);
+        }
+        let ending = match it.total_us {
+            Some(total_us) => Ending::Whole { meaning, first_byte_us, total_us, bytes, output_tokens },
+            None if it.status == 0 => Ending::Broken,
+            None => Ending::Abandoned,
+        };
+        self.ended(substrate, &ending);
     }
 
     /// Puts all that was seen into a slot's record.
@@ -115,9 +190,9 @@ impl Observer {
 }
 
 impl Seen {
-    fn new(name: &str) -> Self {
+    fn new(key: u64) -> Self {
         let said = Vec::with_capacity(MOST_SAID);
-        let row = Row { substrate: key_of(name), said, ..Row::default() };
+        let row = Row { substrate: key, said, ..Row::default() };
         Self { row, buckets: [0; BUCKETS], usual_us: 0, touched: false }
     }
 
@@ -127,42 +202,49 @@ impl Seen {
         Row { buckets, said: self.row.said.clone(), ..self.row.clone() }
     }
 
-    fn fold(&mut self, it: &Observation<'_>, now_ms: u64) {
+    fn begin(&mut self, it: &Beginning<'_>, now_ms: u64) {
         self.touched = true;
         let row = &mut self.row;
-        row.in_flight = row.in_flight.saturating_sub(1);
-        row.bytes = row.bytes.saturating_add(it.bytes);
-        let meaning = Meaning::of(it.status, it.retry_after_s.is_some());
-        row.answers.count(meaning);
+        row.answers.count(it.meaning);
         for (signal, value) in it.said {
             say(&mut row.said, *signal, *value, now_ms);
         }
-        match (meaning, it.retry_after_s) {
-            (Meaning::Overloaded, Some(hint)) => {
-                let cool_s = hint.clamp(*RETRY_S.start(), *RETRY_S.end());
-                row.retry_at_ms = now_ms.saturating_add(u64::from(cool_s) * 1_000);
-            }
-            // Only work that was done tells how long work takes: a quick refusal is not a quick substrate.
-            (Meaning::Good, _) => self.time(it),
-            _ => {}
+        if let (Meaning::Overloaded | Meaning::Good, Some(hint)) = (it.meaning, it.retry_after_s) {
+            let cool_s = hint.clamp(*RETRY_S.start(), *RETRY_S.end());
+            row.retry_at_ms = now_ms.saturating_add(u64::from(cool_s) * 1_000);
         }
-    }
-
-    fn time(&mut self, it: &Observation<'_>) {
-        if let Some(first_us) = it.first_byte_us {
-            self.row.first.add(first_us);
+        // Only work that was done tells how long work takes: a quick refusal is not a quick substrate.
+        if let (Meaning::Good, Some(first_us)) = (it.meaning, it.first_byte_us) {
+            row.first.add(first_us);
             if let Some(n) = self.buckets.get_mut(bucket_of(first_us)) {
                 *n = n.saturating_add(1);
             }
         }
-        let Some(total_us) = it.total_us else { return };
+    }
+
+    fn end(&mut self, ending: &Ending) {
+        self.touched = true;
+        self.row.in_flight = self.row.in_flight.saturating_sub(1);
+        match *ending {
+            Ending::Whole { meaning, first_byte_us, total_us, bytes, output_tokens } => {
+                self.row.bytes = self.row.bytes.saturating_add(bytes);
+                if meaning == Meaning::Good {
+                    self.time(total_us, first_byte_us, output_tokens);
+                }
+            }
+            Ending::Broken => self.row.answers.count(Meaning::Failed),
+            Ending::Abandoned => {}
+        }
+    }
+
+    fn time(&mut self, total_us: u64, first_byte_us: Option<u64>, output_tokens: Option<u32>) {
         self.row.total.add(total_us);
         let total = i64::try_from(total_us).unwrap_or(i64::MAX);
         // The VM's own average, by a sixteenth each: only the spread around it goes out.
         let off = if self.usual_us == 0 { 0 } else { total.saturating_sub(self.usual_us) };
         self.usual_us = if self.usual_us == 0 { total } else { self.usual_us.saturating_add(off / 16) };
         self.row.spread.add(off.unsigned_abs());
-        if let (Some(first_us), Some(tokens @ 2..)) = (it.first_byte_us, it.output_tokens) {
+        if let (Some(first_us), Some(tokens @ 2..)) = (first_byte_us, output_tokens) {
             self.row.per_token.add(total_us.saturating_sub(first_us) / u64::from(tokens - 1));
         }
     }
@@ -177,45 +259,6 @@ fn say(said: &mut Vec<Said>, signal: Signal, value: i64, at_ms: u64) {
         (known.value, known.at_ms) = (value, at_ms);
     } else if said.len() < MOST_SAID {
         said.push(Said { signal, value, at_ms });
-    }
-}
-
-impl Answers {
-    /// One more.
-    pub fn count(&mut self, meaning: Meaning) {
-        let n = match meaning {
-            Meaning::Good => &mut self.good,
-            Meaning::Failed => &mut self.failed,
-            Meaning::Overloaded => &mut self.overloaded,
-            Meaning::Refused => &mut self.refused,
-        };
-        *n = n.saturating_add(1);
-    }
-}
-
-impl Sum {
-    /// One more.
-    pub const fn add(&mut self, value_us: u64) {
-        self.count = self.count.saturating_add(1);
-        self.sum_us = self.sum_us.saturating_add(value_us);
-    }
-
-    /// What is new since an earlier sum.
-    #[must_use]
-    pub const fn since(&self, earlier: &Self) -> Self {
-        Self { count: self.count.saturating_sub(earlier.count), sum_us: self.sum_us.saturating_sub(earlier.sum_us) }
-    }
-
-    /// Those of another sum as well.
-    pub const fn merge(&mut self, other: &Self) {
-        self.count = self.count.saturating_add(other.count);
-        self.sum_us = self.sum_us.saturating_add(other.sum_us);
-    }
-
-    /// The mean; `None` of nothing.
-    #[must_use]
-    pub fn mean(&self) -> Option<i64> {
-        self.sum_us.checked_div(self.count).and_then(|mean| i64::try_from(mean).ok())
     }
 }
 

@@ -11,9 +11,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// The header.
-pub const HEADER: &str = "endpoint-load-metrics";
+pub const HEADER: &[u8] = b"endpoint-load-metrics";
 /// The header of the binary form.
-pub const HEADER_BINARY: &str = "endpoint-load-metrics-bin";
+pub const HEADER_BINARY: &[u8] = b"endpoint-load-metrics-bin";
 /// The longest report that is read.
 const MOST_BYTES: usize = 8 << 10;
 /// The most metrics that one report may name.

@@ -87,6 +87,12 @@ impl Answers {
         share(self.failed, self.telling())
     }
 
+    /// The same of at least so many: of three answers, two failures are two of those that would tell, not two thirds.
+    #[must_use]
+    pub fn failure_ppm_of(&self, least: u32) -> Option<u32> {
+        if self.telling() == 0 { None } else { share(self.failed, self.telling().max(u64::from(least))) }
+    }
+
     /// Overload answers among all that the substrate had a part in.
     #[must_use]
     pub fn overload_ppm(&self) -> Option<u32> {
@@ -139,7 +145,10 @@ mod tests {
     fn overload_is_not_failure_and_a_bad_request_is_neither() {
         let answers = Answers { good: 6, failed: 2, overloaded: 8, refused: 84 };
         assert_eq!(answers.failure_ppm(), Some(250_000));
+        assert_eq!(answers.failure_ppm_of(20), Some(100_000), "two of the twenty that it takes to tell");
+        assert_eq!(answers.failure_ppm_of(4), Some(250_000));
         assert_eq!(answers.overload_ppm(), Some(500_000));
-        assert_eq!(Answers { refused: 9, ..Answers::default() }.failure_ppm(), None);
+        let refused = Answers { refused: 9, ..Answers::default() };
+        assert_eq!((refused.failure_ppm(), refused.failure_ppm_of(20)), (None, None));
     }
 }

@@ -9,7 +9,7 @@
 //! `_usd_per_mtok`. A value may be an object `{"value": …, "at_ms": …}`; `at_ms` beside `signals` is for all of them.
 
 use super::decimal::{self, Number};
-use super::heard::{Drop, Heard, not_future, scale};
+use super::heard::{Drop, Dropped, Heard, not_future, scale};
 use crate::model::signal::Unit;
 use crate::model::{Attestation, Country, Signal};
 use serde::Deserialize;
@@ -19,6 +19,9 @@ use std::collections::BTreeMap;
 
 /// The most records that one document may hold.
 pub const MOST_RECORDS: usize = 4_096;
+/// The most dropped fields that are called by their name, and the longest name that is repeated.
+pub const MOST_NAMED: usize = 32;
+const MOST_NAME: usize = 64;
 
 /// What a document says of one substrate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +32,10 @@ pub struct Report {
     pub heard: Heard,
     /// The proof of where it is.
     pub attestation: Option<Attestation>,
+    /// Which report of a writer this is: grows from one to the next.
+    pub sequence: Option<u64>,
+    /// The fields that were dropped, each with the reason: the first [`MOST_NAMED`] of them.
+    pub named: Vec<(String, Drop)>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -44,6 +51,8 @@ struct RawReport<'a> {
     attestation: Option<&'a RawValue>,
     #[serde(default)]
     at_ms: Option<u64>,
+    #[serde(default)]
+    sequence: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -77,26 +86,55 @@ pub fn parse(body: &[u8], now_ms: u64) -> Option<Vec<Report>> {
     read(body).or_else(|| read(&mend(body)?))
 }
 
+/// Why a body is no document, for whoever wrote it.
+#[must_use]
+pub fn complaint(body: &[u8]) -> String {
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return String::from("expected a JSON object with `signals`");
+    }
+    match serde_json::from_slice::<RawReport<'_>>(body) {
+        Ok(_) => String::from("expected one report"),
+        Err(error) => error.to_string(),
+    }
+}
+
 fn report(raw: &RawReport<'_>, now_ms: u64) -> Report {
     let mut heard = Heard::default();
+    let mut named = Vec::new();
     for (key, value) in &raw.signals {
-        let Some((signal, over)) = signal_of(key) else {
-            heard.dropped.count(Drop::Unknown);
-            continue;
-        };
-        let with_time = value.get().starts_with('{').then(|| serde_json::from_str::<RawValueAt<'_>>(value.get()));
-        let (text, at_ms) = match with_time {
-            Some(Ok(with_time)) => (with_time.value.get(), with_time.at_ms.or(raw.at_ms)),
-            _ => (value.get(), raw.at_ms),
-        };
-        let number = match decimal::parse(text.trim_matches('"').as_bytes()) {
-            Number::Micro(micro) => Number::Micro(scale(micro, 1, over)),
-            other => other,
-        };
-        heard.take(signal, number, at_ms.unwrap_or(now_ms), now_ms);
+        let before = heard.dropped;
+        take(&mut heard, raw, key, value, now_ms);
+        name(&mut named, key, before, heard.dropped);
     }
+    let before = heard.dropped;
     let attestation = raw.attestation.and_then(|raw| attest(raw, now_ms, &mut heard));
-    Report { substrate: raw.substrate.as_deref().map(String::from), heard, attestation }
+    name(&mut named, "attestation", before, heard.dropped);
+    let substrate = raw.substrate.as_deref().map(String::from);
+    Report { substrate, heard, attestation, sequence: raw.sequence, named }
+}
+
+/// Remembers by its name what was dropped between two counts.
+fn name(named: &mut Vec<(String, Drop)>, key: &str, before: Dropped, after: Dropped) {
+    let why = Drop::ALL.into_iter().find(|why| after.of(*why) != before.of(*why));
+    if let Some(why) = why.filter(|_| named.len() < MOST_NAMED) {
+        named.push((key.chars().take(MOST_NAME).collect(), why));
+    }
+}
+
+fn take(heard: &mut Heard, raw: &RawReport<'_>, key: &str, value: &RawValue, now_ms: u64) {
+    let Some((signal, over)) = signal_of(key) else {
+        return heard.dropped.count(Drop::Unknown);
+    };
+    let with_time = value.get().starts_with('{').then(|| serde_json::from_str::<RawValueAt<'_>>(value.get()));
+    let (text, at_ms) = match with_time {
+        Some(Ok(with_time)) => (with_time.value.get(), with_time.at_ms.or(raw.at_ms)),
+        _ => (value.get(), raw.at_ms),
+    };
+    let number = match decimal::parse(text.trim_matches('"').as_bytes()) {
+        Number::Micro(micro) => Number::Micro(scale(micro, 1, over)),
+        other => other,
+    };
+    heard.take(signal, number, at_ms.unwrap_or(now_ms), now_ms);
 }
 
 fn attest(raw: &RawValue, now_ms: u64, heard: &mut Heard) -> Option<Attestation> {

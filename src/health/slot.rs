@@ -1,6 +1,8 @@
 //! What one VM tells the others through its slot of shared data: counters that only count up while the VM lives, so
 //! that a reader who misses a tick loses nothing.
 
+use super::observe::Meaning;
+
 /// What one VM tells the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SlotRecord {
@@ -17,7 +19,8 @@ pub struct SlotRecord {
 /// What one VM has to say of one substrate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
-    /// The substrate: [`key_of`] its name, as VMs may hold different policies.
+    /// The substrate: [`key_of`] its name, as VMs may hold different policies; or [`key_of_cluster`] where a VM that
+    /// holds none saw an attempt.
     pub substrate: u64,
     /// Requests placed there.
     pub placed: u64,
@@ -76,8 +79,57 @@ pub struct Said {
     pub at_ms: u64,
 }
 
+impl Answers {
+    /// One more.
+    pub fn count(&mut self, meaning: Meaning) {
+        let n = match meaning {
+            Meaning::Good => &mut self.good,
+            Meaning::Failed => &mut self.failed,
+            Meaning::Overloaded => &mut self.overloaded,
+            Meaning::Refused => &mut self.refused,
+        };
+        *n = n.saturating_add(1);
+    }
+}
+
+impl Sum {
+    /// One more.
+    pub const fn add(&mut self, value_us: u64) {
+        self.count = self.count.saturating_add(1);
+        self.sum_us = self.sum_us.saturating_add(value_us);
+    }
+
+    /// What is new since an earlier sum.
+    #[must_use]
+    pub const fn since(&self, earlier: &Self) -> Self {
+        Self { count: self.count.saturating_sub(earlier.count), sum_us: self.sum_us.saturating_sub(earlier.sum_us) }
+    }
+
+    /// Those of another sum as well.
+    pub const fn merge(&mut self, other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.sum_us = self.sum_us.saturating_add(other.sum_us);
+    }
+
+    /// The mean; `None` of nothing.
+    #[must_use]
+    pub fn mean(&self) -> Option<i64> {
+        self.sum_us.checked_div(self.count).and_then(|mean| i64::try_from(mean).ok())
+    }
+}
+
 /// A substrate's key in slots: FNV-1a over its name.
 #[must_use]
 pub fn key_of(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+    hash(0xcbf2_9ce4_8422_2325, name.as_bytes())
+}
+
+/// The key of whatever is behind a cluster of the proxy: no name of a substrate has a slash, so they never meet.
+#[must_use]
+pub fn key_of_cluster(cluster: &[u8]) -> u64 {
+    hash(key_of("cluster/"), cluster)
+}
+
+fn hash(from: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(from, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -9,7 +9,7 @@ use super::quantile::{BUCKETS, Buckets, quantile};
 use super::rates::{Window, share};
 use super::slot::{Answers, Row, Sum};
 use crate::model::settings::Ages;
-use crate::model::{Health, Reading, Signal, WHOLE_PPM, Watch, Watched};
+use crate::model::{Circuit, Health, Reading, Signal, WHOLE_PPM, Watch, Watched};
 
 /// Quantiles are over one to two of these.
 const TAIL_MS: u64 = 30_000;
@@ -90,8 +90,11 @@ impl State {
         }
     }
 
-    /// Adds to what is in flight now.
+    /// Adds to what is in flight now. A VM that only places sees no attempt end: what it does not say is not nothing.
     pub(super) fn level(&mut self, row: &Row) {
+        if row.in_flight == 0 && row.answers == Answers::default() {
+            return;
+        }
         self.fresh.in_flight = self.fresh.in_flight.saturating_add(u64::from(row.in_flight));
         self.fresh.live = true;
     }
@@ -145,7 +148,8 @@ impl State {
         let now_ms = seen.now_ms;
         self.measure(now_ms, watched);
         if self.fresh.answers != Answers::default() {
-            self.put(Signal::FailureRate, seen.window.failure_ppm().map(i64::from), now_ms);
+            let failing = seen.window.failure_ppm_of(watch.breaking.least);
+            self.put(Signal::FailureRate, failing.map(i64::from), now_ms);
             self.put(Signal::OverloadRate, seen.window.overload_ppm().map(i64::from), now_ms);
             let mostly = seen.window.overload_ppm().is_some_and(|ppm| ppm >= MOSTLY_PPM);
             if mostly && self.fresh.answers.overloaded > 0 && self.health.retry_at_ms.is_none() {
@@ -157,6 +161,10 @@ impl State {
         }
         self.health.retry_at_ms = self.health.retry_at_ms.filter(|at| now_ms < *at && *at - now_ms <= 60_000);
         self.health.circuit = self.breaker.circuit();
+        if self.health.circuit != Circuit::Closed {
+            // The circuit speaks of failures now, and a rate beside it would keep its probes out.
+            self.health.forget(Signal::FailureRate);
+        }
         self.gate.judge(&self.health, &watched.thresholds, &watch.breaking, now_ms, watch.ages.hard_ms);
         self.health.admission = self.gate.admission();
         self.placed = self.placed.saturating_add(self.fresh.placed);

@@ -21,7 +21,14 @@ const BASE: [&str; 10] = [
 
 /// What the telemetry role needs besides. A callback that the edge begins to implement is named here, or it is never
 /// called; `tests/module.rs` notices.
-const TELEMETRY: [&str; 1] = ["proxy_on_http_call_response"];
+const TELEMETRY: [&str; 6] = [
+    "proxy_on_http_call_response",
+    "proxy_on_request_body",
+    "proxy_on_response_headers",
+    "proxy_on_response_body",
+    "proxy_on_response_trailers",
+    "proxy_on_done",
+];
 
 /// The name under which our own handler of calls' answers is linked (two symbols of the ABI's name do not link),
 /// and the ABI's name. The SDK's handler traps on a token that it does not know; ours takes its place.

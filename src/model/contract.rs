@@ -21,6 +21,8 @@ pub const ORIGINAL_PATH_HEADER: &str = "x-envoy-original-path";
 pub const DECISION_STATE: &str = "placement";
 /// Filter state: the clusters of the second and third attempt.
 pub const LATER_STATE: [&str; Plan::MOST - 1] = ["placement_2", "placement_3"];
+/// Filter state: the replay record, where it is asked for.
+pub const REPLAY_STATE: &str = "placement_replay";
 /// What the proxy puts before the keys of a filter's state.
 pub const STATE_PREFIX: &str = "wasm.";
 
@@ -47,3 +49,47 @@ pub const HEDGE: &str = "x-envoy-hedge-on-per-try-timeout";
 pub const TIMEOUT: &str = "x-envoy-upstream-rq-timeout-ms";
 /// The time until the first byte of one attempt.
 pub const PER_TRY: &str = "x-envoy-upstream-rq-per-try-timeout-ms";
+
+/// A single key of a decision, for logs that are filtered by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// Where it went.
+    Substrate,
+    /// The class.
+    Class,
+    /// What bound.
+    Binding,
+    /// What a spillover crossed.
+    Spill,
+    /// How many attempts are planned.
+    Attempts,
+}
+
+impl Key {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Substrate, Self::Class, Self::Binding, Self::Spill, Self::Attempts];
+
+    /// Its name in configurations.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Substrate => "substrate",
+            Self::Class => "class",
+            Self::Binding => "binding",
+            Self::Spill => "spill",
+            Self::Attempts => "attempts",
+        }
+    }
+
+    /// Its name in filter state.
+    #[must_use]
+    pub const fn state(self) -> &'static str {
+        match self {
+            Self::Substrate => "placement_substrate",
+            Self::Class => "placement_class",
+            Self::Binding => "placement_binding",
+            Self::Spill => "placement_spill",
+            Self::Attempts => "placement_attempts",
+        }
+    }
+}

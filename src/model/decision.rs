@@ -13,8 +13,8 @@ pub enum ClassSource {
     Default,
 }
 
-/// How fresh the picture was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How fresh what was known of the chosen substrate was, and the picture as a whole: the older of both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Freshness {
     /// Within the soft age.
     Live,

@@ -14,6 +14,7 @@ pub mod envelope;
 pub mod facts;
 pub mod feature;
 pub mod geography;
+pub mod metric;
 pub mod name;
 pub mod reason;
 pub mod settings;

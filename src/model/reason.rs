@@ -149,7 +149,7 @@ codes! {
 
     /// Its circuit is open (needed: when it may be probed).
     CircuitOpen = "circuit-open" in Availability;
-    /// Its cluster has no host.
+    /// The proxy has no such cluster, or no host of it that can be used.
     NoHost = "no-host" in Availability;
     /// Its queue is too deep (needed, has: requests).
     QueueFull = "queue-full" in Availability;

@@ -73,6 +73,18 @@ pub struct Ages {
     pub hard_ms: u64,
 }
 
+impl Ages {
+    /// What a reading of this age is worth.
+    #[must_use]
+    pub const fn freshness(&self, age_ms: u64) -> super::Freshness {
+        match age_ms {
+            age if age >= self.hard_ms => super::Freshness::Stale,
+            age if age > self.soft_ms => super::Freshness::Uncertain,
+            _ => super::Freshness::Live,
+        }
+    }
+}
+
 /// Circuits and admission, for the telemetry role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Breaking {

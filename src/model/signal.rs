@@ -71,7 +71,7 @@ pub enum Signal {
     InputPrice = 25,
     /// Price per output token now.
     OutputPrice = 26,
-    /// Hosts that the proxy's cluster has; 0 means nobody is there.
+    /// Hosts of the proxy's cluster that can be used; 0 means nobody is there.
     Hosts = 27,
     /// Time to the first byte that all but one in twenty stay below.
     FirstTokenTail = 28,
@@ -201,6 +201,25 @@ impl Signal {
                 Unit::PicoUsd => (0, 100_000_000_000),
             },
         }
+    }
+
+    /// Whether the proxies measure it by sending work, or count their own hosts: nobody has said it.
+    #[must_use]
+    pub const fn is_measured(self) -> bool {
+        matches!(
+            self,
+            Self::InFlight
+                | Self::FirstToken
+                | Self::FirstTokenTail
+                | Self::PerToken
+                | Self::Total
+                | Self::Jitter
+                | Self::FailureRate
+                | Self::OverloadRate
+                | Self::SpeedFactor
+                | Self::Drift
+                | Self::Hosts
+        )
     }
 
     /// Whether a larger value is the better one.

@@ -103,6 +103,13 @@ impl Health {
             *slot = Some(reading);
         }
     }
+
+    /// Takes a reading away: it is not known any more.
+    pub fn forget(&mut self, signal: Signal) {
+        if let Some(slot) = self.readings.get_mut(signal as usize) {
+            *slot = None;
+        }
+    }
 }
 
 /// The health of all substrates at one instant.

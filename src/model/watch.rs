@@ -19,6 +19,8 @@ pub struct Watch {
 pub struct Watched {
     /// Its name.
     pub name: String,
+    /// The proxy's cluster that leads to it.
+    pub cluster: String,
     /// What fails together.
     pub failure_domain: String,
     /// Where its kind is full.
@@ -34,6 +36,7 @@ impl Watch {
         let settings = &document.settings;
         let watched = |substrate: &super::Substrate| Watched {
             name: String::from(substrate.name.as_str()),
+            cluster: substrate.cluster.clone(),
             failure_domain: String::from(substrate.location.failure_domain.as_str()),
             thresholds: settings.thresholds.get(substrate.kind as usize).copied().unwrap_or_default(),
             first_token_us: substrate.latency.first_token_us,

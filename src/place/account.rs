@@ -4,9 +4,7 @@ use super::refuse::refuse;
 use super::score::{output_bytes, uusd};
 use super::table::{PASSING, Table, cell};
 use super::{Scene, reasons};
-use crate::model::{
-    Binding, Codes, Decision, Dimension, Dimensions, Freshness, Outcome, Pace, Plan, Spill, SubstrateId,
-};
+use crate::model::{Binding, Codes, Decision, Dimension, Dimensions, Outcome, Pace, Plan, Spill, SubstrateId};
 
 /// The finished decision.
 pub(crate) fn account(scene: &Scene, table: &Table, plan: Plan) -> Decision {
@@ -27,7 +25,7 @@ pub(crate) fn account(scene: &Scene, table: &Table, plan: Plan) -> Decision {
         expected_us: chosen.map_or(0, |id| cell(&table.total_us, id)),
         cost_uusd: plan.first().map_or(0, |a| a.cost_uusd),
         regime: chosen.and_then(|id| scene.policy.substrate(id)).map(|s| s.cost.regime),
-        freshness: scene.picture.freshness.unwrap_or(Freshness::Stale),
+        freshness: scene.freshness(chosen),
         epoch: scene.picture.epoch,
         last_resort: chosen.is_some() && last_resort(table),
     }

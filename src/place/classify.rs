@@ -2,12 +2,12 @@
 //! and by all facts; where they differ, each demand is the harder of the two and each grant the smaller, so that
 //! nobody gains by claiming.
 
-use super::matcher;
+use super::{matcher, replay::session_key};
 use crate::model::{
     Borders, Class, ClassId, ClassSource, Facts, Feature, Tier, WHOLE_PPM, class::Worth, settings::Approval,
 };
 use crate::policy::Policy;
-use crate::policy::index::{MOST_SECOND_UUSD, MOST_TOKENS, MOST_US, MOST_UUSD, hash_text, with_streaming};
+use crate::policy::index::{MOST_SECOND_UUSD, MOST_TOKENS, MOST_US, MOST_UUSD, with_streaming};
 
 /// Everything that a request asks for, in the units of the columns.
 #[derive(Clone, Debug)]
@@ -73,7 +73,7 @@ pub(crate) fn classify(policy: &Policy, facts: &Facts, now_ms: u64, seed: u64) -
         attempts: attempts(policy, facts, a, b),
         repeatable: (a.attempts.repeatable && b.attempts.repeatable) || may_be_done_twice(facts),
         hedge: a.attempts.hedge && b.attempts.hedge,
-        key: facts.session.map_or(seed, |s| hash_text(s.value)),
+        key: facts.session.map_or(seed, |s| session_key(s.value)),
         session: facts.session.is_some(),
         trusted_session: facts.session.is_some_and(|s| s.trusted),
     }

@@ -1,7 +1,7 @@
 //! What one substrate's record says at a moment: readings with their age, old ones forgotten.
 
 use super::picture::PLENTY;
-use crate::model::{Admission, Circuit, Country, Health, Signal, WHOLE_PPM, settings::Ages};
+use crate::model::{Admission, Circuit, Country, Freshness, Health, Signal, WHOLE_PPM, settings::Ages};
 
 /// A record at a moment.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +75,16 @@ impl<'a> Hearing<'a> {
     pub(crate) fn newest_ms(&self) -> i64 {
         let newest = self.health.and_then(|h| h.readings.iter().flatten().map(|r| r.at_ms).max());
         newest.map_or(PLENTY, |at| age(self.now_ms, at))
+    }
+
+    /// How fresh the newest is that was said of it; where nobody says anything, that its answers showed. Its load and
+    /// its hosts the proxies always know: they are no news of it.
+    pub(crate) fn freshness(&self) -> Freshness {
+        let readings = self.health.into_iter().flat_map(|h| Signal::ALL.into_iter().zip(&h.readings));
+        let known = readings.filter_map(|(signal, reading)| Some((signal, reading.as_ref()?.at_ms)));
+        let news = known.filter(|(signal, _)| !matches!(signal, Signal::InFlight | Signal::Hosts));
+        let newest = news.map(|(signal, at_ms)| (!signal.is_measured(), at_ms)).max();
+        newest.map_or(Freshness::Stale, |(_, at_ms)| self.ages.freshness(self.now_ms.saturating_sub(at_ms)))
     }
 
     /// The share of its weight that a new or recovered substrate gets.

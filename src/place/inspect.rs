@@ -6,6 +6,7 @@ use super::{Placer, Scene, reasons};
 use crate::model::{Borders, Decision, Dimensions, Facts, Local, Reason, Snapshot, SubstrateId, Tier};
 use crate::policy::Policy;
 use crate::policy::index::positions;
+use core::ops::Deref;
 
 /// One candidate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,17 +68,24 @@ pub fn inspect(
 ) -> Inspection {
     let mut placer = Placer::new(policy);
     placer.refresh(snapshot, now_ms);
-    placer.decide(local, facts, now_ms, seed, |scene, table, decision| Inspection {
-        decision,
-        rows: (0..SubstrateId::MAX).zip(&table.codes).map(|(id, _)| row(scene, table, id)).collect(),
-        envelopes: positions(&table.envelopes).collect(),
-        tier: scene.asked.tier,
-        input_tokens: scene.asked.input,
-        output_tokens: scene.asked.output,
-        deadline_us: scene.asked.deadline_us,
-        panic: table.panic,
-        shed_ppm: table.shed_ppm,
-    })
+    placer.inspect(local, facts, now_ms, seed)
+}
+
+impl<P: Deref<Target = Policy>> Placer<P> {
+    /// Decides as [`Placer::place`] does, and shows how.
+    pub fn inspect(&mut self, local: &Local, facts: &Facts, now_ms: u64, seed: u64) -> Inspection {
+        self.decide(local, facts, now_ms, seed, |scene, table, decision| Inspection {
+            decision,
+            rows: (0..SubstrateId::MAX).zip(&table.codes).map(|(id, _)| row(scene, table, id)).collect(),
+            envelopes: positions(&table.envelopes).collect(),
+            tier: scene.asked.tier,
+            input_tokens: scene.asked.input,
+            output_tokens: scene.asked.output,
+            deadline_us: scene.asked.deadline_us,
+            panic: table.panic,
+            shed_ppm: table.shed_ppm,
+        })
+    }
 }
 
 fn row(scene: &Scene, table: &Table, id: SubstrateId) -> Row {

@@ -21,6 +21,8 @@ mod picture;
 mod reasons;
 pub mod record;
 mod refuse;
+pub mod replay;
+pub mod routers;
 mod scene;
 mod score;
 mod spread;

@@ -54,6 +54,8 @@ pub(crate) struct Picture {
     pub(crate) attested_ms: Vec<i64>,
     /// Age of the newest reading; [`PLENTY`] without one.
     pub(crate) heard_ms: Vec<i64>,
+    /// How fresh what is known of each is.
+    pub(crate) fresh: Vec<Freshness>,
     /// Share of its weight while it ramps.
     pub(crate) ramp_ppm: Vec<u32>,
     pub(crate) share_ppm: Vec<u32>,
@@ -104,9 +106,7 @@ impl Picture {
         self.age_ms = self.at_ms.saturating_sub(aligned.at_ms);
         let fresh = match self.age_ms {
             _ if !aligned.known => Freshness::Stale,
-            age if age >= ages.hard_ms => Freshness::Stale,
-            age if age > ages.soft_ms => Freshness::Uncertain,
-            _ => Freshness::Live,
+            age => ages.freshness(age),
         };
         self.freshness = Some(fresh);
         for (id, substrate) in (0..SubstrateId::MAX).zip(&policy.document().substrates) {
@@ -132,6 +132,7 @@ impl Picture {
         self.interconnect = emptied(fresh.interconnect);
         self.attested_ms = emptied(fresh.attested_ms);
         self.heard_ms = emptied(fresh.heard_ms);
+        self.fresh = emptied(fresh.fresh);
         self.ramp_ppm = emptied(fresh.ramp_ppm);
         self.share_ppm = emptied(fresh.share_ppm);
         self.probes = emptied(fresh.probes);
@@ -150,6 +151,7 @@ impl Picture {
         let declared = policy.substrate(id).map(|s| s.location.jurisdiction);
         self.attested_ms.push(hearing.attested_ms(declared));
         self.heard_ms.push(hearing.newest_ms());
+        self.fresh.push(hearing.freshness());
         let selection = &policy.document().settings.selection;
         self.ramp_ppm.push(hearing.ramp_ppm(selection.ramp_ms, selection.ramp_floor_ppm));
         self.share_ppm.push(hearing.share_ppm());

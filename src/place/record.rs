@@ -3,6 +3,7 @@
 //! Every value is a token, an integer or a quoted string of characters that need no escape, because names are
 //! validated where they enter; what is not a name never gets here.
 
+use crate::model::contract::Key;
 use crate::model::{Borders, ClassSource, Decision, Outcome, Plan, SubstrateId};
 use crate::policy::Policy;
 use core::fmt::Write;
@@ -20,6 +21,27 @@ pub fn record(policy: &Policy, decision: &Decision) -> String {
     let mut out = String::with_capacity(256);
     write_record(policy, decision, &mut out);
     out
+}
+
+/// Appends a single key's value; says whether there is one.
+pub fn write_key(policy: &Policy, decision: &Decision, key: Key, out: &mut String) -> bool {
+    match key {
+        Key::Class => out.push_str(class_name(policy, decision)),
+        Key::Substrate => match decision.plan.first() {
+            Some(first) => out.push_str(name(policy, first.substrate)),
+            None => return false,
+        },
+        Key::Binding => out.push_str(decision.binding.dimension.map_or("none", |d| d.as_str())),
+        Key::Spill => match &decision.spill {
+            Some(spill) if spill.crosses.is_empty() => out.push_str("none"),
+            Some(spill) => joined(spill.crosses, out),
+            None => return false,
+        },
+        Key::Attempts => {
+            let _ = write!(out, "{}", decision.plan.len());
+        }
+    }
+    true
 }
 
 fn fields(policy: &Policy, d: &Decision, out: &mut String) -> core::fmt::Result {
@@ -85,10 +107,18 @@ fn plan(policy: &Policy, plan: &Plan, out: &mut String) -> core::fmt::Result {
 
 /// `;x=region+account`: what is crossed, narrowest first; nothing where nothing is.
 fn crossings(crosses: Borders, out: &mut String) -> core::fmt::Result {
-    for (i, border) in crosses.iter().enumerate() {
-        write!(out, "{}{}", if i == 0 { ";x=" } else { "+" }, border.as_str())?;
+    if !crosses.is_empty() {
+        out.push_str(";x=");
+        joined(crosses, out);
     }
     Ok(())
+}
+
+fn joined(crosses: Borders, out: &mut String) {
+    for (i, border) in crosses.iter().enumerate() {
+        out.push_str(if i == 0 { "" } else { "+" });
+        out.push_str(border.as_str());
+    }
 }
 
 fn name(policy: &Policy, substrate: SubstrateId) -> &str {

@@ -76,6 +76,13 @@ impl<'a> Scene<'a> {
         self.hearing(id).value(signal)
     }
 
+    /// How fresh what is known of it is: no fresher than the picture.
+    pub(crate) fn freshness(&self, id: Option<SubstrateId>) -> Freshness {
+        let picture = self.picture.freshness.unwrap_or(Freshness::Stale);
+        let of = id.and_then(|id| self.picture.fresh.get(usize::from(id)).copied());
+        of.map_or(picture, |fresh| fresh.max(picture))
+    }
+
     pub(crate) fn circuit(&self, id: SubstrateId) -> Circuit {
         self.hearing(id).circuit()
     }

@@ -121,7 +121,7 @@ impl Lanes {
     }
 }
 
-fn at(upstream: &Upstream, http2: bool) -> Endpoint {
+pub fn at(upstream: &Upstream, http2: bool) -> Endpoint {
     let hosts = vec![(upstream.address.ip().to_string(), upstream.address.port())];
     Endpoint { hosts, http2, ..Endpoint::default() }
 }
@@ -289,4 +289,32 @@ async fn a_body_is_sent_again_up_to_what_is_kept_of_it() {
     let ask = Ask::post(lanes.envoy.listener(INGRESS), "/large", vec![7; 3_000_000]);
     let seen = ask.header("x-tenant", "acme").header("x-workload", "once").send().await.unwrap();
     assert_eq!((seen.status, lanes.went("/large").as_str()), (429, "a"));
+}
+
+#[tokio::test]
+async fn a_grpc_client_is_refused_in_its_own_language() {
+    let lanes = Lanes::start(Way::Full, Home::There).await;
+    let ask = Ask::post(lanes.envoy.listener(INGRESS), "/inference.Service/Generate", "").over(Http::Two);
+    let ask = ask.header("content-type", "application/grpc").header("te", "trailers").header("x-tenant", "nobody");
+    let seen = ask.send().await.unwrap();
+    assert_eq!((seen.status, seen.header("grpc-status")), (200, Some("7")), "permission denied");
+    let message = seen.header("grpc-message").unwrap();
+    assert!(message.contains("governance/no-envelope"), "{message}");
+}
+
+#[tokio::test]
+async fn a_shorter_deadline_of_the_caller_holds_whoever_asks_for_it() {
+    let lanes = Lanes::start(Way::Full, Home::There).await;
+    lanes.a.does(Script::after(2_000, Script::ok("a")));
+    for (header, value) in [("grpc-timeout", "300m"), ("x-envoy-expected-rq-timeout-ms", "300")] {
+        // The proxy keeps its own headers only from inside the mesh.
+        let ask = lanes.ask("once").header("x-forwarded-for", "10.0.0.1").header(header, value);
+        let seen = ask.send().await.unwrap();
+        let late = Duration::from_millis(300 + LATE_MS);
+        assert!(seen.took >= Duration::from_millis(290) && seen.took < late, "{header}: {:?}", seen.took);
+        assert_eq!(seen.status, 504);
+    }
+    // A longer one does not: nobody gets more than the class has.
+    let seen = lanes.ask("once").header("grpc-timeout", "9S").send().await.unwrap();
+    assert!(seen.took < Duration::from_millis(DEADLINE_MS + LATE_MS), "{:?}", seen.took);
 }

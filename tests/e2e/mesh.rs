@@ -2,11 +2,12 @@
 
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
 use crate::support::client::Ask;
-use crate::support::envoy::Envoy;
-use crate::support::policy::{placement, policy, telemetry};
+use crate::support::envoy::{Envoy, workdir};
+use crate::support::policy::{observe, placement, policy, telemetry};
 use crate::support::upstream::{Script, Upstream};
 use crate::support::{built, eventually};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::path::Path;
 
 /// A running mesh.
 #[derive(Debug)]
@@ -47,6 +48,27 @@ impl Mesh {
         let mesh = Self { envoy, metal, onprem, provider };
         mesh.await_live().await;
         mesh
+    }
+
+    /// The same substrates with a filter inside their clusters that sees each attempt, and the bootstrap and its folder
+    /// in the test's hands before it starts. Not waited for.
+    pub async fn observed(placement: &Value, telemetry: &Value, change: impl FnOnce(&mut Value, &Path)) -> Self {
+        let (metal, onprem) = (Upstream::start("metal-fr").await, Upstream::start("onprem-de").await);
+        let provider = Upstream::start("provider-us").await;
+        for upstream in [&metal, &onprem, &provider] {
+            upstream.does_at("/health", health(&upstream.name, 0));
+        }
+        let (module, text, dir) = (built("berth.wasm"), Carried::Text, workdir());
+        let bootstrap = Bootstrap::default()
+            .cluster("metal-fr", metal.address)
+            .cluster_over("onprem-de", onprem.address, true)
+            .cluster("provider-us", provider.address)
+            .inside_clusters(&wasm_filter(&module, "telemetry", &observe(), text))
+            .filter(wasm_filter(&module, "placement", placement, text))
+            .telemetry(wasm_filter(&module, "telemetry", telemetry, text));
+        let mut bootstrap = bootstrap.build();
+        change(&mut bootstrap, &dir);
+        Self { envoy: Envoy::start_in(dir, &bootstrap).await, metal, onprem, provider }
     }
 
     /// A chat request of tenant acme.

@@ -2,7 +2,7 @@
 //! it, and one cluster a substrate.
 
 use berth::manifest::envoy::cluster::{self, Endpoint};
-use berth::manifest::envoy::route::{Routes, Way};
+use berth::manifest::envoy::route::{self, Routes, Way};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,6 +11,7 @@ const HCM: &str =
     "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+const UPSTREAM_CODEC: &str = "type.googleapis.com/envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec";
 const HTTP_OPTIONS: &str = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 const FILE_LOG: &str = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
 const STRING: &str = "type.googleapis.com/google.protobuf.StringValue";
@@ -27,6 +28,7 @@ pub struct Bootstrap {
     filters: Vec<Value>,
     routes: Vec<Value>,
     rendered: Option<Value>,
+    tls: Option<Value>,
     listeners: Vec<Value>,
     early: bool,
 }
@@ -47,6 +49,7 @@ impl Default for Bootstrap {
             filters: Vec::new(),
             routes: simple_routes(None),
             rendered: None,
+            tls: None,
             listeners: Vec::new(),
             early: true,
         }
@@ -72,6 +75,14 @@ impl Bootstrap {
         self
     }
 
+    /// A filter inside every cluster that is there by now: it sees each attempt.
+    pub fn inside_clusters(mut self, filter: &Value) -> Self {
+        for cluster in &mut self.clusters {
+            cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]["http_filters"] = json!([filter, {"name": "envoy.filters.http.upstream_codec", "typed_config": {"@type": UPSTREAM_CODEC}}]);
+        }
+        self
+    }
+
     /// A filter in front of the router.
     pub fn filter(mut self, filter: Value) -> Self {
         self.filters.push(filter);
@@ -94,6 +105,20 @@ impl Bootstrap {
     /// A cluster that is a list of clusters.
     pub fn lane(mut self, name: &str, clusters: &[&str]) -> Self {
         self.clusters.push(cluster::lane(name, clusters));
+        self
+    }
+
+    /// Only clients with a certificate of this authority; what they say of hops before is left for the filter to judge.
+    pub fn mutual_tls(mut self, certificate: &str, key: &str, authority: &str) -> Self {
+        let context = json!({
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "require_client_certificate": true,
+            "common_tls_context": {
+                "alpn_protocols": ["h2", "http/1.1"],
+                "tls_certificates": [{"certificate_chain": {"filename": certificate}, "private_key": {"filename": key}}],
+                "validation_context": {"trusted_ca": {"filename": authority}}}
+        });
+        self.tls = Some(json!({"name": "envoy.transport_sockets.tls", "typed_config": context}));
         self
     }
 
@@ -125,6 +150,11 @@ impl Bootstrap {
                 routes[key] = value.clone();
             }
         }
+        if let Some(tls) = &self.tls {
+            ingress["filter_chains"][0]["transport_socket"] = tls.clone();
+            let manager = &mut ingress["filter_chains"][0]["filters"][0]["typed_config"];
+            manager["early_header_mutation_extensions"] = route::early_removal(true);
+        }
         let mut listeners = vec![ingress];
         listeners.extend(self.listeners.iter().cloned());
         json!({
@@ -133,6 +163,17 @@ impl Bootstrap {
             "node": {"id": "berth-test", "cluster": "berth"}
         })
     }
+}
+
+/// Takes a listener out of a bootstrap, to be read from a watched file instead; gives the content of that file.
+pub fn listener_by_lds(bootstrap: &mut Value, name: &str, file: &Path) -> Value {
+    let listeners = bootstrap["static_resources"]["listeners"].as_array_mut().unwrap();
+    let at = listeners.iter().position(|listener| listener["name"] == name).unwrap();
+    let mut listener = listeners.remove(at);
+    listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+    bootstrap["dynamic_resources"]["lds_config"] = json!({"resource_api_version": "V3",
+        "path_config_source": {"path": file, "watched_directory": {"path": file.parent().unwrap()}}});
+    json!({"version_info": "1", "resources": [listener]})
 }
 
 /// A wasm filter with its configuration. Both roles share a `vm_id`, and so shared data; they differ in their VM

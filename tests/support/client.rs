@@ -60,6 +60,10 @@ impl Ask {
         Self { method: "POST", body: body.into(), ..Self::get(to, path) }
     }
 
+    pub fn put(to: SocketAddr, path: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self { method: "PUT", body: body.into(), ..Self::get(to, path) }
+    }
+
     pub fn at(mut self, path: &str) -> Self {
         self.path = path.into();
         self

@@ -23,7 +23,7 @@ pub struct Envoy {
 
 /// Becomes Envoy, and leaves a watcher behind that ends it when this process is gone, however it went: a killed test
 /// leaves nothing running. The watcher's input is a pipe that only this process holds open.
-const WATCHED: &str = r#"exec 3<&0; (cat <&3 >/dev/null; kill $$) & exec 3<&-; exec "$@" </dev/null"#;
+pub const WATCHED: &str = r#"exec 3<&0; (cat <&3 >/dev/null; kill $$) & exec 3<&-; exec "$@" </dev/null"#;
 
 /// The Envoy that `ENVOY` names, or else the one that the build's tools install.
 fn binary() -> String {
@@ -101,6 +101,10 @@ impl Envoy {
         let listeners: Value = serde_json::from_slice(&listeners.body).unwrap();
         for status in listeners["listener_statuses"].as_array().into_iter().flatten() {
             let socket = &status["local_address"]["socket_address"];
+            if socket.is_null() {
+                // One that listens on a path.
+                continue;
+            }
             let address = format!("{}:{}", socket["address"].as_str().unwrap(), socket["port_value"]);
             self.listeners.insert(status["name"].as_str().unwrap().into(), address.parse().unwrap());
         }

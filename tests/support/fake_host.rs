@@ -427,6 +427,21 @@ impl Host for FakeHost {
         Ok(())
     }
 
+    fn turn_to(&self, _context: u32) -> Result<(), HostError> {
+        self.enter("turn_to")
+    }
+
+    fn resume(&self) -> Result<(), HostError> {
+        self.enter("resume")
+    }
+
+    fn respond_grpc(&self, status: u16, grpc: u8, headers: &[(&str, &str)], message: &str) -> Result<(), HostError> {
+        let grpc = grpc.to_string();
+        let mut headers = headers.to_vec();
+        headers.push(("grpc-status", &grpc));
+        self.respond(status, &headers, message.as_bytes())
+    }
+
     fn respond(&self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> Result<(), HostError> {
         self.enter("respond")?;
         self.vm.borrow_mut().responses.push(Response { status, headers: owned(headers), body: body.to_vec() });

@@ -73,3 +73,8 @@ pub fn telemetry(policy: &Value) -> Value {
     json!({"role": "telemetry", "policy": policy, "tick_ms": 50,
         "sources": [source("metal-fr"), source("onprem-de"), source("provider-us")]})
 }
+
+/// The telemetry role inside the clusters: the same for each.
+pub fn observe() -> Value {
+    json!({"role": "telemetry", "observe": true})
+}

@@ -2,11 +2,11 @@
 
 use crate::breaking::AS_SHIPPED;
 use crate::fake_host::{EVERY_ERROR, FakeHost, SentCall};
+use berth::filter::observing::{ObserveConfig, Observing};
 use berth::filter::store::{LEASE, SNAPSHOT, SnapshotReader, slot_key};
 use berth::filter::telemetry::Telemetry;
-use berth::filter::telemetry_config::{SourceConfig, TelemetryConfig};
-use berth::filter::{Host, HostError, MapKind};
-use berth::health::Observation;
+use berth::filter::telemetry_config::{Format, SourceConfig, TelemetryConfig};
+use berth::filter::{Attempt, Host, HostError, MapKind};
 use berth::model::settings::{Ages, Thresholds};
 use berth::model::{Admission, Circuit, Signal, Snapshot, Watch, Watched};
 
@@ -15,6 +15,7 @@ pub(crate) const TICK_MS: u64 = 100;
 pub(crate) fn watch(names: &[&str]) -> Watch {
     let watched = |name: &&str| Watched {
         name: (*name).to_string(),
+        cluster: (*name).to_string(),
         failure_domain: (*name).to_string(),
         thresholds: Thresholds { queue_depth: Some(10), memory_hard_ppm: Some(900_000), ..Thresholds::default() },
         first_token_us: 200_000,
@@ -26,10 +27,11 @@ pub(crate) fn watch(names: &[&str]) -> Watch {
     }
 }
 
-/// A role of one VM.
+/// The role of one VM, and the filter inside its clusters.
 struct Vm {
     host: FakeHost,
     role: Telemetry,
+    observing: Observing,
 }
 
 impl Vm {
@@ -44,8 +46,10 @@ impl Vm {
 
     fn start_with(host: FakeHost, sources: Vec<SourceConfig>) -> Self {
         let config = TelemetryConfig::new(watch(&["metal-fr", "onprem-de"]), 100, sources);
-        let role = Telemetry::configure(&host, config).unwrap();
-        Self { host, role }
+        let vm = berth::filter::Vm::default();
+        let role = Telemetry::configure_in(&host, config, &vm).unwrap();
+        let observing = Observing::configure(&host, ObserveConfig { tick_ms: 100 }, &vm).unwrap();
+        Self { host, role, observing }
     }
 
     fn tick(&mut self) {
@@ -55,6 +59,23 @@ impl Vm {
     fn answer(&mut self, call: &SentCall, status: &str, body: &str) {
         let size = self.host.answer(&[(":status", status)], body.as_bytes());
         self.role.on_call(&self.host, call.token, size);
+    }
+
+    /// An attempt begins in the cluster of metal-fr.
+    fn begin(&mut self) -> Attempt {
+        self.host.set_property(&["xds", "cluster_name"], b"metal-fr");
+        self.observing.on_attempt(&self.host)
+    }
+
+    /// One that is answered after 300 ms and over after 900.
+    fn attempt(&mut self, status: &str) {
+        let mut attempt = self.begin();
+        self.host.advance_ms(300);
+        self.host.set_headers(MapKind::ResponseHeaders, &[(":status", status)]);
+        self.observing.on_answer(&self.host, &mut attempt);
+        self.host.advance_ms(600);
+        attempt.on_part(0, true);
+        self.observing.on_end(&self.host, &mut attempt);
     }
 
     /// Answers every question that was asked.
@@ -304,27 +325,16 @@ fn configuring_alone_writes_nothing_and_asks_nobody() {
     assert!(host.calls().is_empty());
 }
 
-fn attempt(status: u16) -> Observation<'static> {
-    Observation {
-        substrate: 0,
-        status,
-        first_byte_us: Some(300_000),
-        total_us: Some(900_000),
-        ..Observation::default()
-    }
-}
-
 #[test]
 fn what_every_vm_sees_of_answers_is_added_up() {
     let host = FakeHost::new();
     let mut vms: Vec<Vm> = (0..3).map(|_| Vm::start(host.another_vm())).collect();
     vms.iter_mut().for_each(Vm::tick);
     for vm in &mut vms {
-        for status in [200, 200, 200, 500, 429, 404] {
-            vm.role.on_attempt_begun(0);
-            vm.role.on_attempt(&vm.host, &attempt(status));
+        for status in ["200", "200", "200", "500", "429", "404"] {
+            vm.attempt(status);
         }
-        vm.role.on_attempt_begun(0);
+        vm.begin();
     }
     host.advance_ms(TICK_MS);
     vms.iter_mut().for_each(Vm::tick);
@@ -333,7 +343,7 @@ fn what_every_vm_sees_of_answers_is_added_up() {
     let snapshot = published(&host);
     let metal = snapshot.of("metal-fr").unwrap();
     let value = |signal| metal.reading(signal).map(|r| r.value);
-    assert_eq!(value(Signal::FailureRate), Some(250_000));
+    assert_eq!(value(Signal::FailureRate), Some(150_000), "three of at least twenty");
     assert_eq!(value(Signal::OverloadRate), Some(200_000));
     assert_eq!(value(Signal::FirstToken), Some(300_000));
     assert_eq!(value(Signal::SpeedFactor), Some(1_500_000));
@@ -345,7 +355,7 @@ fn what_every_vm_sees_of_answers_is_added_up() {
 fn a_dead_vms_attempts_are_no_longer_in_flight() {
     let host = FakeHost::new();
     let (mut living, mut dying) = (Vm::start(host.another_vm()), Vm::start(host.another_vm()));
-    dying.role.on_attempt_begun(0);
+    dying.begin();
     for _ in 0..3 {
         living.tick();
         dying.tick();
@@ -454,7 +464,7 @@ fn no_status_of_any_host_call_makes_a_panic_and_a_healed_host_is_served() {
             let run = |vm: &mut Vm| {
                 for n in 0..40 {
                     vm.tick();
-                    vm.role.on_attempt(&vm.host, &attempt(200));
+                    vm.attempt("200");
                     vm.answer_all(&queue(n));
                     vm.host.advance_ms(TICK_MS);
                 }
@@ -495,10 +505,85 @@ fn malformed_shared_data_of_any_key_is_survived_and_repaired() {
 
 #[test]
 fn metrics_are_declared_once_and_their_number_is_bounded() {
-    let vm = Vm::start(FakeHost::new());
-    let names = vm.host.metric_names();
+    let host = FakeHost::new();
+    let config = TelemetryConfig::new(watch(&["metal-fr", "onprem-de"]), 100, Vec::new());
+    let _role = Telemetry::configure(&host, config).unwrap();
+    let names = host.metric_names();
     assert!(names.len() < 60, "{}", names.len());
-    assert_eq!(vm.host.count("define_metric"), u64::try_from(names.len()).unwrap());
-    assert_eq!(vm.host.header(MapKind::RequestHeaders, "x"), None);
-    assert_eq!(vm.host.now_ns() / 1_000_000, FakeHost::START_MS);
+    assert_eq!(host.count("define_metric"), u64::try_from(names.len()).unwrap());
+    assert_eq!(host.header(MapKind::RequestHeaders, "x"), None);
+    assert_eq!(host.now_ns() / 1_000_000, FakeHost::START_MS);
+}
+
+/// What the proxy says of its clusters.
+fn clusters(list: &[(&str, usize)]) -> String {
+    let cluster = |(name, hosts): &(&str, usize)| {
+        let hosts = vec![r#"{"health_status":{"eds_health_status":"HEALTHY"}}"#; *hosts].join(",");
+        format!(r#"{{"name":"{name}","host_statuses":[{hosts}]}}"#)
+    };
+    format!(r#"{{"cluster_statuses":[{}]}}"#, list.iter().map(cluster).collect::<Vec<_>>().join(","))
+}
+
+#[test]
+fn the_proxy_itself_says_which_clusters_it_has_and_who_is_in_them() {
+    let admin = |except: &[&str]| SourceConfig {
+        format: Format::Clusters(except.iter().map(ToString::to_string).collect()),
+        ..SourceConfig::new("admin", "/clusters?format=json")
+    };
+    let hosts = |vm: &Vm, name: &str| published(&vm.host).of(name).unwrap().reading(Signal::Hosts).map(|r| r.value);
+    let mut vm = Vm::start_with(FakeHost::new(), vec![admin(&[])]);
+    let tick = |vm: &mut Vm| {
+        vm.tick();
+        vm.host.advance_ms(1_000);
+    };
+    tick(&mut vm);
+    tick(&mut vm);
+    assert_eq!(hosts(&vm, "metal-fr"), None, "not asked yet: unknown, and not none");
+
+    vm.answer_all(&clusters(&[("other", 9), ("metal-fr", 2)]));
+    tick(&mut vm);
+    assert_eq!((hosts(&vm, "metal-fr"), hosts(&vm, "onprem-de")), (Some(2), Some(0)), "no cluster, no host");
+
+    // Half an answer says nothing: least of all that the rest is not there.
+    let whole = clusters(&[("metal-fr", 0), ("onprem-de", 1)]);
+    for bad in [&whole[..whole.len() / 2], "{}", "<html>"] {
+        vm.answer_all(bad);
+        tick(&mut vm);
+        assert_eq!((hosts(&vm, "metal-fr"), hosts(&vm, "onprem-de")), (Some(2), Some(0)), "{bad}");
+    }
+    assert_eq!(vm.host.metric_value("berth.telemetry.failed.reason.malformed"), 3);
+    vm.answer_all(&whole);
+    tick(&mut vm);
+    assert_eq!((hosts(&vm, "metal-fr"), hosts(&vm, "onprem-de")), (Some(0), Some(1)));
+
+    let mut vm = Vm::start_with(FakeHost::new(), vec![admin(&["metal-fr"])]);
+    tick(&mut vm);
+    vm.answer_all(&whole);
+    tick(&mut vm);
+    assert_eq!((hosts(&vm, "metal-fr"), hosts(&vm, "onprem-de")), (None, Some(1)), "its hosts are other clusters'");
+}
+
+#[test]
+fn megabytes_of_clusters_are_read_in_pieces_and_more_than_that_is_not_even_fetched() {
+    let source =
+        SourceConfig { format: Format::Clusters(Vec::new()), ..SourceConfig::new("admin", "/clusters?format=json") };
+    let mut vm = Vm::start_with(FakeHost::new(), vec![source]);
+    vm.tick();
+    let names: Vec<String> = (0..512).map(|n| format!("cluster-{n}")).collect();
+    let mut list: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), 60)).collect();
+    list.push(("onprem-de", 3));
+    let text = clusters(&list);
+    assert!(text.len() > 1_500_000);
+    vm.host.reset_counts();
+    vm.answer_all(&text);
+    assert_eq!(vm.host.count("call_body"), u64::try_from(text.len().div_ceil(64 << 10)).unwrap());
+    vm.host.advance_ms(1_000);
+    vm.tick();
+    assert_eq!(published(&vm.host).of("onprem-de").unwrap().reading(Signal::Hosts).unwrap().value, 3);
+
+    let calls = vm.host.take_calls();
+    vm.host.answer(&[(":status", "200")], b"{}");
+    vm.host.reset_counts();
+    vm.role.on_call(&vm.host, calls[0].token, 17 << 20);
+    assert_eq!((vm.host.count("call_body"), vm.host.metric_value("berth.telemetry.failed.reason.oversized")), (0, 1));
 }

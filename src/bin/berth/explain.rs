@@ -1,18 +1,27 @@
-//! `berth explain`: why one request goes where it goes.
+//! `berth explain`: why one request goes where it goes; or why one of a log went where it went.
+
+mod logged;
 
 use berth::{
     explain::Explanation,
     health::{codec, report},
     model::{Fact, FactName, Facts, Feature, Health, Local, Snapshot},
-    policy::Policy,
 };
 use std::{fs, process::ExitCode, time::SystemTime};
 
 /// Which request, under which policy, in which state of the world.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The policy, or a manifest that embeds it.
-    policy: String,
+    /// The policy, or a manifest that embeds it; with --log-line it may be left out.
+    #[arg(required_unless_present = "log_line")]
+    policy: Option<String>,
+    /// A line of an access log, or the decision's record alone: said in sentences, and with the policy and a replay
+    /// record laid open.
+    #[arg(long, value_name = "LINE", conflicts_with_all = ["facts", "claim", "header", "snapshot", "at", "seed"])]
+    log_line: Option<String>,
+    /// With --log-line: a folder with the snapshots that decided.
+    #[arg(long, value_name = "DIR", requires = "log_line")]
+    snapshots: Option<String>,
     /// Facts from trusted sources, such as `tenant=acme,model=llama-3.3-70b,input_tokens=1200`.
     #[arg(long, value_name = "FACT=VALUE,…", value_delimiter = ',')]
     facts: Vec<String>,
@@ -44,19 +53,19 @@ enum Format {
 
 /// Explains one request: 0 if it is placed, 1 if it is refused or the policy is invalid.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    match explained(args) {
+    let done = match (&args.log_line, &args.policy) {
+        (Some(line), policy) => logged::explained(args, line, policy.as_deref()),
+        (None, Some(policy)) => explained(args, policy),
+        (None, None) => Err(String::from("expected a policy")),
+    };
+    match done {
         Ok(code) => code,
         Err(why) => crate::misused(&why),
     }
 }
 
-fn explained(args: &Args) -> Result<ExitCode, String> {
-    let text = fs::read_to_string(&args.policy).map_err(|e| format!("{}: {e}", args.policy))?;
-    let wrong = |_| format!("{}: not a valid policy; `berth check` says why", args.policy);
-    let found = crate::input::policies(&args.policy, &text).map_err(wrong)?;
-    let first = found.into_iter().next().ok_or_else(|| format!("{}: no policy", args.policy))?;
-    let checked = first.result.map_err(wrong)?;
-    let policy = Policy::new(checked.document, checked.digest.0);
+fn explained(args: &Args, policy: &str) -> Result<ExitCode, String> {
+    let policy = crate::lines::policy(policy)?;
     let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis());
     let now_ms = args.at.unwrap_or_else(|| u64::try_from(now()).unwrap_or(u64::MAX));
     let snapshot = args.snapshot.as_ref().map(|file| snapshot(file, now_ms)).transpose()?;

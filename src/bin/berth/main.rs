@@ -4,13 +4,18 @@
 #![cfg(not(target_family = "wasm"))]
 
 mod check;
+mod diff;
 mod explain;
 mod fmt;
 mod input;
 mod layout;
+mod lines;
+mod log;
+mod replay;
 mod schema;
 mod simulate;
 mod snapshot;
+mod table;
 mod test;
 mod trim;
 
@@ -32,6 +37,12 @@ enum Verb {
     Check(check::Args),
     /// Explain one request: every candidate, every reason, every term.
     Explain(explain::Args),
+    /// Make every logged decision again, and say whether the same comes out.
+    Replay(replay::Args),
+    /// What a new policy changes, and which logged requests would move.
+    Diff(diff::Args),
+    /// Sum an access log up: where work went, what bound, what spilled, what was refused.
+    Log(log::Args),
     /// Print the JSON Schema, or explain a field such as `substrates.cost`.
     Schema(schema::Args),
     /// Format policies; comments stay.
@@ -51,6 +62,9 @@ fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Check(args) => check::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Replay(args) => replay::run(&args),
+        Verb::Diff(args) => diff::run(&args),
+        Verb::Log(args) => log::run(&args),
         Verb::Schema(args) => schema::run(&args),
         Verb::Fmt(args) => fmt::run(&args),
         Verb::Simulate(args) => simulate::run(&args),

@@ -98,6 +98,12 @@ fn state(health: &Health, now_ms: u64) -> String {
         Admission::Existing => "admits known sessions",
         Admission::Closed => "admits nobody",
     }));
+    words.push(match health.reading(Signal::Hosts).map(|hosts| hosts.value) {
+        None => String::from("hosts unknown"),
+        Some(0) => String::from("no host"),
+        Some(1) => String::from("1 host"),
+        Some(n) => format!("{n} hosts"),
+    });
     words.push(format!("share {}", number(Signal::FailureRate, i64::from(health.share_ppm))));
     words.extend(health.attestation.map(|a| format!("attested {} {}", a.jurisdiction.as_str(), ago(a.at_ms, now_ms))));
     words.extend(health.since_ms.map(|at| format!("came back {}", ago(at, now_ms))));

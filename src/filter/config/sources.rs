@@ -18,6 +18,7 @@ pub(super) struct RawScrape<'a> {
     mappings: Option<Vec<RawMapping<'a>>>,
     interval_ms: Option<u32>,
     timeout_ms: Option<u32>,
+    except: Option<Vec<String>>,
 }
 
 pub(super) fn scrape(i: usize, raw: &RawScrape<'_>, policy: &Policy) -> Result<SourceConfig, String> {
@@ -31,6 +32,17 @@ pub(super) fn scrape(i: usize, raw: &RawScrape<'_>, policy: &Policy) -> Result<S
     if raw.substrate.is_none() && matches!(format, Format::Prometheus(_)) {
         return Err(refuse(&format!("{}: missing, a scrape does not say whose it is", place("substrate"))));
     }
+    let format = match (format, &raw.except, &raw.substrate) {
+        (Format::Clusters(_), _, Some(_)) => {
+            return Err(refuse(&format!(
+                "{}: found beside `clusters`, which speaks of all of them",
+                place("substrate")
+            )));
+        }
+        (Format::Clusters(_), except, None) => Format::Clusters(except.clone().unwrap_or_default()),
+        (_, Some(_), _) => return Err(refuse(&format!("{}: belongs to format `clusters`", place("except")))),
+        (format, None, _) => format,
+    };
     if !raw.path.starts_with('/') {
         return Err(refuse(&format!("{}: found `{}`, expected a path from `/`", place("path"), raw.path)));
     }

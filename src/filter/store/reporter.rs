@@ -16,6 +16,7 @@ pub struct Reporter {
     pub observer: Observer,
     keeper: SlotKeeper,
     record: SlotRecord,
+    told_ms: Option<u64>,
 }
 
 impl Reporter {
@@ -26,6 +27,7 @@ impl Reporter {
             observer: Observer::new(names),
             keeper: SlotKeeper::new(born_ns, tick_ms.saturating_mul(TICKS).max(LEAST_MS)),
             record: SlotRecord { places, ..SlotRecord::default() },
+            told_ms: None,
         }
     }
 
@@ -35,7 +37,19 @@ impl Reporter {
     /// Why it could not; the counters go on, so the next tick tells what this one would have.
     pub fn tell<H: Host>(&mut self, host: &H, now_ms: u64) -> Result<u8, Unslotted> {
         self.observer.write(&mut self.record);
+        self.told_ms = Some(now_ms);
         self.keeper.publish(host, now_ms, &mut self.record)
+    }
+
+    /// Tells, unless it has been told within so many milliseconds.
+    ///
+    /// # Errors
+    /// As [`Reporter::tell`].
+    pub fn tell_again<H: Host>(&mut self, host: &H, now_ms: u64, most_ms: u64) -> Result<(), Unslotted> {
+        match self.told_ms {
+            Some(told_ms) if now_ms.abs_diff(told_ms) < most_ms => Ok(()),
+            _ => self.tell(host, now_ms).map(drop),
+        }
     }
 
     /// This VM's slot, once it has one: what probes are leased to.

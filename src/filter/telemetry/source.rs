@@ -1,14 +1,17 @@
 //! One address that is asked for health: when it is due, what it is asked, and whether its answer can be used. An
 //! address that hangs, fails or talks nonsense costs itself; what was heard of it before grows old.
 
+use super::notes::Tally;
 use crate::filter::telemetry_config::{Format, SourceConfig};
 use crate::filter::{Host, HostError, MapKind};
 use crate::health::breaker::mix;
 use crate::health::heard::{Drop, Dropped, Heard};
+use crate::health::hosts::{self, Clusters};
 use crate::health::prometheus::{Before, MOST_SCRAPE, Scrape};
 use crate::health::query;
 use crate::health::report::{self, Report};
-use crate::model::{Attestation, Watch};
+use crate::model::{Attestation, Reading, Signal, Watch};
+use serde_json::{Value, json};
 
 /// The longest document that is read.
 const MOST_DOCUMENT: usize = 1 << 20;
@@ -76,6 +79,8 @@ pub(super) struct Source {
     next_ms: u64,
     pending: Option<(u32, u64)>,
     before: Before,
+    /// What became of its questions, while this VM leads.
+    pub(super) tally: Tally,
 }
 
 impl Source {
@@ -91,7 +96,7 @@ impl Source {
                 ["sources: `", &config.cluster, "`: a scrape does not say whose it is, expected `substrate`"].concat()
             );
         }
-        Ok(Self { config, substrate, next_ms: 0, pending: None, before: Before::new() })
+        Ok(Self { config, substrate, next_ms: 0, pending: None, before: Before::new(), tally: Tally::default() })
     }
 
     /// Whether the answer under this token is for this source.
@@ -103,6 +108,21 @@ impl Source {
     pub(super) fn forget(&mut self) {
         (self.pending, self.next_ms) = (None, 0);
         self.before.clear();
+        self.tally = Tally::default();
+    }
+
+    /// How it does, for people.
+    pub(super) fn note(&self) -> Value {
+        let format = match self.config.format {
+            Format::Berth => "berth",
+            Format::Prometheus(_) => "prometheus",
+            Format::Query(_) => "query",
+            Format::Clusters(_) => "clusters",
+        };
+        // What a path asks for may be long, and is no secret of health.
+        let path = self.config.path.split('?').next();
+        let (cluster, substrate) = (&self.config.cluster, &self.config.substrate);
+        self.tally.note(json!({"cluster": cluster, "path": path, "substrate": substrate, "format": format}))
     }
 
     /// Asks, if it is time to. An answer that is long overdue is given up.
@@ -159,6 +179,7 @@ impl Source {
             Format::Berth => self.document(host, size, now_ms, watch),
             Format::Prometheus(_) => self.scrape(host, size, now_ms),
             Format::Query(_) => self.query(host, size, now_ms, watch),
+            Format::Clusters(_) => self.clusters(host, size, now_ms, watch),
         }
     }
 
@@ -170,27 +191,56 @@ impl Source {
         }
     }
 
-    /// Reads piece by piece: the whole is never in this VM's memory.
-    fn scrape<H: Host>(&mut self, host: &H, size: usize, now_ms: u64) -> Result<Answer, Failure> {
-        let (Format::Prometheus(mappings), Some(substrate)) = (&self.config.format, self.substrate) else {
-            return Err(Failure::Misdirected);
-        };
-        if size == 0 {
-            return Err(Failure::Malformed);
+    /// Goes through a body piece by piece: the whole is never in this VM's memory.
+    fn stream<H: Host>(host: &H, size: usize, most: usize, mut take: impl FnMut(&[u8])) -> Result<(), Failure> {
+        match size {
+            0 => return Err(Failure::Malformed),
+            _ if size > most => return Err(Failure::Oversized),
+            _ => {}
         }
-        if size > MOST_SCRAPE {
-            return Err(Failure::Oversized);
-        }
-        let mut scrape = Scrape::new(mappings);
         let mut at = 0;
         while at < size {
             let piece = host.call_body(at, PIECE.min(size - at)).map_err(|_| Failure::Unreadable)?;
             if piece.is_empty() {
                 return Err(Failure::Unreadable);
             }
-            scrape.feed(&piece);
+            take(&piece);
             at = at.saturating_add(piece.len());
         }
+        Ok(())
+    }
+
+    /// A cluster that the proxy does not name is not there, and has no host.
+    fn clusters<H: Host>(&self, host: &H, size: usize, now_ms: u64, watch: &Watch) -> Result<Answer, Failure> {
+        let Format::Clusters(except) = &self.config.format else { return Err(Failure::Malformed) };
+        let asked = watch.substrates.iter().enumerate().filter(|(_, w)| !except.contains(&w.cluster));
+        let mut hosts: Vec<(&[u8], usize, u32)> = asked.map(|(at, w)| (w.cluster.as_bytes(), at, 0)).collect();
+        hosts.sort_unstable();
+        let mut clusters = Clusters::default();
+        Self::stream(host, size, hosts::MOST_ANSWER, |piece| {
+            clusters.feed(piece, &mut |name, count| {
+                let from = hosts.partition_point(|(known, ..)| *known < name);
+                let same = hosts.iter_mut().skip(from).take_while(|(known, ..)| *known == name);
+                same.for_each(|(.., known)| *known = count);
+            });
+        })?;
+        if !clusters.is_whole() {
+            return Err(Failure::Malformed);
+        }
+        let heard = |(_, at, count): (&[u8], usize, u32)| {
+            let reading = Reading { value: i64::from(count), at_ms: now_ms };
+            (at, Heard { readings: vec![(Signal::Hosts, reading)], dropped: Dropped::default() }, None)
+        };
+        Ok(Answer { heard: hosts.into_iter().map(heard).collect(), dropped: Dropped::default() })
+    }
+
+    /// Reads piece by piece.
+    fn scrape<H: Host>(&mut self, host: &H, size: usize, now_ms: u64) -> Result<Answer, Failure> {
+        let (Format::Prometheus(mappings), Some(substrate)) = (&self.config.format, self.substrate) else {
+            return Err(Failure::Misdirected);
+        };
+        let mut scrape = Scrape::new(mappings);
+        Self::stream(host, size, MOST_SCRAPE, |piece| scrape.feed(piece))?;
         let heard = scrape.finish(&mut self.before, now_ms).ok_or(Failure::Malformed)?;
         Ok(Answer { heard: vec![(substrate, heard, None)], dropped: Dropped::default() })
     }
@@ -216,7 +266,7 @@ impl Source {
         let reports = report::parse(&body, now_ms).ok_or(Failure::Malformed)?;
         let mut answer = Answer::default();
         let alone = reports.len() == 1;
-        for Report { substrate, heard, attestation } in reports {
+        for Report { substrate, heard, attestation, .. } in reports {
             let named = substrate.as_deref().map(|name| watch.position(name));
             match (self.substrate, named) {
                 (Some(mine), None) => answer.heard.push((mine, heard, attestation)),

@@ -2,7 +2,7 @@
 //! the router's choice, for each attempt anew, so that no substrate sees what is meant for another.
 
 use super::{address, extension, typed, types};
-use crate::model::contract::{ORIGINAL_PATH_HEADER, OWN_HEADERS};
+use crate::model::contract::{BUDGET_HEADER, CLUSTER_HEADER, DECISION_HEADER, ORIGINAL_PATH_HEADER};
 use serde_json::{Value, json};
 
 /// Where a substrate is and how it is spoken to.
@@ -26,8 +26,10 @@ pub struct Endpoint {
     pub foreign_keys: Vec<String>,
     /// Filters of our own before its codec, such as the one that observes answers.
     pub filters: Vec<Value>,
-    /// Whether it is a proxy with Berth in it, which may know our headers.
+    /// Whether it is a proxy with Berth in it, which is told what is left of time and attempts.
     pub next_hop: bool,
+    /// Whether decisions may be sent to it. Never to a provider.
+    pub sees_decisions: bool,
 }
 
 /// TLS to a substrate.
@@ -117,9 +119,9 @@ impl Endpoint {
     /// Our own headers end here, and so do keys that are meant for somebody else.
     fn rewrites(&self) -> Option<Value> {
         let mut mutations = Vec::new();
-        if !self.next_hop {
-            mutations.push(json!({"remove_on_match": {"key_matcher": {"prefix": OWN_HEADERS}}}));
-        }
+        // A copy for a shadow is made after this, by the header that names its cluster: that one stays.
+        let kept = [(CLUSTER_HEADER, false), (BUDGET_HEADER, self.next_hop), (DECISION_HEADER, self.sees_decisions)];
+        mutations.extend(kept.iter().filter(|(_, kept)| !kept).map(|(name, _)| json!({"remove": name})));
         mutations.extend(self.foreign_keys.iter().map(|key| json!({"remove": key})));
         let fields = json!({"mutations": {"request_mutations": mutations}});
         (!mutations.is_empty()).then(|| extension("berth.own", types::HEADER_MUTATION, fields))

@@ -10,7 +10,7 @@ pub fn http(name: &str, address: Value, filters: &[Value], routes: &Value, acces
     chain.push(extension("envoy.filters.http.router", types::ROUTER, json!({})));
     let mut manager = json!({
         "stat_prefix": name, "codec_type": "AUTO",
-        "early_header_mutation_extensions": route::early_removal(),
+        "early_header_mutation_extensions": route::early_removal(false),
         "http_filters": chain, "route_config": routes,
     });
     if let (Some(log), Value::Object(manager)) = (access_log, &mut manager) {

@@ -1,7 +1,9 @@
 //! Routes for both ways to attach, and the virtual host around them.
 
 use super::matcher;
-use crate::model::contract::{ATTEMPT_HEADER, CLUSTER_HEADER, ORIGINAL_PATH_HEADER, OWN_HEADERS, SHADOW_HEADER};
+use crate::model::contract::{
+    ATTEMPT_HEADER, CLUSTER_HEADER, DECISION_HEADER, ORIGINAL_PATH_HEADER, OWN_HEADERS, SHADOW_HEADER,
+};
 use serde_json::{Value, json};
 
 /// The name of the specifier that all routes share.
@@ -83,7 +85,8 @@ impl Routes<'_> {
             let body = json!({"inline_string": "no decision was made for this request\n"});
             return json!({"match": matched, "direct_response": {"status": 503, "body": body}});
         };
-        let mut route = json!({"cluster": cluster});
+        // As long as it takes: streams go this way too.
+        let mut route = json!({"cluster": cluster, "timeout": "0s"});
         if let (true, Value::Object(route)) = (self.mirror, &mut route) {
             route.insert("request_mirror_policies".into(), json!([{"cluster_header": SHADOW_HEADER}]));
         }
@@ -91,16 +94,16 @@ impl Routes<'_> {
     }
 }
 
-/// Removes what clients must not send, before any route is looked at: safety does not need the filter for it.
+/// Removes what clients must not send, before any route is looked at: safety does not need the filter for it. A hop's
+/// budget stays where the filter is to judge whose it is.
 #[must_use]
-pub fn early_removal() -> Value {
-    json!([super::extension(
-        "berth",
-        super::types::EARLY,
-        json!({"mutations": [
-            {"remove_on_match": {"key_matcher": {"prefix": OWN_HEADERS}}},
-            {"remove": ATTEMPT_HEADER},
-        {"remove": ORIGINAL_PATH_HEADER},
-        ]})
-    )])
+pub fn early_removal(from_hops: bool) -> Value {
+    let own = if from_hops {
+        let names = [CLUSTER_HEADER, DECISION_HEADER, SHADOW_HEADER, ATTEMPT_HEADER, ORIGINAL_PATH_HEADER];
+        names.map(|name| json!({"remove": name})).to_vec()
+    } else {
+        let prefix = json!({"remove_on_match": {"key_matcher": {"prefix": OWN_HEADERS}}});
+        vec![prefix, json!({"remove": ATTEMPT_HEADER}), json!({"remove": ORIGINAL_PATH_HEADER})]
+    };
+    json!([super::extension("berth", super::types::EARLY, json!({"mutations": own}))])
 }

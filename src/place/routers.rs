@@ -1,8 +1,8 @@
 //! What routers that look at one thing only would have chosen. Each is given every chance: among what it cannot tell
 //! apart, it takes what is worth most.
 
+use super::{Inspection, Row};
 use crate::model::{Code, Facts, Substrate, SubstrateId};
-use crate::place::{Inspection, Row};
 use crate::policy::Policy;
 
 /// A router that looks at one thing.
@@ -48,7 +48,9 @@ pub struct Routed {
     pub broken: Vec<Code>,
 }
 
-pub(crate) fn all(policy: &Policy, facts: &Facts, inspection: &Inspection) -> Vec<Routed> {
+/// What each router of [`Router::ALL`] would have done, in that order.
+#[must_use]
+pub fn all(policy: &Policy, facts: &Facts, inspection: &Inspection) -> Vec<Routed> {
     let class = policy.class(inspection.decision.class);
     let home =
         class.home.first().and_then(|name| policy.substrate_id(name.as_str())).and_then(|id| policy.substrate(id));

@@ -1,0 +1,73 @@
+//! What a decision leaves behind besides its record: the replay record and single keys, where they are asked for, and
+//! the counts.
+
+use super::Host;
+use super::config::Accounting;
+use super::metrics::{Cause, Metrics};
+use super::store::SnapshotReader;
+use crate::model::contract::REPLAY_STATE;
+use crate::model::{Decision, Facts, Local};
+use crate::place::replay::{Identity, Inputs, write_replay};
+use crate::place::{Placer, record, routers};
+use crate::policy::Policy;
+use core::ops::Deref;
+
+/// One role's accounts.
+#[derive(Debug)]
+pub(super) struct Account {
+    config: Accounting,
+    metrics: Metrics,
+    snapshot: Option<Identity>,
+    text: String,
+}
+
+impl Account {
+    pub(super) fn open<H: Host>(host: &H, config: Accounting, policy: &Policy) -> Self {
+        let metrics = Metrics::declare(host, policy);
+        Self { config, metrics, snapshot: None, text: String::with_capacity(512) }
+    }
+
+    /// Writes a decision down, from what it was made of. To be called before anything is counted as placed.
+    pub(super) fn write<H: Host, P: Deref<Target = Policy>>(
+        &mut self,
+        host: &H,
+        placer: &mut Placer<P>,
+        (local, facts, now_ms): (&Local, &Facts, u64),
+        decision: &Decision,
+    ) {
+        self.metrics.decided(decision);
+        if self.config.replay {
+            let (policy, snapshot, seed) = (placer.policy(), self.snapshot, decision.id);
+            let inputs = Inputs { policy, snapshot, local, facts, now_ms, seed };
+            write_replay(&inputs, self.config.hash_tenants, &mut self.text);
+            let _ = host.set_filter_state(REPLAY_STATE, self.text.as_bytes());
+        }
+        for key in &self.config.keys {
+            self.text.clear();
+            if record::write_key(placer.policy(), decision, *key, &mut self.text) {
+                let _ = host.set_filter_state(key.state(), self.text.as_bytes());
+            }
+        }
+        // Low bits pick among equals elsewhere; any others do here.
+        if self.config.sample > 0 && (decision.id >> 32) % u64::from(self.config.sample) == 0 {
+            let inspection = placer.inspect(local, facts, now_ms, decision.id);
+            let routed = routers::all(placer.policy(), facts, &inspection);
+            self.metrics.sampled(decision, &inspection.rows, &routed);
+        }
+    }
+
+    /// A held request was decided without its body.
+    pub(super) fn late(&mut self) {
+        self.metrics.late();
+    }
+
+    pub(super) fn undecided(&mut self, cause: Cause) {
+        self.metrics.undecided(cause);
+    }
+
+    /// A tick: takes the picture's identity over and tells the host what was counted.
+    pub(super) fn tell<H: Host>(&mut self, host: &H, reader: &SnapshotReader, now_ms: u64) {
+        self.snapshot = reader.mark().map(|m| Identity { writer: m.writer, epoch: m.epoch, checksum: m.checksum });
+        self.metrics.tell(host, reader, now_ms);
+    }
+}

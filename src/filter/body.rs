@@ -1,0 +1,322 @@
+//! What an OpenAI-style JSON body says of the work, read from a bounded prefix of it. A scan, not a parser: it looks at
+//! the top level only, steps over everything else, stops when it has what it wants, and a body that ends in the middle
+//! or is no JSON at all has simply said what it has said so far. Never a word of the prompt is kept.
+
+use crate::model::{Fact, FactName, Feature};
+
+use super::facts::Found;
+
+/// How the body is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BodySource {
+    /// The most bytes that are looked at.
+    pub prefix_bytes: usize,
+    /// How long a client may take for them.
+    pub hold_ms: u32,
+    /// The key that names the data class, at the top level or under `metadata`.
+    pub data_key: Option<String>,
+}
+
+/// What was found. Claims of the client, as untrusted as its headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Body {
+    model: Once<String>,
+    output_tokens: Once<u32>,
+    stream: Once<bool>,
+    tools: Once<bool>,
+    schema: Once<bool>,
+    data: Once<String>,
+    /// The top level has ended: nothing more will be found.
+    pub ended: bool,
+}
+
+/// A key that is there once. One that is there twice with different values says nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Once<T> {
+    #[default]
+    Absent,
+    Said(T),
+    Contradicted,
+}
+
+impl<T: PartialEq> Once<T> {
+    fn say(&mut self, value: T) {
+        match self {
+            Self::Absent => *self = Self::Said(value),
+            Self::Said(old) if *old == value => {}
+            _ => *self = Self::Contradicted,
+        }
+    }
+
+    const fn get(&self) -> Option<&T> {
+        if let Self::Said(value) = self { Some(value) } else { None }
+    }
+}
+
+impl Body {
+    /// Reads a prefix; `data_key` as in [`BodySource`].
+    #[must_use]
+    pub fn read(prefix: &[u8], data_key: Option<&str>) -> Self {
+        let mut body = Self::default();
+        let mut at = Cursor { bytes: prefix, at: 0 };
+        if at.members(&mut |key, at| body.member(key, at, data_key)).is_some() {
+            body.ended = true;
+        }
+        body
+    }
+
+    /// Takes what a key of the top level says; anything else is stepped over.
+    fn member(&mut self, key: &str, at: &mut Cursor<'_>, data_key: Option<&str>) -> Option<()> {
+        match key {
+            "model" => at.text(|text| self.model.say(text)),
+            "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
+                at.plain(|text| text.parse().ok(), |tokens| self.output_tokens.say(tokens))
+            }
+            "stream" => at.plain(|text| text.parse().ok(), |stream| self.stream.say(stream)),
+            "tools" | "functions" => {
+                let some = at.opens(b'[')? && !at.empty_list();
+                self.tools.say(some);
+                at.skip()
+            }
+            "response_format" => {
+                let structured = at.opens(b'{')?;
+                self.schema.say(structured && at.holds(b"\"json_schema\""));
+                at.skip()
+            }
+            "metadata" if data_key.is_some() && at.opens(b'{')? => {
+                at.members(&mut |key, at| self.datum(key, at, data_key))
+            }
+            _ => self.datum(key, at, data_key),
+        }
+    }
+
+    fn datum(&mut self, key: &str, at: &mut Cursor<'_>, data_key: Option<&str>) -> Option<()> {
+        if data_key == Some(key) { at.text(|text| self.data.say(text)) } else { at.skip() }
+    }
+
+    /// Adds this to what the headers say. A trusted header is believed more; a claim in a header less, because the body
+    /// is the work itself.
+    pub(super) fn tell<'a>(&'a self, found: &mut Found<'a>) {
+        found.instead(FactName::Model, self.model.get().map(String::as_str));
+        found.instead(FactName::Data, self.data.get().map(String::as_str));
+        found.instead(FactName::Streaming, self.stream.get().map(|&on| if on { "true" } else { "false" }));
+        found.output_tokens = self.output_tokens.get().map(|&tokens| Fact::claimed(tokens));
+        if self.tools.get() == Some(&true) {
+            found.need(Feature::Tools);
+        }
+        if self.schema.get() == Some(&true) {
+            found.need(Feature::JsonSchema);
+        }
+    }
+}
+
+/// A place in the bytes. Every step is forward, so a scan ends; `None` is the end of what there is, or nonsense.
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn peek(&mut self) -> Option<u8> {
+        while matches!(self.bytes.get(self.at)?, b' ' | b'\t' | b'\n' | b'\r') {
+            self.at += 1;
+        }
+        self.bytes.get(self.at).copied()
+    }
+
+    fn take(&mut self, wanted: u8) -> Option<()> {
+        (self.peek()? == wanted).then(|| self.at += 1)
+    }
+
+    fn opens(&mut self, bracket: u8) -> Option<bool> {
+        Some(self.peek()? == bracket)
+    }
+
+    /// Whether a list that begins here has nothing in it.
+    fn empty_list(&self) -> bool {
+        let rest = self.bytes.get(self.at + 1..).unwrap_or_default();
+        rest.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b']')
+    }
+
+    /// Whether these bytes come within the next few.
+    fn holds(&self, wanted: &[u8]) -> bool {
+        let near = self.bytes.get(self.at..).unwrap_or_default();
+        near.get(..near.len().min(128)).unwrap_or_default().windows(wanted.len()).any(|window| window == wanted)
+    }
+
+    /// Hands each key of the object that begins here to `member`, which moves on past the value.
+    fn members(&mut self, member: &mut dyn FnMut(&str, &mut Self) -> Option<()>) -> Option<()> {
+        self.take(b'{')?;
+        if self.peek()? == b'}' {
+            return self.take(b'}');
+        }
+        loop {
+            let key = self.string()?;
+            self.take(b':')?;
+            member(&key, self)?;
+            match self.peek()? {
+                b',' => self.at += 1,
+                _ => return self.take(b'}'),
+            }
+        }
+    }
+
+    /// A string value that is short enough to be a name; others are stepped over.
+    fn text(&mut self, say: impl FnOnce(String)) -> Option<()> {
+        if self.peek()? != b'"' {
+            return self.skip();
+        }
+        say(self.string()?);
+        Some(())
+    }
+
+    /// A number or a word, if it is one that `read` understands.
+    fn plain<T>(&mut self, read: impl FnOnce(&str) -> Option<T>, say: impl FnOnce(T)) -> Option<()> {
+        self.peek()?;
+        let from = self.at;
+        self.skip()?;
+        let text = self.bytes.get(from..self.at).and_then(|bytes| core::str::from_utf8(bytes).ok());
+        if let Some(value) = text.and_then(read) {
+            say(value);
+        }
+        Some(())
+    }
+
+    /// A string with its escapes resolved.
+    fn string(&mut self) -> Option<String> {
+        self.take(b'"')?;
+        let mut bytes = Vec::new();
+        loop {
+            let byte = *self.bytes.get(self.at)?;
+            self.at += 1;
+            match byte {
+                b'"' => return String::from_utf8(bytes).ok(),
+                b'\\' => {
+                    let escaped = self.escape()?;
+                    bytes.extend_from_slice(escaped.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+                _ => bytes.push(byte),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Option<char> {
+        let byte = *self.bytes.get(self.at)?;
+        self.at += 1;
+        Some(match byte {
+            b'n' => '\n',
+            b't' => '\t',
+            b'r' => '\r',
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'u' => {
+                let digits = self.bytes.get(self.at..self.at.checked_add(4)?)?;
+                self.at += 4;
+                let code = u32::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok()?;
+                // Half of a pair: no name has one.
+                char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
+            }
+            other => char::from(other),
+        })
+    }
+
+    /// Steps over a value of any kind and depth.
+    fn skip(&mut self) -> Option<()> {
+        let mut depth = 0usize;
+        loop {
+            match self.peek()? {
+                b'"' => self.skip_string()?,
+                b'{' | b'[' => {
+                    depth += 1;
+                    self.at += 1;
+                }
+                b'}' | b']' => {
+                    depth = depth.checked_sub(1)?;
+                    self.at += 1;
+                }
+                b',' | b':' if depth > 0 => {
+                    self.at += 1;
+                    continue;
+                }
+                _ => self.skip_word()?,
+            }
+            if depth == 0 {
+                return Some(());
+            }
+        }
+    }
+
+    fn skip_string(&mut self) -> Option<()> {
+        self.at += 1;
+        loop {
+            match *self.bytes.get(self.at)? {
+                b'"' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                b'\\' => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+    }
+
+    /// A number or a word; at the end of the bytes it may go on, so it does not count.
+    fn skip_word(&mut self) -> Option<()> {
+        let from = self.at;
+        while !matches!(*self.bytes.get(self.at)?, b',' | b'}' | b']' | b':' | b' ' | b'\t' | b'\n' | b'\r') {
+            self.at += 1;
+        }
+        (self.at > from).then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Body, Once};
+
+    const WHOLE: &str = r#"{"messages": [{"role": "user", "content": "say \"model\": {[ \\"}], "model": "meta\/llama-3.3-70b",
+        "max_tokens": 256, "stream": true, "tools": [{"type": "function"}], "response_format": {"type": "json_schema"},
+        "metadata": {"team": "a", "data_class": "personal"}}"#;
+
+    #[test]
+    fn what_a_chat_request_says_is_found_wherever_it_stands() {
+        let body = Body::read(WHOLE.as_bytes(), Some("data_class"));
+        assert_eq!(body.model.get().map(String::as_str), Some("meta/llama-3.3-70b"));
+        assert_eq!((body.output_tokens.get(), body.stream.get()), (Some(&256), Some(&true)));
+        assert_eq!((body.tools.get(), body.schema.get()), (Some(&true), Some(&true)));
+        assert_eq!(body.data.get().map(String::as_str), Some("personal"));
+        assert!(body.ended);
+    }
+
+    #[test]
+    fn a_body_that_ends_anywhere_says_only_what_it_has_said() {
+        let whole = Body::read(WHOLE.as_bytes(), Some("data_class"));
+        for cut in 0..WHOLE.len() {
+            let part = Body::read(&WHOLE.as_bytes()[..cut], Some("data_class"));
+            assert!(!part.ended);
+            assert!(part.model == Once::Absent || part.model == whole.model, "{cut}: {:?}", part.model);
+            assert!(part.output_tokens == Once::Absent || part.output_tokens == whole.output_tokens, "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_with_different_values_says_nothing() {
+        let body = Body::read(br#"{"model": "a", "model": "b", "stream": true, "stream": true}"#, None);
+        assert_eq!((body.model.get(), body.stream.get()), (None, Some(&true)));
+    }
+
+    #[test]
+    fn what_is_of_another_kind_is_stepped_over() {
+        let body = Body::read(br#"{"model": {"x": 1}, "max_tokens": "9", "stream": 1, "tools": [], "n": null}"#, None);
+        assert_eq!(body, Body { tools: Once::Said(false), schema: Once::Absent, ended: true, ..Body::default() });
+    }
+
+    #[test]
+    fn nonsense_and_depth_end_the_scan_and_never_panic() {
+        for text in ["", "[]", "{", "{]", r#"{"a" 1}"#, r#"{"a": }"#, "\u{0}", "{\"a\":\"\\"] {
+            assert!(!Body::read(text.as_bytes(), None).ended, "{text}");
+        }
+        let deep = format!("{{\"a\": {}{}, \"model\": \"m\"}}", "[".repeat(10_000), "]".repeat(10_000));
+        assert_eq!(Body::read(deep.as_bytes(), None).model.get().map(String::as_str), Some("m"));
+    }
+}

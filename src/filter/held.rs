@@ -1,0 +1,41 @@
+//! Requests that wait for the beginning of their body, each with the headers that were read when it came.
+
+use super::Headers;
+
+/// The most that wait in one VM; the next are decided by their headers.
+const MOST: usize = 1_024;
+
+/// The waiting ones, the oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Held(Vec<Request>);
+
+#[derive(Debug)]
+struct Request {
+    context: u32,
+    since_ms: u64,
+    headers: Headers,
+}
+
+impl Held {
+    pub(super) const fn has_room(&self) -> bool {
+        self.0.len() < MOST
+    }
+
+    pub(super) fn keep(&mut self, context: u32, since_ms: u64, headers: Headers) {
+        self.0.push(Request { context, since_ms, headers });
+    }
+
+    /// A request's headers; it waits no longer.
+    pub(super) fn release(&mut self, context: u32) -> Option<Headers> {
+        let at = self.0.iter().position(|request| request.context == context)?;
+        Some(self.0.remove(at).headers)
+    }
+
+    /// The next that has waited for so long. A clock that jumped back makes nobody wait longer than the jump.
+    pub(super) fn overdue(&mut self, now_ms: u64, hold_ms: u32) -> Option<(u32, Headers)> {
+        let late = |request: &Request| now_ms.saturating_sub(request.since_ms) >= u64::from(hold_ms);
+        let at = self.0.iter().position(late)?;
+        let request = self.0.remove(at);
+        Some((request.context, request.headers))
+    }
+}

@@ -1,0 +1,200 @@
+//! The telemetry role inside a cluster: it sees every attempt that goes there, also those that the router tries again,
+//! and keeps account of how each begins and ends. It knows no policy: whoever folds knows who is behind a cluster.
+
+use super::vm::{Member, Vm};
+use super::{Host, MapKind, MetricKind};
+use crate::health::heard::{Drop, Dropped};
+use crate::health::slot::key_of_cluster;
+use crate::health::{Beginning, Ending, Meaning, answer};
+
+/// What an observing root is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObserveConfig {
+    /// How often it tells.
+    pub tick_ms: u32,
+}
+
+/// One attempt, between its callbacks.
+#[derive(Debug, Default)]
+pub struct Attempt {
+    /// Its place in the VM's account.
+    at: Option<usize>,
+    begun_ns: u64,
+    /// What its answer showed, once there is one.
+    answered: Option<Answered>,
+    bytes: u64,
+    whole: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Answered {
+    meaning: Meaning,
+    first_byte_us: u64,
+    output_tokens: Option<u32>,
+}
+
+impl Attempt {
+    /// A part of the answer went by.
+    pub const fn on_part(&mut self, bytes: u64, last: bool) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.whole |= last;
+    }
+}
+
+/// An observing root.
+#[derive(Debug)]
+pub struct Observing {
+    tick_ms: u32,
+    member: Member,
+    /// The last cluster that was seen here, and its place.
+    last: (Vec<u8>, Option<usize>),
+    counters: Counters,
+}
+
+/// The cluster of an attempt. Properties are read by this name only: older ones give nothing.
+const CLUSTER: [&str; 2] = ["xds", "cluster_name"];
+/// How the client's stream stands, as bits. They are set before an attempt is ended on the client's account; what ends
+/// it on the substrate's account is set later, if at all (seen on 1.40).
+const FLAGS: [&str; 2] = ["response", "flags"];
+/// The client's connection ended, it broke its protocol, or it reset its stream.
+const CLIENT_GONE: u64 = 1 << 14 | 1 << 18 | 1 << 28;
+
+impl Observing {
+    /// Starts to observe.
+    ///
+    /// # Errors
+    /// One line that says what is wrong with the host.
+    pub fn configure<H: Host>(host: &H, config: ObserveConfig, vm: &Vm) -> Result<Self, String> {
+        host.set_tick_ms(config.tick_ms).map_err(|e| ["the host refused a tick: ", &e.to_string()].concat())?;
+        let (tick_ms, member) = (config.tick_ms, vm.join(host, config.tick_ms));
+        Ok(Self { tick_ms, member, last: (Vec::new(), None), counters: Counters::declare(host) })
+    }
+
+    /// Time has passed: tell what was seen, unless another root of this VM has.
+    pub fn on_tick<H: Host>(&mut self, host: &H) {
+        let now_ms = host.now_ns() / 1_000_000;
+        if now_ms == 0 {
+            return;
+        }
+        let most = u64::from(self.tick_ms) / 2;
+        if let Some(Err(_)) = self.member.with(|reporter| reporter.tell_again(host, now_ms, most)) {
+            add(host, self.counters.unslotted, 1);
+        }
+    }
+
+    /// An attempt begins.
+    pub fn on_attempt<H: Host>(&mut self, host: &H) -> Attempt {
+        let at = self.place(host);
+        if let Some(at) = at {
+            self.member.with(|reporter| reporter.observer.began(at));
+        } else {
+            add(host, self.counters.strangers, 1);
+        }
+        Attempt { at, begun_ns: host.now_ns(), ..Attempt::default() }
+    }
+
+    /// Where the attempt's cluster stands in the account.
+    fn place<H: Host>(&mut self, host: &H) -> Option<usize> {
+        let cluster = host.property(&CLUSTER).ok().filter(|name| !name.is_empty())?;
+        if self.last.0 != cluster {
+            let at = self.member.with(|reporter| reporter.observer.know(key_of_cluster(&cluster))).flatten();
+            self.last = (cluster, at);
+        }
+        self.last.1
+    }
+
+    /// The headers of its answer are there.
+    pub fn on_answer<H: Host>(&mut self, host: &H, attempt: &mut Attempt) {
+        let (Some(at), None) = (attempt.at, attempt.answered) else { return };
+        let Ok(headers) = host.headers(MapKind::ResponseHeaders) else { return };
+        let now_ns = host.now_ns();
+        let first_byte_us = now_ns.saturating_sub(attempt.begun_ns) / 1_000;
+        let answer = answer::read(headers.iter(), now_ns / 1_000_000);
+        let meaning = answer.meaning();
+        attempt.answered = Some(Answered { meaning, first_byte_us, output_tokens: answer.output_tokens });
+        let beginning = Beginning {
+            meaning,
+            first_byte_us: Some(first_byte_us),
+            said: &answer.said,
+            retry_after_s: answer.retry_after_s,
+        };
+        self.member.with(|reporter| reporter.observer.answered(at, &beginning, now_ns / 1_000_000));
+        self.counters.answered(host, meaning);
+        self.counters.dropped(host, &answer.dropped);
+    }
+
+    /// It has ended, with an answer or without.
+    pub fn on_end<H: Host>(&mut self, host: &H, attempt: &mut Attempt) {
+        let Some(at) = attempt.at.take() else { return };
+        let ending = Self::ending(host, attempt);
+        match ending {
+            Ending::Broken => self.counters.answered(host, Meaning::Failed),
+            Ending::Abandoned => add(host, self.counters.abandoned, 1),
+            Ending::Whole { .. } => {}
+        }
+        self.member.with(|reporter| reporter.observer.ended(at, &ending));
+    }
+
+    fn ending<H: Host>(host: &H, attempt: &Attempt) -> Ending {
+        let Attempt { begun_ns, bytes, whole, answered, .. } = *attempt;
+        match answered {
+            Some(it) if whole => Ending::Whole {
+                meaning: it.meaning,
+                first_byte_us: Some(it.first_byte_us),
+                total_us: host.now_ns().saturating_sub(begun_ns) / 1_000,
+                bytes,
+                output_tokens: it.output_tokens,
+            },
+            // The rest of a bad answer is nobody's concern: the router tries again as soon as it sees one.
+            Some(it) if it.meaning != Meaning::Good => Ending::Abandoned,
+            _ => {
+                let flags = host.property(&FLAGS).ok().and_then(|bytes| number(&bytes));
+                if flags.unwrap_or(0) & CLIENT_GONE == 0 { Ending::Broken } else { Ending::Abandoned }
+            }
+        }
+    }
+}
+
+/// A number as the host hands it over: eight bytes, little-endian.
+fn number(bytes: &[u8]) -> Option<u64> {
+    bytes.first_chunk().copied().map(u64::from_le_bytes)
+}
+
+/// What is counted, over all clusters of the proxy.
+#[derive(Debug)]
+struct Counters {
+    answered: [Option<u32>; 4],
+    dropped: [Option<u32>; Drop::ALL.len()],
+    abandoned: Option<u32>,
+    strangers: Option<u32>,
+    unslotted: Option<u32>,
+}
+
+impl Counters {
+    fn declare<H: Host>(host: &H) -> Self {
+        let counter = |parts: &[&str]| host.define_metric(MetricKind::Counter, &parts.concat()).ok();
+        Self {
+            answered: ["good", "failed", "overloaded", "refused"].map(|word| counter(&["berth.observed.", word])),
+            dropped: Drop::ALL.map(|why| counter(&["berth.telemetry.dropped.reason.", why.as_str()])),
+            abandoned: counter(&["berth.observed.abandoned"]),
+            strangers: counter(&["berth.observed.strangers"]),
+            unslotted: counter(&["berth.telemetry.unslotted"]),
+        }
+    }
+
+    fn answered<H: Host>(&self, host: &H, meaning: Meaning) {
+        add(host, self.answered.get(meaning as usize).copied().flatten(), 1);
+    }
+
+    fn dropped<H: Host>(&self, host: &H, dropped: &Dropped) {
+        if dropped.total() > 0 {
+            Drop::ALL.into_iter().zip(self.dropped).for_each(|(why, id)| add(host, id, dropped.of(why)));
+        }
+    }
+}
+
+fn add<H: Host>(host: &H, id: Option<u32>, by: u32) {
+    if let (Some(id), true) = (id, by > 0) {
+        let _ = host.increment(id, i64::from(by));
+    }
+}

@@ -1,0 +1,94 @@
+//! The page at `/`: one file with its own style and script, nothing fetched from elsewhere. It carries the state that
+//! it draws, and asks `/state` for the next one.
+
+use super::answer::text;
+use super::desk::switch;
+use super::notes;
+use crate::filter::Host;
+use crate::filter::placement::Verdict;
+use crate::health::json::to_value;
+use crate::model::signal::Unit;
+use crate::model::{Signal, Snapshot, Watch};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+const PAGE: &str = include_str!("page.html");
+/// Where the state goes.
+const STATE: &str = "/*STATE*/";
+const SCRIPT: (&str, &str) = ("<script>", "</script>");
+
+/// All that the page draws.
+pub(super) fn state<H: Host>(host: &H, watch: &Watch, snapshot: Option<&Snapshot>) -> Value {
+    json!({
+        "now_ms": host.now_ns() / 1_000_000,
+        "ages": {"soft_ms": watch.ages.soft_ms, "hard_ms": watch.ages.hard_ms},
+        "signals": signals(),
+        "rollout": switch(host),
+        "sources": notes::read(host),
+        "snapshot": snapshot.map(to_value),
+    })
+}
+
+/// Every signal in its order, with its unit and whether more of it is better.
+fn signals() -> Vec<Value> {
+    let unit = |signal: Signal| match signal.unit() {
+        Unit::Count => "count",
+        Unit::Ppm => "ratio",
+        Unit::Micros => "time",
+        Unit::PicoUsd => "price",
+    };
+    Signal::ALL.into_iter().map(|s| json!([s.as_str(), unit(s), s.more_is_better()])).collect()
+}
+
+/// Answers with the page.
+pub(super) fn show<H: Host>(host: &H, watch: &Watch, snapshot: Option<&Snapshot>) -> Verdict {
+    // Inside of a script element nothing but the end of one is special.
+    let state = state(host, watch, snapshot).to_string().replace('<', "\\u003c");
+    let script = PAGE.rsplit_once(SCRIPT.0).and_then(|(_, rest)| rest.split_once(SCRIPT.1)).map_or("", |(s, _)| s);
+    let policy = [
+        "default-src 'none'; connect-src 'self'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; ",
+        "form-action 'none'; frame-ancestors 'none'; script-src 'sha256-",
+        &base64(&Sha256::digest(script.as_bytes())),
+        "'",
+    ];
+    let headers = [("content-security-policy", policy.concat()), ("referrer-policy", String::from("no-referrer"))];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    text(host, "text/html; charset=utf-8", &PAGE.replace(STATE, &state), &headers)
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let bits = (0..3).fold(0_u32, |bits, n| bits << 8 | u32::from(three.get(n).copied().unwrap_or(0)));
+        for n in 0..4 {
+            let digit = usize::try_from(bits >> (18 - 6 * n) & 63).unwrap_or(0);
+            let known = n <= three.len();
+            out.push(if known { DIGITS.get(digit).copied().map_or('=', char::from) } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PAGE, SCRIPT, STATE, base64};
+
+    #[test]
+    fn the_page_fetches_nothing_from_elsewhere() {
+        for word in ["http://", "https://", "@import", "url("] {
+            let found =
+                PAGE.match_indices(word).filter(|(at, _)| !PAGE[*at..].starts_with("http://www.w3.org/2000/svg"));
+            assert_eq!(found.count(), 0, "{word}");
+        }
+        assert_eq!(PAGE.matches(STATE).count(), 1);
+        assert_eq!(PAGE.matches(SCRIPT.0).count(), 1);
+    }
+
+    #[test]
+    fn base64_is_as_everywhere() {
+        for (text, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")] {
+            assert_eq!(base64(text.as_bytes()), expected);
+        }
+    }
+}

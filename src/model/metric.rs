@@ -1,0 +1,79 @@
+//! Every metric of the placement role, in one list: what declares them, what describes them and the rules by which a
+//! proxy makes labels of their names all read it.
+//!
+//! A metric is named `berth.NAME.LABEL.VALUE.LABEL.VALUE…`. Proxies know no labels; their rules cut them out again.
+
+/// What all names begin with.
+pub const PREFIX: &str = "berth.";
+
+/// The most series of one metric. Where class times substrate would be more, the class is `all`.
+pub const MOST_SERIES: usize = 1_024;
+
+/// A metric of the placement role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// Its name, without [`PREFIX`].
+    pub name: &'static str,
+    /// `counter` or `gauge`.
+    pub kind: &'static str,
+    /// Its labels, in order.
+    pub labels: &'static [&'static str],
+    /// What it counts.
+    pub meaning: &'static str,
+}
+
+macro_rules! families {
+    ($($name:ident = $text:literal $kind:ident [$($label:literal),*] $meaning:literal;)+) => {
+        $(#[doc = $meaning] pub const $name: Family =
+            Family { name: $text, kind: stringify!($kind), labels: &[$($label),*], meaning: $meaning };)+
+        /// All of them, in the order of the documentation.
+        pub const FAMILIES: &[Family] = &[$($name,)+];
+    };
+}
+
+families! {
+    DECISIONS = "decisions" counter ["class", "substrate", "outcome"] "Decided requests; `outcome` is `placed`, or `refused` with substrate `none`.";
+    REFUSALS = "refusals" counter ["dimension", "reason"] "Refused requests, by the reason of the most hopeful candidate.";
+    BINDING = "binding" counter ["dimension", "reason"] "Decided requests, by what kept a better candidate away; `none` if nothing did.";
+    SPILLOVERS = "spillovers" counter ["border"] "Placements away from home, by the widest border crossed; `none` if none was.";
+    SPILL_EGRESS_ADDED = "spillover_egress_added_uusd" counter ["border"] "Micro-dollars of egress that spillovers are expected to add.";
+    SPILL_COST_ADDED = "spillover_cost_added_uusd" counter ["border"] "Micro-dollars in all that spillovers are expected to add.";
+    SPILL_COST_SAVED = "spillover_cost_saved_uusd" counter ["border"] "Micro-dollars in all that spillovers are expected to save.";
+    FRESHNESS = "freshness" counter ["fresh"] "Decided requests, by how fresh the picture was: `live`, `uncertain`, `stale`.";
+    CLASSIFIED = "classified" counter ["by"] "Decided requests, by how the class was found: `trusted`, `claim`, `default`.";
+    PLANNED = "planned" counter ["attempts"] "Placed requests, by how many attempts their plan has.";
+    LAST_RESORT = "last_resort" counter [] "Placed requests whose only candidate did not stand well.";
+    UNDECIDED = "undecided" counter ["cause"] "Requests left to the route without a header: `headers` could not be read, or the `cluster` or `plan` not be left.";
+    BODY_LATE = "body_late" counter [] "Held requests whose client was slow with its body: decided by their headers.";
+    COST = "cost_uusd" counter ["class", "regime"] "Micro-dollars that placed requests are expected to cost.";
+    SAMPLED = "sampled" counter [] "Decided requests that were looked at closely: one in `sample`.";
+    REJECTED = "sampled_rejections" counter ["dimension", "reason"] "Of those, rejected candidates by every reason that each had.";
+    ROUTERS = "routers" counter ["router", "verdict"] "Of those, what a router that looks at one thing would have done: `same`, `other`, `breach`, `nothing`.";
+    BREACHES = "router_breaches" counter ["router", "dimension"] "Of those, breaches by the dimensions that such a router would have broken.";
+    EPOCH = "snapshot.epoch" gauge [] "The epoch of the picture that this proxy decides from.";
+    AGE_MS = "snapshot.age_ms" gauge [] "How old it is.";
+    UNREADABLE = "snapshot.refused" counter [] "Snapshots that could not be read; the last good one ages.";
+    TORN = "snapshot.torn" counter [] "Ticks that found a snapshot half written or unreadable shared data.";
+    VERSION = "policy.version" gauge [] "The version of the policy.";
+    FINGERPRINT = "policy.fingerprint" gauge [] "The first 32 bits of its digest, as a number: a fleet that disagrees shows two values.";
+    BUILD = "build" gauge ["version"] "1, for the module's version, its dots written as `_`.";
+    SUBSTRATE = "substrate_info" gauge ["substrate", "kind", "jurisdiction", "regime", "hardware", "revision"] "1, for what the policy says of each substrate; labels that it does not give are `none`.";
+}
+
+/// Labels that names of the telemetry role carry besides.
+const OTHER_LABELS: [&str; 0] = [];
+
+/// All labels, each once.
+#[must_use]
+pub fn labels() -> Vec<&'static str> {
+    let mut all: Vec<&str> = FAMILIES.iter().flat_map(|f| f.labels).copied().chain(OTHER_LABELS).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+/// The rule by which Envoy makes a label of a part of a name: the first group is cut out, the second is the value.
+#[must_use]
+pub fn tag_rule(label: &str) -> String {
+    format!(r"^wasmcustom\.berth\..*?(\.{label}\.([^.]+))")
+}

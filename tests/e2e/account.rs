@@ -1,0 +1,289 @@
+//! The books balance: over thousands of mixed requests with faults, what the metrics, the access log, the log of
+//! attempts and the substrates themselves counted is the same to the last request, and the log replays whole.
+
+use crate::attempts::{self, at};
+use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
+use crate::support::client::Ask;
+use crate::support::envoy::Envoy;
+use crate::support::upstream::{Script, Upstream};
+use crate::support::{built, eventually};
+use berth::explain::line::Line;
+use berth::manifest::envoy::route::Way;
+use berth::model::metric::{labels, tag_rule};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const FILE_LOG: &str = "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog";
+/// In each round, by each of so many clients at once.
+const PER_CLIENT: usize = 180;
+const CLIENTS: usize = 6;
+
+fn shipped(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy").join(name)).unwrap()
+}
+
+fn policy() -> Value {
+    let mut policy = attempts::policy();
+    for class in policy["classes"].as_array_mut().unwrap() {
+        class["home"] = json!(["a"]);
+        class["deadline_ms"] = 5_000.into();
+    }
+    policy["breaking"] = json!({"dwell_ms": 200, "hold_down_ms": 400});
+    policy
+}
+
+pub struct Books {
+    pub envoy: Envoy,
+    upstreams: Vec<Upstream>,
+}
+
+pub fn health(name: &str, queue_depth: u64) -> Script {
+    Script::ok(&json!({"substrate": name, "signals": {"queue_depth": queue_depth, "memory_pressure": 0.3}}).to_string())
+}
+
+/// The shipped formats, as Envoy's configuration has them.
+fn file_log(path: &str, format: &str) -> Value {
+    let format: Value = serde_json::from_str(&shipped(format)).unwrap();
+    json!([{"name": "file", "typed_config": {"@type": FILE_LOG, "path": path, "log_format": {"json_format": format}}}])
+}
+
+impl Books {
+    /// Four substrates, both roles, full attachment, the shipped logs and label rules.
+    pub async fn open() -> Self {
+        let mut upstreams = Vec::new();
+        for name in ["a", "b", "c", "forbidden"] {
+            let upstream = Upstream::start(name).await;
+            upstream.does_at("/health", health(name, 0));
+            upstreams.push(upstream);
+        }
+        let mut placement = attempts::placement(Way::Full);
+        placement["policy"] = policy();
+        for (key, value) in [("replay", json!(true)), ("hash_tenants", json!(true)), ("sample", json!(10))] {
+            placement[key] = value;
+        }
+        let source = |u: &Upstream| json!({"cluster": u.name, "path": "/health", "substrate": u.name, "interval_ms": 100, "timeout_ms": 90});
+        let telemetry = json!({"role": "telemetry", "policy": policy(), "tick_ms": 50,
+            "sources": upstreams.iter().map(source).collect::<Vec<_>>(),
+            "listener": {"headers_stop": true, "read": "anyone", "keep_snapshots": 4_096}});
+        let mut watcher = wasm_filter(&built("berth.wasm"), "telemetry", &telemetry, Carried::Text);
+        watcher["typed_config"]["config"]["allow_on_headers_stop_iteration"] = true.into();
+        let mut bootstrap = Bootstrap::default();
+        for upstream in &upstreams {
+            bootstrap = bootstrap.substrate(&upstream.name, &at(upstream, upstream.name == "b"));
+        }
+        let filter = wasm_filter(&built("berth-placement.wasm"), "placement", &placement, Carried::Text);
+        let mut bootstrap =
+            bootstrap.filter(filter).routes(Way::Full, &["a", "b", "c", "forbidden"], None).telemetry(watcher).build();
+        let http = &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+        http["access_log"] = file_log("access.log", "access-log.json");
+        let router = http["http_filters"].as_array_mut().unwrap().last_mut().unwrap();
+        router["typed_config"]["upstream_log"] = file_log("attempts.log", "attempt-log.json");
+        let rule = |label: &&str| json!({"tag_name": label, "regex": tag_rule(label)});
+        bootstrap["stats_config"] = json!({"stats_tags": labels().iter().map(rule).collect::<Vec<_>>()});
+        Self { envoy: Envoy::start(&bootstrap).await, upstreams }
+    }
+
+    pub fn upstream(&self, name: &str) -> &Upstream {
+        self.upstreams.iter().find(|u| u.name == name).unwrap()
+    }
+
+    /// A mix of tenants, classes and sizes; says how many were asked.
+    pub async fn ask_many(&self, round: usize, each: usize) -> usize {
+        let clients = (0..CLIENTS).map(|client| {
+            let to = self.envoy.listener(INGRESS);
+            tokio::spawn(async move {
+                for n in 0..each {
+                    let tenant = ["acme", "acme", "globex", "initech", "nobody"][(n + client) % 5];
+                    let class = ["once", "again", "other"][n / 5 % 3];
+                    let ask = Ask::post(to, &format!("/v1/x?round={round}"), "x".repeat(n % 7 * 100));
+                    ask.header("x-tenant", tenant).header("x-workload", class).send().await.unwrap();
+                }
+            })
+        });
+        for client in clients.collect::<Vec<_>>() {
+            client.await.unwrap();
+        }
+        each * CLIENTS
+    }
+
+    /// The metrics of the placement role as Prometheus reads them, by name and labels.
+    pub async fn metrics(&self) -> BTreeMap<String, u64> {
+        let text = self.envoy.admin_get("/stats/prometheus").await.text();
+        let lines = text.lines().filter(|line| line.starts_with("berth_"));
+        lines
+            .filter_map(|line| line.rsplit_once(' '))
+            .filter_map(|(name, n)| Some((sorted(name), n.parse().ok()?)))
+            .collect()
+    }
+
+    fn lines(&self, file: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.envoy.dir().join(file)).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+}
+
+/// A series with its labels in order.
+fn sorted(series: &str) -> String {
+    let (name, labels) = series.trim_end_matches('}').split_once('{').unwrap_or((series, ""));
+    let mut labels: Vec<&str> = labels.split(',').filter(|label| !label.is_empty()).collect();
+    labels.sort_unstable();
+    format!("{name}{{{}}}", labels.join(","))
+}
+
+/// Sums of a metric over all its series.
+fn sum(metrics: &BTreeMap<String, u64>, name: &str) -> u64 {
+    let of = |key: &&String| key.split('{').next() == Some(name);
+    metrics.iter().filter(|(key, _)| of(key)).map(|(_, n)| n).sum()
+}
+
+fn series(name: &str, labels: &[(&str, &str)]) -> String {
+    let mut labels: Vec<_> = labels.iter().map(|(k, v)| format!("{k}=\"{v}\"")).collect();
+    labels.sort();
+    format!("{name}{{{}}}", labels.join(","))
+}
+
+/// What the metrics must be, counted from the log's decisions.
+fn expected(decisions: &[Line]) -> BTreeMap<String, u64> {
+    let mut expected = BTreeMap::new();
+    let mut count =
+        |name: &str, labels: &[(&str, &str)], by: u64| *expected.entry(series(name, labels)).or_default() += by;
+    for d in decisions {
+        let (class, refused) = (d.get("class").unwrap(), d.get("refused").is_some());
+        let outcome = if refused { "refused" } else { "placed" };
+        count(
+            "berth_decisions",
+            &[("class", class), ("substrate", d.get("substrate").unwrap_or("none")), ("outcome", outcome)],
+            1,
+        );
+        if refused {
+            let (dimension, reason) = d.get("reason").unwrap().split_once('/').unwrap();
+            count("berth_refusals", &[("dimension", dimension), ("reason", reason)], 1);
+        } else {
+            count("berth_planned", &[("attempts", &d.items("plan").len().to_string())], 1);
+            count(
+                "berth_cost_uusd",
+                &[("class", class), ("regime", "reserved")],
+                d.get("cost").unwrap().parse().unwrap(),
+            );
+        }
+        let binding = d.item("binding").unwrap();
+        count("berth_binding", &[("dimension", &binding.value), ("reason", binding.param("by").unwrap_or("none"))], 1);
+        count("berth_freshness", &[("fresh", d.get("fresh").unwrap())], 1);
+        count("berth_classified", &[("by", d.item("class").unwrap().param("by").unwrap_or("trusted"))], 1);
+        if let Some(spill) = d.item("spill") {
+            let crossed = spill.param("x").unwrap_or("none");
+            let widest =
+                ["jurisdiction", "region", "account", "regime", "zone"].into_iter().find(|b| crossed.contains(b));
+            count("berth_spillovers", &[("border", widest.unwrap_or("none"))], 1);
+        }
+        if d.get("last-resort").is_some() {
+            count("berth_last_resort", &[], 1);
+        }
+    }
+    expected
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_logs_and_substrates_agree_to_the_last_request_and_the_log_replays_whole() {
+    let books = Books::open().await;
+    let mut asked = 0;
+    for round in 0..5 {
+        // Overload, resets, a failing second choice, a deep queue at home, and all well again.
+        match round {
+            1 => books.upstream("a").does(Script::overloaded(1)),
+            2 => {
+                books.upstream("a").does(Script::Reset);
+                books.upstream("b").does(Script::status(503));
+            }
+            3 => {
+                books.upstream("a").does(Script::ok("a"));
+                books.upstream("a").does_at("/health", health("a", 500));
+            }
+            4 => {
+                books.upstream("b").does(Script::ok("b"));
+                books.upstream("a").does_at("/health", health("a", 0));
+            }
+            _ => {}
+        }
+        asked += books.ask_many(round, PER_CLIENT).await;
+    }
+    assert!(asked >= 5_000);
+    let asked_u64 = asked as u64;
+    let metrics = eventually("every decision was told", || async {
+        let metrics = books.metrics().await;
+        (sum(&metrics, "berth_decisions") >= asked_u64).then_some(metrics)
+    })
+    .await;
+    let lines = books.envoy.access_log(asked).await;
+    assert_eq!((lines.len() as u64, sum(&metrics, "berth_decisions")), (asked_u64, asked_u64));
+    let decisions: Vec<Line> = lines.iter().map(|l| Line::parse(l["decision"].as_str().unwrap()).unwrap()).collect();
+    for (series, count) in expected(&decisions) {
+        assert_eq!(metrics.get(&series), Some(&count), "{series}");
+    }
+    for (name, of) in [("berth_spillovers", "spill"), ("berth_refusals", "refused"), ("berth_planned", "plan")] {
+        assert_eq!(sum(&metrics, name), decisions.iter().filter(|d| d.get(of).is_some()).count() as u64, "{name}");
+    }
+    assert!(sum(&metrics, "berth_spillovers") > 100 && sum(&metrics, "berth_refusals") > 900, "{metrics:?}");
+    let sampled = sum(&metrics, "berth_sampled");
+    assert!((asked_u64 / 20..asked_u64 / 5).contains(&sampled), "{sampled} of {asked} were sampled");
+    assert_eq!(sum(&metrics, "berth_routers"), sampled * 5);
+    assert_eq!(sum(&metrics, "berth_undecided"), 0);
+    attempts_agree(&books, &lines).await;
+    replays(&books, asked).await;
+}
+
+/// Each attempt has its line, each line was received, and the last line's cluster is the request's.
+async fn attempts_agree(books: &Books, lines: &[Value]) {
+    let made: u64 = lines.iter().map(|l| l["attempts"].as_u64().unwrap()).sum();
+    let attempts = eventually("every attempt is logged", || async {
+        let attempts = books.lines("attempts.log");
+        (attempts.len() as u64 >= made).then_some(attempts)
+    })
+    .await;
+    let of = |name: &str| attempts.iter().filter(|l| l["cluster"] == name).count();
+    for upstream in &books.upstreams {
+        assert_eq!(upstream.received().len(), of(&upstream.name), "attempts at {}", upstream.name);
+    }
+    assert_eq!(attempts.len() as u64, made);
+    let mut by_request: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+    attempts.iter().for_each(|l| by_request.entry(l["request_id"].as_str().unwrap()).or_default().push(&l["cluster"]));
+    let mut again = 0;
+    for line in lines {
+        let went = by_request.remove(line["request_id"].as_str().unwrap()).unwrap_or_default();
+        assert_eq!(went.len() as u64, line["attempts"].as_u64().unwrap(), "{line}");
+        assert!(went.is_empty() || went.contains(&&line["cluster"]), "{line}");
+        again += usize::from(went.len() > 1);
+    }
+    assert!(by_request.is_empty() && again > 200, "{again} requests were tried again");
+}
+
+/// Collects the snapshots that the log names and has the tool decide everything again.
+async fn replays(books: &Books, asked: usize) {
+    let folder = books.envoy.dir().join("snapshots");
+    fs::create_dir_all(&folder).unwrap();
+    let epoch = |line: &Value| Line::parse(line["decision"].as_str()?).ok()?.get("epoch")?.parse::<u64>().ok();
+    let mut epochs: Vec<u64> = books.lines("access.log").iter().filter_map(epoch).filter(|e| *e > 0).collect();
+    epochs.sort_unstable();
+    epochs.dedup();
+    for epoch in &epochs {
+        let seen = Ask::get(books.envoy.listener("telemetry"), &format!("/snapshots/{epoch}")).send().await.unwrap();
+        assert_eq!(seen.status, 200, "{epoch}: {}", seen.text());
+        fs::write(folder.join(format!("{epoch}.json")), &seen.body).unwrap();
+    }
+    let gone = Ask::get(books.envoy.listener("telemetry"), "/snapshots/999999").send().await.unwrap();
+    assert_eq!(gone.status, 404);
+    let file = books.envoy.dir().join("policy.json");
+    fs::write(&file, policy().to_string()).unwrap();
+    let log = books.envoy.dir().join("access.log");
+    let output = Command::new(env!("CARGO_BIN_EXE_berth"))
+        .args(["replay".as_ref(), file.as_os_str(), "--log".as_ref(), log.as_os_str()])
+        .args(["--snapshots".as_ref(), folder.as_os_str()])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.starts_with(&format!("{asked} the same, 0 different, 0 not decidable\n")), "{text}");
+    assert!(epochs.len() > 5, "{} snapshots decided", epochs.len());
+}

@@ -1,0 +1,113 @@
+//! Body mode: what an OpenAI-style body asks for decides, within a bounded prefix; the body itself goes on whole.
+
+use crate::attempts::{at, placement};
+use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
+use crate::support::client::{Ask, BOTH};
+use crate::support::envoy::Envoy;
+use crate::support::upstream::{Script, Upstream};
+use crate::support::{built, eventually};
+use berth::manifest::envoy::route::Way;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Every substrate has model `m`; only `b` and `c` have `special`.
+fn configuration() -> Value {
+    let mut configuration = placement(Way::Full);
+    for substrate in configuration["policy"]["substrates"].as_array_mut().unwrap() {
+        if let Some((_, quality)) = [("b", 0.7), ("c", 0.5)].iter().find(|(name, _)| substrate["name"] == *name) {
+            substrate["capabilities"]["models"]["special"] = json!({"quality": quality});
+        }
+    }
+    configuration["body"] = json!({"headers_stop": true, "prefix_bytes": 4096, "hold_ms": 300});
+    configuration
+}
+
+async fn start() -> (Envoy, [Upstream; 3]) {
+    let all = [Upstream::start("a").await, Upstream::start("b").await, Upstream::start("c").await];
+    let mut filter = wasm_filter(&built("berth.wasm"), "placement", &configuration(), Carried::Text);
+    filter["typed_config"]["config"]["allow_on_headers_stop_iteration"] = json!(true);
+    let mut bootstrap = Bootstrap::default();
+    for upstream in &all {
+        bootstrap = bootstrap.substrate(&upstream.name, &at(upstream, false));
+    }
+    let envoy = Envoy::start(&bootstrap.filter(filter).routes(Way::Full, &["a", "b", "c"], None).build()).await;
+    (envoy, all)
+}
+
+fn ask(envoy: &Envoy, path: &str, body: Vec<u8>) -> Ask {
+    let ask = Ask::post(envoy.listener(INGRESS), path, body).header("content-type", "application/json");
+    ask.header("x-tenant", "acme").header("x-workload", "again")
+}
+
+#[tokio::test]
+async fn the_model_in_the_body_decides_and_the_body_arrives_whole() {
+    let (envoy, [a, b, c]) = start().await;
+    let prompt = "x".repeat(900_000);
+    for http in BOTH {
+        let bodies = [
+            ("short", json!({"model": "special"}).to_string(), "b"),
+            ("other", json!({"model": "m", "stream": false}).to_string(), "a"),
+            ("long", format!(r#"{{"model": "special", "messages": [{{"content": "{prompt}"}}]}}"#), "b"),
+            // Too far behind to be seen: decided by what is known.
+            ("behind", format!(r#"{{"messages": [{{"content": "{prompt}"}}], "model": "special"}}"#), "a"),
+            ("no-json", "model=special".into(), "a"),
+            ("empty", String::new(), "a"),
+        ];
+        for (name, body, expected) in bodies {
+            let path = format!("/{name}/{http:?}");
+            let seen = ask(&envoy, &path, body.clone().into_bytes()).over(http).send().await.unwrap();
+            assert_eq!((seen.status, seen.text().as_str()), (200, expected), "{path}");
+            let upstream = if expected == "a" { &a } else { &b };
+            assert!(upstream.received().iter().any(|r| r.path == path && r.body == body.as_bytes()), "{path}");
+        }
+        // With another attempt besides.
+        b.does(Script::overloaded(1));
+        let seen = ask(&envoy, "/again", json!({"model": "special"}).to_string().into_bytes()).over(http).send().await;
+        assert_eq!(seen.unwrap().text(), "c");
+        assert!(c.received().iter().any(|r| r.path == "/again" && r.body == br#"{"model":"special"}"#));
+        b.does(Script::ok("b"));
+    }
+    assert!(!envoy.log().contains("special"), "the log has nothing of a body");
+}
+
+#[tokio::test]
+async fn a_client_that_stalls_is_decided_by_its_headers() {
+    let (envoy, [a, ..]) = start().await;
+    let mut stream = TcpStream::connect(envoy.listener(INGRESS)).await.unwrap();
+    let head = "POST /stalled HTTP/1.1\r\nhost: x\r\nx-tenant: acme\r\nx-workload: again\r\n\
+                content-type: application/json\r\ncontent-length: 20\r\n\r\n{\"model\"";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let began = Instant::now();
+    eventually("the request was decided without its body", || async {
+        (envoy.stat("wasmcustom.berth.body_late").await == 1).then_some(())
+    })
+    .await;
+    assert!(began.elapsed() < Duration::from_millis(800), "{:?}", began.elapsed());
+    stream.write_all(b": \"specia\"}\r").await.unwrap();
+    let mut answer = vec![0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 200");
+    let received = a.received().pop().unwrap();
+    assert_eq!((received.path.as_str(), received.body.len()), ("/stalled", 20));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_it_is_held_is_forgotten() {
+    let (envoy, [a, ..]) = start().await;
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(envoy.listener(INGRESS)).await.unwrap();
+        let head = "POST /gone HTTP/1.1\r\nhost: x\r\nx-tenant: acme\r\ncontent-type: application/json\r\n\
+                    content-length: 20\r\n\r\n{";
+        stream.write_all(head.as_bytes()).await.unwrap();
+    }
+    let seen = ask(&envoy, "/after", json!({"model": "m"}).to_string().into_bytes()).send().await.unwrap();
+    assert_eq!(seen.text(), "a");
+    eventually("the held ones are gone", || async {
+        (envoy.stat(&format!("http.{INGRESS}.downstream_rq_active")).await == 0).then_some(())
+    })
+    .await;
+    assert!(a.received().iter().all(|r| r.path == "/after"));
+    assert!(!envoy.log().contains("critical"), "no VM was lost");
+}

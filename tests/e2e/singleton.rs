@@ -1,0 +1,62 @@
+//! The telemetry role as a bootstrap singleton: one VM on the main thread pulls and publishes, every worker's placement
+//! filter reads.
+
+use crate::mesh::health;
+use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
+use crate::support::client::{Ask, BOTH, Http, Seen};
+use crate::support::envoy::Envoy;
+use crate::support::policy::{placement, policy, telemetry};
+use crate::support::upstream::Upstream;
+use crate::support::{built, eventually};
+use serde_json::json;
+
+async fn chat(envoy: &Envoy, http: Http) -> Seen {
+    let ask = Ask::post(envoy.listener(INGRESS), "/v1/chat/completions", "{}").over(http);
+    ask.header("x-tenant", "acme").header("x-workload", "chat").send().await.unwrap()
+}
+
+#[tokio::test]
+async fn one_vm_on_the_main_thread_pulls_and_publishes_and_both_workers_read() {
+    let (metal, onprem) = (Upstream::start("metal-fr").await, Upstream::start("onprem-de").await);
+    let provider = Upstream::start("provider-us").await;
+    for upstream in [&metal, &onprem, &provider] {
+        upstream.does_at("/health", health(&upstream.name, 0));
+    }
+    let module = built("berth.wasm");
+    let mut bootstrap = Bootstrap::default()
+        .cluster("metal-fr", metal.address)
+        .cluster("onprem-de", onprem.address)
+        .cluster("provider-us", provider.address)
+        .filter(wasm_filter(&module, "placement", &placement(&policy()), Carried::Text))
+        .build();
+    let filter = wasm_filter(&module, "telemetry", &telemetry(&policy()), Carried::Text);
+    bootstrap["bootstrap_extensions"] = json!([{"name": "envoy.bootstrap.wasm", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.wasm.v3.WasmService", "singleton": true,
+        "config": filter["typed_config"]["config"]}}]);
+    let envoy = Envoy::start(&bootstrap).await;
+
+    // Connections land on either worker: a run of live decisions shows that both have the picture.
+    eventually("decisions are made from a live picture", || async {
+        for _ in 0..12 {
+            let seen = chat(&envoy, Http::One).await;
+            seen.header("x-placement-decision").filter(|d| d.contains("fresh=live"))?;
+        }
+        Some(())
+    })
+    .await;
+    for http in BOTH {
+        metal.does_at("/health", health("metal-fr", 500));
+        eventually("traffic leaves the full substrate on both workers", || async {
+            for _ in 0..12 {
+                (chat(&envoy, http).await.text() == "onprem-de").then_some(())?;
+            }
+            Some(())
+        })
+        .await;
+        metal.does_at("/health", health("metal-fr", 0));
+        eventually("traffic returns", || async { (chat(&envoy, http).await.text() == "metal-fr").then_some(()) }).await;
+    }
+    assert_eq!(envoy.stat("wasmcustom.berth.telemetry.leading").await, 1);
+    // Two workers and the main thread run the placement filter; one VM runs the telemetry role.
+    assert_eq!(envoy.await_stat("wasmcustom.berth.telemetry.members", |members| members == 4).await, 4);
+}

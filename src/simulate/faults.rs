@@ -91,7 +91,10 @@ impl World<'_> {
         }
         let at_ms = self.now_ms();
         let rows = self.servers.iter().zip(&self.document.substrates).zip(self.silent.iter().zip(&self.moving));
-        let word = |((server, declared), (silent, moving)): ((&super::server::Server, &crate::model::Substrate), (&bool, &bool))| {
+        let word = |((server, declared), (silent, moving)): (
+            (&super::server::Server, &crate::model::Substrate),
+            (&bool, &bool),
+        )| {
             let mut word = Word { heard: !silent && (*moving || !(server.down || server.cut)), ..Word::default() };
             if word.heard {
                 server.signals(declared, &mut word.signals);

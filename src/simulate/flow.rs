@@ -28,7 +28,8 @@ impl World<'_> {
         if let Some(next) = self.next {
             self.later(next.at_us, Happening::Arrive);
         }
-        let (Some(kind), Some(headers)) = (self.scenario.load.mix.get(arrival.mix), self.headers.get(arrival.mix)) else {
+        let (Some(kind), Some(headers)) = (self.scenario.load.mix.get(arrival.mix), self.headers.get(arrival.mix))
+        else {
             return;
         };
         let class = class_of(self.document, &facts(kind, headers, arrival.input));

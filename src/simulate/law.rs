@@ -66,9 +66,10 @@ fn holds(terms: &Terms, s: &Substrate, permit: bool) -> bool {
     let laws = &s.sovereignty.subject_to;
     let lines = [
         terms.jurisdictions.as_ref().map(|l| l.contains(&s.location.jurisdiction)),
-        terms.subject_to.as_ref().map(|l| {
-            if permit { laws.iter().all(|c| l.contains(c)) } else { laws.iter().any(|c| l.contains(c)) }
-        }),
+        terms
+            .subject_to
+            .as_ref()
+            .map(|l| if permit { laws.iter().all(|c| l.contains(c)) } else { laws.iter().any(|c| l.contains(c)) }),
         terms.kinds.as_ref().map(|l| l.contains(&s.kind)),
         terms.accounts.as_ref().map(|l| l.contains(&s.account)),
         terms.regions.as_ref().map(|l| l.contains(&s.location.region)),

@@ -145,7 +145,9 @@ impl Measures {
 
     /// A request has ended.
     pub fn ended(&mut self, arrival: &Arrival, class: (usize, &Class), end: End, latency_us: u64, quality_ppm: u32) {
-        if end == End::Good && let Some(second) = self.second(arrival.at_us) {
+        if end == End::Good
+            && let Some(second) = self.second(arrival.at_us)
+        {
             second.good += 1;
         }
         if !self.counts(arrival) {
@@ -245,9 +247,7 @@ impl Measures {
         let usual = (good * WHOLE).checked_div(offered).unwrap_or(WHOLE);
         let from = second(over_ms);
         let windows = self.seconds.get(from..)?.windows(5);
-        let well = |window: &[Second]| {
-            window.iter().all(|s| s.good * WHOLE * 100 >= s.offered * usual * 95)
-        };
+        let well = |window: &[Second]| window.iter().all(|s| s.good * WHOLE * 100 >= s.offered * usual * 95);
         let mut all = windows.enumerate().filter(|(_, window)| well(window));
         all.next().map(|(at, _)| at as u64 * 1_000)
     }
@@ -259,7 +259,9 @@ impl Measures {
             let (mut extreme, mut rising) = (None, true);
             for second in self.seconds.iter().skip(usize::try_from(self.warmup_us / 1_000_000).unwrap_or(0)) {
                 let all: u64 = second.placed.iter().sum();
-                let Some(share) = (second.placed.get(at).copied().unwrap_or(0) * WHOLE).checked_div(all) else { continue };
+                let Some(share) = (second.placed.get(at).copied().unwrap_or(0) * WHOLE).checked_div(all) else {
+                    continue;
+                };
                 let share = i64::try_from(share).unwrap_or(0);
                 let last: i64 = *extreme.get_or_insert(share);
                 let further = if rising { share >= last } else { share <= last };

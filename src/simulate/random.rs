@@ -143,7 +143,9 @@ mod tests {
 
     #[test]
     fn powers_of_two_are_what_they_are() {
-        for (exponent, expected) in [(0, 1_000.0), (ONE as i64, 2_000.0), (-(ONE as i64), 500.0), (ONE as i64 / 2, 1414.2)] {
+        for (exponent, expected) in
+            [(0, 1_000.0), (ONE as i64, 2_000.0), (-(ONE as i64), 500.0), (ONE as i64 / 2, 1414.2)]
+        {
             assert!((power(1_000, exponent) as f64 - expected).abs() <= 1.0, "{exponent}");
         }
     }

@@ -1,9 +1,7 @@
 //! Reads a scenario with the policy's own tools: every mistake at once, each with its place and what was expected.
 
 use super::router::NAMES;
-use super::scenario::{
-    Clients, Event, Fleet, Load, Mix, Physics, Scenario, Shape, Sweep, Target, Tokens, Trace, What,
-};
+use super::scenario::{Clients, Event, Fleet, Load, Mix, Physics, Scenario, Shape, Sweep, Target, Tokens, Trace, What};
 use crate::model::{Feature, Features};
 use crate::policy::countries::OneCountry;
 use crate::policy::forms::{Decimal, Flag, Named, Text, Word, decimal, ratio, whole};

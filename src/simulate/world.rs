@@ -147,7 +147,9 @@ impl<'a> World<'a> {
         trace: &'a [Line],
         scale_ppm: u64,
     ) -> Self {
-        let physics = |name: &crate::model::Name| scenario.physics.iter().find(|(n, _)| n == name).map(|(_, p)| *p).unwrap_or_default();
+        let physics = |name: &crate::model::Name| {
+            scenario.physics.iter().find(|(n, _)| n == name).map(|(_, p)| *p).unwrap_or_default()
+        };
         let server = |s: &crate::model::Substrate| {
             Server::new(Build::of(s, &physics(&s.name)), s.location.jurisdiction, START_MS)
         };
@@ -226,7 +228,11 @@ impl<'a> World<'a> {
     }
 
     /// Asks the router, the first time or again.
-    pub(super) fn asked<T>(&mut self, request: &Request, then: impl FnOnce(&mut dyn Router, &Ask, &[Server]) -> T) -> Option<T> {
+    pub(super) fn asked<T>(
+        &mut self,
+        request: &Request,
+        then: impl FnOnce(&mut dyn Router, &Ask, &[Server]) -> T,
+    ) -> Option<T> {
         let mix = self.scenario.load.mix.get(request.arrival.mix)?;
         let headers = self.headers.get(request.arrival.mix)?;
         let class = self.document.classes.get(request.class)?;

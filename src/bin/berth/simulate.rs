@@ -129,7 +129,9 @@ fn prepared(file: &str, args: &Args) -> Result<Experiment, String> {
         return Err(format!("{file}: physics.{name}: the policy has no such substrate"));
     }
     if let Some(name) = scenario.strangers(policy.document()).first() {
-        return Err(format!("{file}: events: `{name}`: expected a substrate, region, zone or failure domain of the policy"));
+        return Err(format!(
+            "{file}: events: `{name}`: expected a substrate, region, zone or failure domain of the policy"
+        ));
     }
     scenario.seed = args.seed.unwrap_or(scenario.seed);
     scenario.shorten(args.shorten);
@@ -138,7 +140,12 @@ fn prepared(file: &str, args: &Args) -> Result<Experiment, String> {
     }
     let (label, document) = (policy.label().to_string(), policy.document().clone());
     let setup = Setup { scenario, digest: *policy.digest(), document, trace, tunes: !args.untuned };
-    Ok(Experiment { setup, scenario_digest: digest, policy: label, results: berth::simulate::experiment::Results::default() })
+    Ok(Experiment {
+        setup,
+        scenario_digest: digest,
+        policy: label,
+        results: berth::simulate::experiment::Results::default(),
+    })
 }
 
 fn text_of(path: &Path) -> Result<String, String> {

@@ -28,7 +28,10 @@ impl Report {
     pub fn html(&self) -> String {
         let mut out = String::from("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">");
         out += "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">";
-        let _ = write!(out, "<title>Berth: simulation</title><style>{STYLE}</style></head><body><h1>Berth: simulation</h1>");
+        let _ = write!(
+            out,
+            "<title>Berth: simulation</title><style>{STYLE}</style></head><body><h1>Berth: simulation</h1>"
+        );
         let _ = write!(
             out,
             "<p>berth {}; {} scenarios, {} goals missed. Made again with <code>berth simulate FILE … --report OUT</code>: the \
@@ -68,7 +71,8 @@ impl Experiment {
         out.push_str("<ul>");
         for goal in self.goals() {
             let class = if goal.met { "met" } else { "missed" };
-            let _ = write!(out, "<li><span class=\"{class}\">{class}</span> {}: {}</li>", goal.wanted, escaped(&goal.seen));
+            let _ =
+                write!(out, "<li><span class=\"{class}\">{class}</span> {}: {}</li>", goal.wanted, escaped(&goal.seen));
         }
         out.push_str("</ul>");
         self.plots(out);
@@ -88,7 +92,9 @@ impl Experiment {
         let last = self.setup.scenario.duration_ms;
         let faults: Vec<(u64, u64)> =
             self.setup.scenario.events.iter().map(|e| (e.from_ms / 1_000, e.until_ms.min(last) / 1_000)).collect();
-        out.push_str("<h3>Answered in time, over time</h3><p><small>Rivals behind their allow-list; faults shaded.</small></p>");
+        out.push_str(
+            "<h3>Answered in time, over time</h3><p><small>Rivals behind their allow-list; faults shaded.</small></p>",
+        );
         out.push_str(&lines(&found, &faults));
         let ours = |name: &str| name.starts_with("berth");
         let row = |r: &Run| (r.variant.label(), r.figures.goodput_ppm, percent(r.figures.goodput_ppm));

@@ -46,7 +46,8 @@ impl Experiment {
         out += &format!("| ---: | ---: {}|\n", "| ---: ".repeat(names.len()));
         for cell in &self.results.sweep {
             let ratios: Vec<String> = cell.runs.iter().map(|r| decimal(r.figures.imbalance_ppm, 2)).collect();
-            out += &format!("| {} s | {} | {} |\n", decimal(cell.period_ms * 1_000, 1), cell.proxies, ratios.join(" | "));
+            out +=
+                &format!("| {} s | {} | {} |\n", decimal(cell.period_ms * 1_000, 1), cell.proxies, ratios.join(" | "));
         }
         out
     }
@@ -59,7 +60,13 @@ impl Experiment {
         out += "| --- | ---: | ---: | ---: |\n";
         for c in &self.results.capacity {
             let rate = |mrps: u64| decimal(mrps * 1_000, 0);
-            out += &format!("| {} | {} | {} | {} |\n", c.variant.label(), c.floor_us / 1_000, rate(c.sustainable_mrps), rate(c.recovers_mrps));
+            out += &format!(
+                "| {} | {} | {} | {} |\n",
+                c.variant.label(),
+                c.floor_us / 1_000,
+                rate(c.sustainable_mrps),
+                rate(c.recovers_mrps)
+            );
         }
         out
     }

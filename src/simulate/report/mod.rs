@@ -55,8 +55,20 @@ impl Report {
 
 /// Names of the columns of a run.
 pub(super) const COLUMNS: [&str; 14] = [
-    "router", "goodput", "in faults", "outside", "late", "refused", "failed", "¢ per 100 good", "off home", "quality",
-    "p50 ms", "p99 ms", "max/mean", "swings/min",
+    "router",
+    "goodput",
+    "in faults",
+    "outside",
+    "late",
+    "refused",
+    "failed",
+    "¢ per 100 good",
+    "off home",
+    "quality",
+    "p50 ms",
+    "p99 ms",
+    "max/mean",
+    "swings/min",
 ];
 
 /// One run as cells.

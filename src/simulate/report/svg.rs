@@ -22,12 +22,18 @@ pub(super) fn lines(lines: &[Line<'_>], faults: &[(u64, u64)]) -> String {
     let mut out = open(HEIGHT + 20 * (lines.len() as u64).div_ceil(3));
     for (from, until) in faults {
         let (from, until) = (x((*from).min(seconds - 1)), x((*until).min(seconds - 1)));
-        let _ = write!(out, "<rect class=\"fault\" x=\"{from}\" y=\"8\" width=\"{}\" height=\"{}\"/>", until - from, HEIGHT - BOTTOM - 8);
+        let _ = write!(
+            out,
+            "<rect class=\"fault\" x=\"{from}\" y=\"8\" width=\"{}\" height=\"{}\"/>",
+            until - from,
+            HEIGHT - BOTTOM - 8
+        );
     }
     for share in [0, 250_000, 500_000, 750_000, WHOLE] {
         let at = y(share);
         let _ = write!(out, "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{at}\" y2=\"{at}\"/>", WIDTH - 8);
-        let _ = write!(out, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{} %</text>", LEFT - 6, at + 4, share / 10_000);
+        let _ =
+            write!(out, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{} %</text>", LEFT - 6, at + 4, share / 10_000);
     }
     for second in (0..seconds).step_by(usize::try_from((seconds / 6).max(1)).unwrap_or(1)) {
         let _ = write!(out, "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{second} s</text>", x(second), HEIGHT - 6);
@@ -40,7 +46,12 @@ pub(super) fn lines(lines: &[Line<'_>], faults: &[(u64, u64)]) -> String {
         let _ = write!(out, "<polyline class=\"line c{}\" points=\"{}\"/>", n % 6, points.trim_end());
         let (column, row) = (n as u64 % 3, n as u64 / 3);
         let (left, top) = (LEFT + column * 225, HEIGHT + 10 + row * 20);
-        let _ = write!(out, "<line class=\"line c{}\" x1=\"{left}\" x2=\"{}\" y1=\"{top}\" y2=\"{top}\"/>", n % 6, left + 22);
+        let _ = write!(
+            out,
+            "<line class=\"line c{}\" x1=\"{left}\" x2=\"{}\" y1=\"{top}\" y2=\"{top}\"/>",
+            n % 6,
+            left + 22
+        );
         let _ = write!(out, "<text x=\"{}\" y=\"{}\">{}</text>", left + 28, top + 4, line.name);
     }
     out + "</svg>"
@@ -55,7 +66,8 @@ pub(super) fn bars(rows: &[(String, u64, String)], marked: impl Fn(&str) -> bool
         let width = value * (WIDTH - 320) / most;
         let class = if marked(name) { "c0" } else { "c5" };
         let _ = write!(out, "<text x=\"190\" y=\"{}\" text-anchor=\"end\">{name}</text>", top + 13);
-        let _ = write!(out, "<rect class=\"bar {class}\" x=\"200\" y=\"{top}\" width=\"{}\" height=\"16\"/>", width.max(1));
+        let _ =
+            write!(out, "<rect class=\"bar {class}\" x=\"200\" y=\"{top}\" width=\"{}\" height=\"16\"/>", width.max(1));
         let _ = write!(out, "<text x=\"{}\" y=\"{}\">{text}</text>", 208 + width, top + 13);
     }
     out + "</svg>"

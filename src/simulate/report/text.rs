@@ -57,10 +57,13 @@ impl Experiment {
     fn fleets(&self) -> String {
         let Some(first) = self.results.sweep.first() else { return String::new() };
         let head = |r: &crate::simulate::experiment::Run| r.variant.label();
-        let mut rows = vec![["period s".into(), "proxies".into()].into_iter().chain(first.runs.iter().map(head)).collect()];
+        let mut rows =
+            vec![["period s".into(), "proxies".into()].into_iter().chain(first.runs.iter().map(head)).collect()];
         for cell in &self.results.sweep {
             let ratios = cell.runs.iter().map(|r| decimal(r.figures.imbalance_ppm, 2));
-            rows.push([decimal(cell.period_ms * 1_000, 1), cell.proxies.to_string()].into_iter().chain(ratios).collect());
+            rows.push(
+                [decimal(cell.period_ms * 1_000, 1), cell.proxies.to_string()].into_iter().chain(ratios).collect(),
+            );
         }
         format!("  most loaded over the mean, by snapshot period and number of proxies\n{}\n", table(&rows))
     }
@@ -70,7 +73,12 @@ impl Experiment {
             return String::new();
         }
         let mut rows: Vec<Vec<String>> =
-            vec!["router".into(), "floor ms".into(), "sustainable /s".into(), "recovers /s".into()].into_iter().collect::<Vec<String>>().chunks(4).map(<[String]>::to_vec).collect();
+            vec!["router".into(), "floor ms".into(), "sustainable /s".into(), "recovers /s".into()]
+                .into_iter()
+                .collect::<Vec<String>>()
+                .chunks(4)
+                .map(<[String]>::to_vec)
+                .collect();
         for c in &self.results.capacity {
             let rate = |mrps: u64| decimal(mrps * 1_000, 0);
             let floor = (c.floor_us / 1_000).to_string();

@@ -213,8 +213,7 @@ impl Router for Ours {
         let Some(proxy) = self.proxies.get_mut(proxy) else { return };
         for (at, word) in words.words.iter().enumerate().filter(|(_, word)| word.heard) {
             let reading = |&(signal, value): &(_, i64)| (signal, Reading { value, at_ms: words.at_ms });
-            let heard =
-                Heard { readings: word.signals.iter().map(reading).collect(), dropped: Dropped::default() };
+            let heard = Heard { readings: word.signals.iter().map(reading).collect(), dropped: Dropped::default() };
             proxy.fold.hear(at, &heard, now_ms);
             if let Some(proof) = word.proof {
                 proxy.fold.attest(at, proof, now_ms);

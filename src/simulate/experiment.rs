@@ -2,7 +2,7 @@
 //! the scenario asks for.
 
 use super::arrivals::Line;
-use super::measure::Figures;
+use super::figures::Figures;
 use super::router::{Ideal, Ours, Part, Rival, Router, Rule, Tuning, grid};
 use super::scenario::{Event, Fleet, Scenario, Shape, What};
 use super::{START_MS, run};

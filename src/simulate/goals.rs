@@ -1,7 +1,7 @@
 //! What Berth sets out to reach, held against what came out.
 
 use super::experiment::{Cell, Results, Run, Setup};
-use super::measure::Figures;
+use super::figures::Figures;
 
 /// One goal and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

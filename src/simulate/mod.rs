@@ -6,8 +6,11 @@
 //! floats, no order that depends on hashing.
 
 pub mod arrivals;
+mod build;
+mod close;
 pub mod experiment;
 mod faults;
+pub mod figures;
 mod flow;
 pub mod goals;
 pub mod law;
@@ -20,7 +23,8 @@ pub mod scenario;
 pub mod server;
 mod world;
 
-pub use measure::Figures;
+pub use build::Build;
+pub use figures::Figures;
 pub use read::read;
 pub use scenario::Scenario;
 pub use world::START_MS;

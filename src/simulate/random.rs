@@ -45,8 +45,8 @@ impl Random {
 
     /// An exponential waiting time.
     pub fn exponential(&mut self, mean: u64) -> u64 {
-        let nats = u128::from(surprise(self.draw())) * u128::from(LN_2) >> Q;
-        u64::try_from(u128::from(mean) * nats >> Q).unwrap_or(u64::MAX)
+        let nats = (u128::from(surprise(self.draw())) * u128::from(LN_2)) >> Q;
+        u64::try_from((u128::from(mean) * nats) >> Q).unwrap_or(u64::MAX)
     }
 
     /// A log-normal size: half of all lie below the median, and `spread_ppm` is the standard deviation in doublings.
@@ -108,7 +108,7 @@ fn power(value: u64, exponent: i64) -> u64 {
     let (whole, fraction) = (exponent >> Q, exponent & (ONE as i64 - 1));
     let bits = (0..Q).zip(ROOTS).filter(|(i, _)| fraction >> (Q - 1 - i) & 1 == 1);
     let mantissa = bits.fold(1_u64 << 31, |m, (_, root)| (m * root) >> 31);
-    let scaled = u128::from(value) * u128::from(mantissa) >> 31;
+    let scaled = (u128::from(value) * u128::from(mantissa)) >> 31;
     let shift = whole.clamp(-63, 60);
     let shifted = if shift < 0 { scaled >> -shift } else { scaled << shift };
     u64::try_from(shifted).unwrap_or(u64::MAX)

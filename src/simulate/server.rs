@@ -11,65 +11,14 @@
 //!
 //! A request's service time is fixed when it begins, by how full the batch is then.
 
+use super::build::Build;
 use super::random::mix;
-use super::scenario::Physics;
 use crate::model::{Country, Kind, Signal, Substrate};
 use std::collections::VecDeque;
 
 const WHOLE: u64 = 1_000_000;
 /// Near the end of memory requests are preempted and begun again.
 const PREEMPTS_PPM: u64 = 900_000;
-
-/// How a substrate is built.
-#[derive(Clone, Debug)]
-pub struct Build {
-    kind: Kind,
-    slots: u32,
-    queue: u32,
-    memory_tokens: u64,
-    batch_ppm: u64,
-    rate_mrps: u64,
-    jitter_ppm: u64,
-    slowness_ppm: u64,
-    /// Works on when nobody waits for the answer any more.
-    pub finishes: bool,
-    first_us: u64,
-    input_us: u64,
-    output_us: u64,
-}
-
-impl Build {
-    /// As declared, except for what the scenario says.
-    #[must_use]
-    pub fn of(substrate: &Substrate, physics: &Physics) -> Self {
-        let kind = substrate.kind;
-        let slots = physics.slots.unwrap_or(substrate.capacity.concurrency).max(1);
-        // Queue, tokens of memory per slot, slowdown of a full batch, spread of times.
-        let (queue, memory, batch_ppm, jitter_ppm) = match kind {
-            Kind::Gpu | Kind::Sovereign => (slots, 6_000, 600_000, 100_000),
-            Kind::Silicon => (slots / 4 + 2, 0, 0, 0),
-            Kind::GiantContext => (slots, 200_000, 100_000, 50_000),
-            Kind::Provider => (0, 0, 0, 300_000),
-            Kind::Edge => (slots / 2 + 2, 0, 200_000, 100_000),
-            Kind::Cpu => (slots * 4, 0, 300_000, 100_000),
-        };
-        let us = |us: i64| u64::try_from(us).unwrap_or(0);
-        Self {
-            kind,
-            slots,
-            queue: physics.queue.unwrap_or(queue),
-            memory_tokens: physics.memory_tokens.unwrap_or(memory * u64::from(slots)),
-            batch_ppm: physics.batch_ppm.unwrap_or(batch_ppm),
-            rate_mrps: physics.rate_mrps.unwrap_or(0),
-            jitter_ppm: physics.jitter_ppm.unwrap_or(jitter_ppm),
-            slowness_ppm: physics.slowness_ppm.unwrap_or(WHOLE),
-            finishes: physics.finishes,
-            first_us: us(substrate.latency.first_token_us),
-            input_us: us(substrate.latency.prefill_us_per_token),
-            output_us: us(substrate.latency.us_per_token),
-        }
-    }
-}
 
 /// Work that is asked of a substrate.
 #[derive(Clone, Copy, Debug)]

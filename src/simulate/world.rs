@@ -1,11 +1,12 @@
 //! The world of one run: substrates, proxies, requests in flight, and the queue of what happens next.
 
 use super::arrivals::{Arrival, Arrivals, Line};
+use super::build::Build;
 use super::law::{Ruling, rule};
 use super::measure::Measures;
 use super::router::{Ask, Router, Stop, Words};
 use super::scenario::{Mix, Scenario};
-use super::server::{Build, Course, Server, Work};
+use super::server::{Course, Server, Work};
 use crate::model::{Class, Document, Fact, Facts};
 use crate::place::matches;
 use std::cmp::Reverse;

@@ -3,7 +3,7 @@
 use super::{Experiment, Report};
 use crate::model::{Border, Tier};
 use crate::simulate::experiment::{Capacity, Cell, Run};
-use crate::simulate::measure::Figures;
+use crate::simulate::figures::Figures;
 use serde_json::{Value, json};
 
 impl Report {

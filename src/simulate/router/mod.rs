@@ -4,6 +4,7 @@
 mod ideal;
 mod ours;
 mod rival;
+mod scene;
 
 pub use ideal::Ideal;
 pub use ours::{Ours, Part};

@@ -15,7 +15,7 @@ WASM_OPT_FLAGS = -O3 --enable-bulk-memory --enable-sign-ext --enable-nontrapping
   --enable-mutable-globals --enable-multivalue --enable-reference-types --strip-producers
 export ENVOY
 
-.PHONY: help demo up down wasm cli test test-native test-node lint e2e golden rust \
+.PHONY: help demo up down simulation wasm cli test test-native test-node lint e2e golden rust \
   bench bench-wasm bench-envoy bench-guard fuzz soak oci
 
 help: ## list the targets
@@ -31,6 +31,14 @@ demo: wasm ## a short story of requests through a real Envoy, from nothing
 
 up: wasm ## the demo's world, left running, and what to try with it
 	@$(WITH_ENVOY) && $(CARGO) run --locked --quiet --example demo -- up
+
+SCENARIOS = five-failures spillover locality-collapse degraded-node law-in-motion herd metastable retry-storm cascade drift
+
+simulation: rust ## run the standard scenarios and write their short report into examples/simulate/README.md (minutes)
+	@$(CARGO) build --locked --release --bin berth
+	@cd examples/simulate && \
+	  { $(abspath $(NATIVE))/release/berth simulate $(SCENARIOS:%=%.yaml) --summary > .report; [ $$? -le 1 ]; } && \
+	  sed -i '/^<!-- report -->$$/q' README.md && cat .report >> README.md; made=$$?; rm -f .report; exit $$made
 
 down: rust ## stop what `make up` left running
 	@$(CARGO) run --locked --quiet --example demo -- down

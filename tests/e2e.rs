@@ -4,6 +4,10 @@
 
 mod support;
 
+#[path = "../examples/substrate/server.rs"]
+#[allow(dead_code, reason = "a server of the examples")]
+mod server;
+
 #[path = "e2e/account.rs"]
 mod account;
 #[path = "e2e/attempts.rs"]
@@ -28,6 +32,8 @@ mod mesh;
 mod modes;
 #[path = "e2e/observed.rs"]
 mod observed;
+#[path = "e2e/openai.rs"]
+mod openai;
 #[path = "e2e/page.rs"]
 mod page;
 #[path = "e2e/prometheus.rs"]

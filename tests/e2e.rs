@@ -1,5 +1,6 @@
 //! The filter in a real Envoy, with real upstreams, over HTTP/1 and HTTP/2.
-#![allow(unreachable_pub, missing_docs, clippy::unwrap_used, reason = "a test, not a library")]
+#![allow(unreachable_pub, missing_docs, reason = "a test, not a library")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests may fail a test")]
 
 mod support;
 
@@ -9,6 +10,8 @@ mod account;
 mod attempts;
 #[path = "e2e/body.rs"]
 mod body;
+#[path = "e2e/canary.rs"]
+mod canary;
 #[path = "e2e/desk.rs"]
 mod desk;
 #[path = "e2e/harness.rs"]

@@ -1,0 +1,21 @@
+//! The built modules in a host that answers anything: nothing stops them, every request ends, and what a request
+//! costs in entries and calls is what is written down.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+#[path = "wasm/budget.rs"]
+mod budget;
+#[path = "support/fake_host.rs"]
+mod fake_host;
+#[path = "wasm/faults.rs"]
+mod faults;
+#[path = "support/policy.rs"]
+mod policy;
+mod wasm_host;
+
+const FULL: &str = "berth.wasm";
+const PLACEMENT: &str = "berth-placement.wasm";

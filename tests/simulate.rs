@@ -3,7 +3,6 @@
 #![cfg(not(target_family = "wasm"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
-
 use berth::policy::Policy;
 use berth::simulate::experiment::{Run, Setup, Variant};
 use berth::simulate::router::{Tuning, grid};
@@ -80,7 +79,9 @@ fn every_router_that_looks_at_one_thing_only_leaves_the_envelope_and_a_list_stop
 
 #[test]
 fn the_same_files_and_seed_give_the_same_bytes_and_another_seed_others() {
-    let args = |seed| ["simulate", "cascade.yaml", "--quiet", "--untuned", "--format", "json", "--shorten", "25", "--seed", seed];
+    let args = |seed| {
+        ["simulate", "cascade.yaml", "--quiet", "--untuned", "--format", "json", "--shorten", "25", "--seed", seed]
+    };
     let (one, again, other) = (berth(&args("7")), berth(&args("7")), berth(&args("8")));
     assert!(!one.stdout.is_empty() && one.stdout == again.stdout, "{}", String::from_utf8_lossy(&one.stderr));
     assert_ne!(one.stdout, other.stdout);
@@ -137,7 +138,20 @@ fn the_ideal_is_hard_to_beat() {
 #[test]
 fn the_short_report_of_a_small_run_is_what_is_checked_in() {
     let routers = "latency-only,cost-only,round-robin,least-request,locality-failover,scorers,ideal";
-    let args = ["simulate", "five-failures.yaml", "cascade.yaml", "--quiet", "--untuned", "--summary", "--shorten", "30", "--seed", "5", "--routers", routers];
+    let args = [
+        "simulate",
+        "five-failures.yaml",
+        "cascade.yaml",
+        "--quiet",
+        "--untuned",
+        "--summary",
+        "--shorten",
+        "30",
+        "--seed",
+        "5",
+        "--routers",
+        routers,
+    ];
     let seen = String::from_utf8(berth(&args).stdout).unwrap();
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/simulate/summary.md");
     if std::env::var_os("BLESS").is_some() {

@@ -177,6 +177,8 @@ impl Measures {
     #[must_use]
     pub fn figures(mut self, scenario: &Scenario) -> Figures {
         let (over_ms, begins_ms) = (scenario.over_ms(), scenario.begins_ms());
+        // What is still tried when nothing arrives any more says nothing of seconds.
+        self.seconds.truncate(usize::try_from(scenario.duration_ms / 1_000).unwrap_or(usize::MAX));
         self.latencies_us.sort_unstable();
         self.ratios_ppm.sort_unstable();
         let quantile = |sorted: &[u64], ppm: u64| {

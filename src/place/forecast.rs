@@ -19,7 +19,7 @@ use crate::policy::index::{MOST_PUSD_PER_TOKEN, MOST_US, MOST_US_PER_TOKEN};
 const PRESSED_PPM: i64 = 250_000;
 /// The share taken to fail for each sign of unsteadiness that is at its full: as slow again as usual, answers that
 /// spread by a whole declared first token, a queue that only swings, all of a region's work moved there.
-const UNSTEADY_PPM: i64 = 50_000;
+const UNSTEADY_PPM: i64 = 5_000;
 
 /// Figures of one substrate.
 #[derive(Clone, Copy, Debug, Default)]

@@ -98,6 +98,11 @@ pub(crate) const fn step(now_ms: u64) -> u64 {
     now_ms - now_ms % STEP_MS
 }
 
+/// The age at the end of the step: a proof that runs out within it does not count for any of it.
+const fn by_the_end(age_ms: i64) -> i64 {
+    if age_ms < ELSEWHERE - STEP_MS as i64 { age_ms + STEP_MS as i64 - 1 } else { age_ms }
+}
+
 impl Picture {
     /// Makes the picture at a moment.
     pub(crate) fn develop(&mut self, policy: &Policy, aligned: &Aligned, now_ms: u64) {
@@ -151,8 +156,8 @@ impl Picture {
         self.tokens_left.push(hearing.value(Signal::TokensRemaining).unwrap_or(PLENTY));
         self.interconnect.push(hearing.value(Signal::Interconnect).unwrap_or(UNKNOWN));
         let declared = policy.substrate(id).map(|s| s.location.jurisdiction);
-        self.attested_ms.push(hearing.attested_ms(declared));
-        self.heard_ms.push(hearing.newest_ms());
+        self.attested_ms.push(by_the_end(hearing.attested_ms(declared)));
+        self.heard_ms.push(by_the_end(hearing.newest_ms()));
         self.fresh.push(hearing.freshness());
         let selection = &policy.document().settings.selection;
         self.ramp_ppm.push(hearing.ramp_ppm(selection.ramp_ms, selection.ramp_floor_ppm));

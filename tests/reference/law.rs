@@ -164,7 +164,8 @@ fn approved(q: &Question, border: Border) -> bool {
 fn proofs(q: &Question, all: &[&Envelope], s: &Substrate) -> BTreeSet<Code> {
     let mut codes = BTreeSet::new();
     let health = q.snapshot.and_then(|snapshot| snapshot.of(s.name.as_str()));
-    let now = q.now_ms - q.now_ms % 250;
+    // To the end of the step of time in which pictures are made: a proof that runs out within it does not count.
+    let now = q.now_ms - q.now_ms % 250 + 249;
     let proof = health
         .and_then(|h| h.attestation)
         .filter(|a| a.jurisdiction == s.location.jurisdiction || q.bug == Bug::AttestationOfAnyCountry)

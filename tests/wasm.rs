@@ -13,6 +13,12 @@ mod fake_host;
 mod faults;
 #[path = "wasm/budget.rs"]
 mod budget;
+#[path = "wasm/differential.rs"]
+mod differential;
+#[path = "wasm/hostile.rs"]
+mod hostile;
+#[path = "support/random.rs"]
+mod random;
 #[path = "support/policy.rs"]
 mod policy;
 mod wasm_host;

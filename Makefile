@@ -15,7 +15,7 @@ WASM_OPT_FLAGS = -O3 --enable-bulk-memory --enable-sign-ext --enable-nontrapping
   --enable-mutable-globals --enable-multivalue --enable-reference-types --strip-producers
 export ENVOY
 
-.PHONY: help demo up down wasm cli test test-native test-node lint e2e golden rust \
+.PHONY: help demo up down simulation wasm cli test test-native test-node lint e2e golden rust \
   bench bench-wasm bench-envoy bench-guard fuzz soak oci
 
 help: ## list the targets
@@ -31,6 +31,14 @@ demo: wasm ## a short story of requests through a real Envoy, from nothing
 
 up: wasm ## the demo's world, left running, and what to try with it
 	@$(WITH_ENVOY) && $(CARGO) run --locked --quiet --example demo -- up
+
+SCENARIOS = five-failures spillover locality-collapse degraded-node law-in-motion herd metastable retry-storm cascade drift
+
+simulation: rust ## run the standard scenarios and write their short report into examples/simulate/README.md (minutes)
+	@$(CARGO) build --locked --release --bin berth
+	@cd examples/simulate && \
+	  { $(abspath $(NATIVE))/release/berth simulate $(SCENARIOS:%=%.yaml) --summary > .report; [ $$? -le 1 ]; } && \
+	  sed -i '/^<!-- report -->$$/q' README.md && cat .report >> README.md; made=$$?; rm -f .report; exit $$made
 
 down: rust ## stop what `make up` left running
 	@$(CARGO) run --locked --quiet --example demo -- down
@@ -97,13 +105,22 @@ lint: rust ## format, clippy for host and wasm, documentation, licences and advi
 
 # --- to measure ---
 
-# Benchmarks that are programs of their own, so that WebAssembly can run them.
-PROGRAMS = start pulse
+bench: rust ## what compiling, deciding and folding cost natively, and how deciding grows
+	@$(CARGO) bench --locked --quiet --bench compile --bench health --bench place -- --noplot | awk '\
+	  /^Benchmarking/ { next } NF && $$1 != "time:" && $$2 != "time:" && !/[:%\[]/ { name = $$1 } \
+	  $$1 == "time:" || $$2 == "time:" { if ($$2 == "time:") { name = $$1; sub(/^[^ ]+ +/, "") } \
+	    if (index($$0, "%") == 0) { sub(/.*time: *\[/, ""); sub(/\].*/, ""); split($$0, t, " "); \
+	    printf "%-40s %10s %s\n", name, t[3], t[4] } }'
+	@$(CARGO) build --locked --quiet --profile bench --example scale
+	@$(NATIVE)/release/examples/scale
 
-bench-wasm: rust ## compiling a policy, a tick of telemetry, a snapshot: natively and in WebAssembly under Node
+# Benchmarks that are programs of their own, so that WebAssembly can run them.
+PROGRAMS = start scale pulse
+
+bench-wasm: rust ## compiling a policy, deciding, a tick of telemetry, a snapshot: natively and in WebAssembly under Node
 	@command -v node >/dev/null || { echo "berth: no node: install Node.js 18 or newer" >&2; exit 2; }
 	@for name in $(PROGRAMS); do \
-	  $(CARGO) build --locked --quiet --release --example $$name || exit 1; \
+	  $(CARGO) build --locked --quiet --profile bench --example $$name || exit 1; \
 	  $(WASI) build --locked --quiet --release --example $$name || exit 1; \
 	  kind=$$($(TOOLS) toolchain wasm32-wasip1) && \
 	  made=target/wasip1/$$kind/wasm32-wasip1/release/examples/$$name.wasm && \
@@ -114,5 +131,5 @@ bench-wasm: rust ## compiling a policy, a tick of telemetry, a snapshot: nativel
 
 # --- to come ---
 
-bench bench-envoy bench-guard fuzz soak oci:
+bench-envoy bench-guard fuzz soak oci:
 	@echo "berth: make $@ is not built yet" >&2; exit 2

@@ -11,8 +11,9 @@ mod fake_host;
 use berth::filter::store::slot_key;
 use berth::filter::telemetry::Telemetry;
 use berth::filter::telemetry_config::TelemetryConfig;
+use berth::health::json::text;
 use berth::health::slot::SlotRecord;
-use berth::health::{Observation, Observer, codec, json};
+use berth::health::{Observation, Observer, codec};
 use berth::model::settings::{Ages, Thresholds};
 use berth::model::{Health, Reading, Signal, Snapshot, Watch, Watched};
 use fake_host::FakeHost;
@@ -30,7 +31,7 @@ fn main() {
     let bytes = codec::encode(&snapshot);
     print("snapshot of 512, encode", time(|| codec::encode(black_box(&snapshot))), "1.00");
     print("snapshot of 512, decode", time(|| codec::decode(black_box(&bytes)).unwrap()), "1.00");
-    print("snapshot of 512, as JSON", time(|| json::write(black_box(&snapshot))), "-");
+    print("snapshot of 512, as JSON", time(|| text::compact(black_box(&snapshot))), "-");
     println!("{:12} the snapshot has {} bytes, {} signals a substrate", "", bytes.len(), Signal::ALL.len().div_ceil(2));
 }
 

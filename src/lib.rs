@@ -17,3 +17,5 @@ mod edge;
 pub mod explain;
 #[cfg(not(target_family = "wasm"))]
 pub mod manifest;
+#[cfg(not(target_family = "wasm"))]
+pub mod simulate;

@@ -7,6 +7,8 @@
 #[allow(dead_code, reason = "shared with the laws")]
 mod build;
 
+use berth::health::slot::key_of;
+use berth::health::{Observation, Observer};
 use berth::model::*;
 use berth::place::Placer;
 use berth::policy::Policy;
@@ -55,4 +57,27 @@ fn a_decision_allocates_nothing_once_warm() {
     }
     assert_eq!(COUNT.with(Cell::get) - before, 0);
     assert_eq!(placed, 3_000);
+}
+
+#[test]
+fn an_observation_allocates_nothing_once_the_substrate_is_known() {
+    let mut observer = Observer::new(["a", "b"].into_iter());
+    let said = [(Signal::QueueDepth, 4), (Signal::RateRemaining, 900)];
+    let seen = |n: u64| Observation {
+        substrate: usize::try_from(n % 2).unwrap(),
+        status: if n.is_multiple_of(7) { 503 } else { 200 },
+        first_byte_us: Some(300_000 + n),
+        total_us: Some(2_000_000),
+        bytes: 4_096,
+        output_tokens: Some(100),
+        said: &said,
+        retry_after_s: None,
+    };
+    let before = COUNT.with(Cell::get);
+    for n in 0..1_000 {
+        observer.began(usize::try_from(n % 2).unwrap());
+        observer.observe(&seen(n), NOW_MS + n);
+        assert!(observer.know(key_of("a")).is_some());
+    }
+    assert_eq!(COUNT.with(Cell::get) - before, 0);
 }

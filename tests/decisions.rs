@@ -71,6 +71,17 @@ fn scenarios() -> Vec<Scenario> {
     moved.substrates.iter_mut().for_each(|h| {
         h.attestation = Some(Attestation { jurisdiction: country("GB"), at_ms: NOW_MS });
     });
+    let away = Some(Attestation { jurisdiction: country("US"), at_ms: NOW_MS - 1_000 });
+    let abroad = with(well.clone(), "onprem-de", |h| {
+        h.attestation = away;
+        h.set(Signal::Failover, now(600_000));
+    });
+    // Slower than it used to be, with a queue that swings and answers that spread; still within every limit.
+    let unsteady = with(well.clone(), "silicon-us", |h| {
+        h.set(Signal::Drift, now(1_500_000));
+        h.set(Signal::Oscillation, now(900_000));
+        h.set(Signal::Jitter, now(400_000));
+    });
     let mut old = well.clone();
     old.at_ms = NOW_MS - 60_000;
     old.substrates.iter_mut().for_each(|h| h.readings.iter_mut().flatten().for_each(|r| r.at_ms = NOW_MS - 60_000));
@@ -87,6 +98,8 @@ fn scenarios() -> Vec<Scenario> {
         of("refused-circuit-and-attestation", Some(lost), personal),
         of("no-telemetry", None, chat()),
         of("stale-telemetry", Some(old), chat()),
+        of("sovereignty-failed-over-abroad", Some(abroad), personal),
+        of("availability-unsteady", Some(unsteady), chat()),
         of("session", Some(well), Facts { session: Some(Fact::claimed("s-42")), ..chat() }),
         spent,
     ]

@@ -1,7 +1,12 @@
 //! The filter in a real Envoy, with real upstreams, over HTTP/1 and HTTP/2.
-#![allow(unreachable_pub, missing_docs, clippy::unwrap_used, reason = "a test, not a library")]
+#![allow(unreachable_pub, missing_docs, reason = "a test, not a library")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests may fail a test")]
 
 mod support;
+
+#[path = "../examples/substrate/server.rs"]
+#[allow(dead_code, reason = "a server of the examples")]
+mod server;
 
 #[path = "e2e/account.rs"]
 mod account;
@@ -9,6 +14,8 @@ mod account;
 mod attempts;
 #[path = "e2e/body.rs"]
 mod body;
+#[path = "e2e/canary.rs"]
+mod canary;
 #[path = "e2e/desk.rs"]
 mod desk;
 #[path = "e2e/harness.rs"]
@@ -25,6 +32,8 @@ mod mesh;
 mod modes;
 #[path = "e2e/observed.rs"]
 mod observed;
+#[path = "e2e/openai.rs"]
+mod openai;
 #[path = "e2e/page.rs"]
 mod page;
 #[path = "e2e/prometheus.rs"]

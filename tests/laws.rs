@@ -11,6 +11,8 @@ mod reference;
 
 #[path = "laws/agree.rs"]
 mod agree;
+#[path = "laws/choice.rs"]
+mod choice;
 #[path = "laws/hold.rs"]
 mod hold;
 #[path = "laws/small.rs"]

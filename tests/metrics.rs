@@ -2,6 +2,7 @@
 //! held against the others, and the rules against promtool.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test fails by panicking, in its helpers too"

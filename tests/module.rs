@@ -8,7 +8,8 @@ use std::{collections::BTreeSet, fs, path::Path};
 use berth::manifest::module::{exports, imports};
 
 /// The host functions that Berth calls: what an operator grants.
-const CALLED: [&str; 16] = [
+const CALLED: [&str; 18] = [
+    "env.proxy_continue_stream",
     "env.proxy_define_metric",
     "env.proxy_get_buffer_bytes",
     "env.proxy_get_current_time_nanoseconds",
@@ -22,6 +23,7 @@ const CALLED: [&str; 16] = [
     "env.proxy_remove_header_map_value",
     "env.proxy_replace_header_map_value",
     "env.proxy_send_local_response",
+    "env.proxy_set_effective_context",
     "env.proxy_set_property",
     "env.proxy_set_shared_data",
     "env.proxy_set_tick_period_milliseconds",
@@ -30,9 +32,9 @@ const CALLED: [&str; 16] = [
 /// Host functions that the SDK's traits name and nobody calls; not granted, they are answered with an error.
 const NAMED: [&str; 10] = [
     "env.proxy_close_stream",
-    "env.proxy_continue_stream",
     "env.proxy_dequeue_shared_queue",
     "env.proxy_done",
+    "env.proxy_enqueue_shared_queue",
     "env.proxy_get_header_map_value",
     "env.proxy_get_status",
     "env.proxy_grpc_cancel",

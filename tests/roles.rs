@@ -245,3 +245,71 @@ fn live_through(configuration: &Value, call: &str, error: HostError, from_the_st
     }
     let _ = host.now_ns();
 }
+
+/// The policy with a budget for acme: a dollar cent a minute, which is ninety-seven chats.
+fn with_budget() -> Value {
+    let mut policy = policy::policy();
+    policy["budgets"] = serde_json::json!([{"tenant": "acme", "window_s": 60, "most_usd": 0.01}]);
+    policy::placement(&policy)
+}
+
+#[test]
+fn what_a_tenant_spends_in_one_vm_counts_in_all_of_them_after_a_tick_and_only_within_its_window() {
+    let host = FakeHost::new();
+    let mut vms: Vec<(FakeHost, Role)> = (0..2)
+        .map(|_| {
+            let vm = host.another_vm();
+            let role = start(&vm, &with_budget());
+            (vm, role)
+        })
+        .collect();
+    let mut placed = 0;
+    for n in 0..400 {
+        let (vm, role) = &mut vms[n % 2];
+        placed += usize::from(ask(vm, role, &CHAT) == Verdict::Continue);
+        vms.iter_mut().for_each(|(vm, role)| role.on_tick(vm));
+        host.advance_ms(10);
+    }
+    // Either VM alone would have placed as many.
+    assert!((90..=100).contains(&placed), "{placed} placed");
+    let (vm, role) = &mut vms[0];
+    assert_eq!(ask(vm, role, &CHAT), Verdict::Answered);
+    assert!(decision(vm).contains("refused=429, reason=cost/tenant-budget"), "{}", decision(vm));
+
+    // A VM that begins now knows it from its first request on; one more window, and it is forgotten.
+    let late = host.another_vm();
+    let mut role = start(&late, &with_budget());
+    assert_eq!(ask(&late, &mut role, &CHAT), Verdict::Answered);
+    host.advance_ms(60_000);
+    role.on_tick(&late);
+    assert_eq!(ask(&late, &mut role, &CHAT), Verdict::Continue);
+}
+
+#[test]
+fn a_ledger_that_cannot_be_read_or_written_costs_exactness_and_never_a_request() {
+    for rubbish in [&b""[..], b"x", &[255; 32], &[0; 4_000]] {
+        let host = FakeHost::new();
+        let mut role = start(&host, &with_budget());
+        host.plant(store::LEDGER, rubbish);
+        role.on_tick(&host);
+        assert_eq!(ask(&host, &mut role, &CHAT), Verdict::Continue, "{rubbish:?}");
+    }
+    let host = FakeHost::new();
+    let mut role = start(&host, &with_budget());
+    host.fail_always("shared_set", HostError::CasMismatch);
+    let mut placed = 0;
+    for _ in 0..200 {
+        placed += usize::from(ask(&host, &mut role, &CHAT) == Verdict::Continue);
+        role.on_tick(&host);
+        host.advance_ms(10);
+    }
+    assert!((90..=100).contains(&placed), "{placed}: what is not shared still counts here");
+}
+
+#[test]
+fn without_budgets_the_ledger_is_not_looked_at() {
+    let host = FakeHost::new();
+    let mut role = start(&host, &policy::placement(&policy::policy()));
+    role.on_tick(&host);
+    assert!(!host.shared_keys().contains(&store::LEDGER.to_string()));
+}

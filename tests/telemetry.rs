@@ -21,6 +21,8 @@ mod config;
 mod desk;
 #[path = "telemetry/fold.rs"]
 mod fold;
+#[path = "telemetry/observing.rs"]
+mod observing;
 #[path = "telemetry/role.rs"]
 mod role;
 #[path = "telemetry/store.rs"]

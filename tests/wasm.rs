@@ -7,20 +7,20 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
-#[path = "support/fake_host.rs"]
-mod fake_host;
-#[path = "wasm/faults.rs"]
-mod faults;
 #[path = "wasm/budget.rs"]
 mod budget;
 #[path = "wasm/differential.rs"]
 mod differential;
+#[path = "support/fake_host.rs"]
+mod fake_host;
+#[path = "wasm/faults.rs"]
+mod faults;
 #[path = "wasm/hostile.rs"]
 mod hostile;
-#[path = "support/random.rs"]
-mod random;
 #[path = "support/policy.rs"]
 mod policy;
+#[path = "support/random.rs"]
+mod random;
 mod wasm_host;
 
 const FULL: &str = "berth.wasm";

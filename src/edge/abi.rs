@@ -1,5 +1,5 @@
-//! The one file with `unsafe`: the host functions that Berth uses, each with every status as a value, and the one
-//! callback that the SDK cannot be left with.
+//! The one file with `unsafe`: the host functions that Berth uses, each with every status as a value, and the two
+//! callbacks that the SDK cannot be left with.
 //!
 //! The SDK's own wrappers are not used because they panic on statuses they do not expect, and a panic kills the VM
 //! and every stream in it; they also make a `String` of every header. Dispatch, types and `main!` stay the SDK's.
@@ -115,7 +115,7 @@ fn local_response(status: u16, grpc: i32, headers: &[(&str, &str)], body: &[u8])
 const LOG_CRITICAL: u32 = 5;
 
 /// One line in the host's log. A line that cannot be written is not worth failing for.
-fn log_line(level: u32, line: &str) {
+pub(super) fn log_line(level: u32, line: &str) {
     // SAFETY: pointer and length describe `line`.
     let _ = unsafe { proxy_log(level, line.as_ptr(), line.len()) };
 }
@@ -264,27 +264,6 @@ impl Host for Proxy {
     }
 }
 
-impl log::Log for Proxy {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.level() <= log::max_level()
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            let level = match record.level() {
-                log::Level::Trace => 0,
-                log::Level::Debug => 1,
-                log::Level::Info => 2,
-                log::Level::Warn => 3,
-                log::Level::Error => 4,
-            };
-            log_line(level, &record.args().to_string());
-        }
-    }
-
-    fn flush(&self) {}
-}
-
 /// The answer of a call. The SDK's export of this callback panics on a token that its own (panicking) call wrapper
 /// did not register; the build drops that export and gives this one its name.
 #[unsafe(no_mangle)]
@@ -296,4 +275,12 @@ pub(super) extern "C" fn berth_on_http_call_response(
     _trailers: u32,
 ) {
     super::on_call(context, token, usize::try_from(body).unwrap_or(0));
+}
+
+/// Time has passed. A call to a cluster enters this VM again before it returns, where a filter of ours is inside that
+/// cluster; the SDK's export of this callback holds its table of contexts meanwhile, and panics. So the build drops
+/// that one too.
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn berth_on_tick(context: u32) {
+    super::on_tick(context);
 }

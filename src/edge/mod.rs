@@ -2,6 +2,7 @@
 
 mod abi;
 mod attempt;
+mod lines;
 
 use crate::filter::{Kept, Role, Verdict, Vm};
 use abi::Proxy;
@@ -16,7 +17,7 @@ use std::rc::Rc;
 type SharedRole = Rc<RefCell<Role>>;
 
 thread_local! {
-    /// The roots of this VM that have a role, for the one callback that does not come through the SDK.
+    /// The roots of this VM that have a role, for the callbacks that do not come through the SDK.
     static ROOTS: RefCell<Vec<(u32, SharedRole)>> = const { RefCell::new(Vec::new()) };
     /// What they have in common.
     static VM: Vm = Vm::default();
@@ -31,11 +32,20 @@ proxy_wasm::main! {{
     proxy_wasm::set_root_context(|id| Box::new(Root { id, role: None, observes: false }));
 }}
 
+fn root(context: u32) -> Option<SharedRole> {
+    ROOTS.with_borrow(|roots| roots.iter().find(|(id, _)| *id == context).map(|(_, role)| role.clone()))
+}
+
 /// The answer of a call, for the root that sent it.
 fn on_call(context: u32, token: u32, body_size: usize) {
-    let role = ROOTS.with_borrow(|roots| roots.iter().find(|(id, _)| *id == context).map(|(_, role)| role.clone()));
-    if let Some(Ok(mut role)) = role.as_ref().map(|role| role.try_borrow_mut()) {
+    if let Some(Ok(mut role)) = root(context).as_ref().map(|role| role.try_borrow_mut()) {
         role.on_call(&Proxy, token, body_size);
+    }
+}
+
+fn on_tick(context: u32) {
+    if let Some(Ok(mut role)) = root(context).as_ref().map(|role| role.try_borrow_mut()) {
+        role.on_tick(&Proxy);
     }
 }
 
@@ -64,12 +74,6 @@ impl RootContext for Root {
                 log::error!("{line}");
                 false
             }
-        }
-    }
-
-    fn on_tick(&mut self) {
-        if let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) {
-            role.on_tick(&Proxy);
         }
     }
 
@@ -128,12 +132,19 @@ impl HttpContext for Stream {
             _ => Action::Pause,
         }
     }
+
+    fn on_http_response_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {
+        if let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) {
+            role.on_response(&Proxy, self.id);
+        }
+        Action::Continue
+    }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let (Some(kept), Some(Ok(mut role))) = (&self.kept, self.role.as_ref().map(|role| role.try_borrow_mut())) {
-            role.forget(kept);
+        if let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) {
+            role.forget(self.id);
         }
     }
 }

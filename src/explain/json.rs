@@ -51,7 +51,7 @@ pub(crate) fn of(e: &Explanation) -> Value {
         }),
         "runner_up": decision.runner_up.map(|(id, by)| json!({"substrate": name(id), "behind_uusd": by})),
         "spill": decision.spill.map(|s| json!({
-            "from": name(s.from), "to": name(s.to), "crosses": borders(s.crosses),
+            "from": name(s.from), "why": s.why.map(|r| reason(e, s.from, &r)), "to": name(s.to), "crosses": borders(s.crosses),
             "egress_uusd": s.egress_uusd, "cost_uusd": s.cost_uusd, "latency_us": s.latency_us,
         })),
         "candidates": e.inspection.rows.iter().map(|row| candidate(e, row)).collect::<Vec<_>>(),

@@ -126,7 +126,8 @@ fn answer(e: &Explanation, out: &mut String) -> core::fmt::Result {
     }
     if let Some(s) = decision.spill {
         let crossed = borders(s.crosses);
-        write!(out, "spillover from {} to {}, crosses {crossed}; ", name(s.from), name(s.to))?;
+        let why = s.why.map_or("worth less", |reason| reason.code.as_str());
+        write!(out, "spillover from {} ({why}) to {}, crosses {crossed}; ", name(s.from), name(s.to))?;
         writeln!(out, "egress {}, cost {}, time {}", usd(s.egress_uusd), usd(s.cost_uusd), ms(s.latency_us))?;
     }
     writeln!(out, "binding   {}\n", binding(e, decision))

@@ -80,7 +80,9 @@ fn missing(needed: i64, has: i64) -> String {
 }
 
 fn age(needed: i64, has: i64) -> String {
-    if has < 0 {
+    if has == -2 {
+        String::from("names another country")
+    } else if has < 0 {
         String::from("none known")
     } else {
         format!("{} old, at most {}", ms(has * 1_000), ms(needed * 1_000))

@@ -23,7 +23,7 @@ pub(super) struct Account {
 
 impl Account {
     pub(super) fn open<H: Host>(host: &H, config: Accounting, policy: &Policy) -> Self {
-        let metrics = Metrics::declare(host, policy);
+        let metrics = Metrics::declare(host, policy, config.aside);
         Self { config, metrics, snapshot: None, text: String::with_capacity(512) }
     }
 
@@ -49,7 +49,7 @@ impl Account {
             }
         }
         // Low bits pick among equals elsewhere; any others do here.
-        if self.config.sample > 0 && (decision.id >> 32) % u64::from(self.config.sample) == 0 {
+        if self.config.sample > 0 && (decision.id >> 32).is_multiple_of(u64::from(self.config.sample)) {
             let inspection = placer.inspect(local, facts, now_ms, decision.id);
             let routed = routers::all(placer.policy(), facts, &inspection);
             self.metrics.sampled(decision, &inspection.rows, &routed);
@@ -63,6 +63,11 @@ impl Account {
 
     pub(super) fn undecided(&mut self, cause: Cause) {
         self.metrics.undecided(cause);
+    }
+
+    /// How the candidate does: 0 without one, 1 while it is tried, 2 since it was called back.
+    pub(super) fn canary<H: Host>(&self, host: &H, state: u64) {
+        self.metrics.canary(host, state);
     }
 
     /// A tick: takes the picture's identity over and tells the host what was counted.

@@ -29,11 +29,11 @@ pub(super) fn leave<H: Host>(
 }
 
 /// The longest lane that goes the plan's way: the same substrates in the same order, from the first on.
-pub(super) fn lane<'a>(lanes: &'a [Lane], decision: &Decision) -> Option<&'a Lane> {
+pub(super) fn lane<'a>(lanes: &'a [Lane], policy: &Policy, decision: &Decision) -> Option<&'a Lane> {
     let goes = |lane: &&Lane| {
-        let planned = decision.plan.iter().map(|attempt| attempt.substrate);
-        lane.substrates.len() <= decision.plan.len()
-            && lane.substrates.iter().copied().eq(planned.take(lane.substrates.len()))
+        let planned = decision.plan.iter().filter_map(|attempt| policy.substrate(attempt.substrate));
+        let planned = planned.map(|substrate| substrate.name.as_str()).take(lane.substrates.len());
+        lane.substrates.len() <= decision.plan.len() && lane.substrates.iter().map(String::as_str).eq(planned)
     };
     lanes.iter().filter(goes).max_by_key(|lane| lane.substrates.len())
 }

@@ -2,6 +2,7 @@
 //! is wrong, with one line that names the place and what was expected.
 
 mod accounting;
+mod canary;
 mod carry;
 mod desk;
 mod lanes;
@@ -10,6 +11,7 @@ mod raw;
 mod sources;
 
 use super::body::BodySource;
+use super::canary::CanaryConfig;
 use super::facts::{MOST_PREDICATES, Source, Sources, is_reserved};
 use super::hop::Hops;
 use super::observing::ObserveConfig;
@@ -73,6 +75,8 @@ pub enum Config {
 pub struct PlacementConfig {
     /// The policy.
     pub policy: Rc<Policy>,
+    /// The policy that may rule next, and when it goes back.
+    pub canary: Option<CanaryConfig>,
     /// What becomes of decisions.
     pub mode: Mode,
     /// In shadow mode, has the proxy send a copy to where the request would have gone.
@@ -121,7 +125,7 @@ pub fn parse(bytes: &[u8]) -> Result<Config, String> {
         return Ok(Config::Observing(config));
     }
     let policy = raw.policy.ok_or_else(|| refuse("policy: missing, expected a policy document"))?;
-    let policy = Rc::new(read_policy(policy.get())?);
+    let policy = Rc::new(read_policy(policy.get(), "policy")?);
     let config = match raw.role {
         RawRole::Placement => Config::Placement(Box::new(placement(&raw, policy)?)),
         RawRole::Telemetry => Config::Telemetry(Box::new(telemetry(&raw, &policy)?)),
@@ -135,7 +139,7 @@ fn refuse(line: &str) -> String {
     format!("berth: configuration refused: {line}")
 }
 
-fn read_policy(text: &str) -> Result<Policy, String> {
+fn read_policy(text: &str, place: &str) -> Result<Policy, String> {
     match policy::read_json(text.as_bytes()) {
         Ok(checked) => Ok(Policy::new(checked.document, checked.digest.0)),
         Err(errors) => {
@@ -144,7 +148,7 @@ fn read_policy(text: &str) -> Result<Policy, String> {
                 0 => String::new(),
                 n => format!(" (and {n} more; `berth check` shows all)"),
             };
-            Err(refuse(&format!("policy: {first}{more}")))
+            Err(refuse(&format!("{place}: {first}{more}")))
         }
     }
 }
@@ -173,6 +177,7 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     let lanes = lanes(raw.lanes.as_deref().unwrap_or_default(), attach, &policy)?;
     Ok(PlacementConfig {
         lanes,
+        canary: canary::canary(raw)?,
         policy,
         mode,
         mirror,
@@ -190,7 +195,7 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
-        accounting: Accounting::new(raw.replay, raw.hash_tenants, raw.keys.as_deref(), raw.sample)?,
+        accounting: Accounting::new(raw)?,
     })
 }
 
@@ -215,26 +220,23 @@ fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, St
 
 /// Refuses what only the placement role understands.
 fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
-    for (name, present) in [
+    let given = [
         ("mode", raw.mode.is_some()),
         ("mirror", raw.mirror.is_some()),
         ("attach", raw.attach.is_some()),
         ("lanes", raw.lanes.is_some()),
         ("hops", raw.hops.is_some()),
         ("body", raw.body.is_some()),
+        ("candidate", raw.candidate.is_some()),
+        ("canary", raw.canary.is_some()),
         ("idempotency_header", raw.idempotency_header.is_some()),
         ("facts", raw.facts.is_some()),
         ("features_header", raw.features_header.is_some()),
         ("trusted_headers", raw.trusted_headers.is_some()),
         ("trust_path", raw.trust_path.is_some()),
         ("refresh_ms", raw.refresh_ms.is_some()),
-        ("decision_upstream", raw.decision_upstream.is_some()),
-        ("decision_response", raw.decision_response.is_some()),
-        ("replay", raw.replay.is_some()),
-        ("hash_tenants", raw.hash_tenants.is_some()),
-        ("keys", raw.keys.is_some()),
-        ("sample", raw.sample.is_some()),
-    ] {
+    ];
+    for (name, present) in given.into_iter().chain(accounting::given(raw)) {
         only_for(name, present, "placement")?;
     }
     Ok(())

@@ -1,8 +1,10 @@
 //! The two role machines, generic over [`Host`] so that they run natively against a fake host.
 
 mod account;
+mod arm;
 pub mod attempts;
 pub mod body;
+pub mod canary;
 pub mod config;
 pub mod facts;
 mod held;
@@ -12,6 +14,7 @@ mod metrics;
 pub mod observing;
 pub mod placement;
 mod probes;
+mod purse;
 mod refusal;
 pub mod role;
 pub mod store;

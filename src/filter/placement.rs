@@ -3,20 +3,17 @@
 //! The request path makes one read of the headers and as few further host calls as the record needs; it never reads
 //! shared data: the tick does, into this VM's memory.
 
-use super::account::Account;
-use super::attempts;
+mod deed;
+
+use super::arm::Arm;
 use super::body::Body;
+use super::canary::{Canary, Tickets};
 use super::config::{Attach, Mode, PlacementConfig};
 use super::held::Held;
 use super::metrics::Cause;
-use super::probes::Probes;
-use super::refusal;
 use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
-use super::{Headers, Host, MapKind};
-use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE, SHADOW_HEADER};
-use crate::model::{Decision, Local, Outcome};
-use crate::place::record::write_record;
-use crate::place::{Placer, Underway};
+use super::{Headers, Host, MapKind, Vm};
+use crate::model::{Decision, Facts};
 use crate::policy::Policy;
 use std::rc::Rc;
 
@@ -38,15 +35,18 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Placement {
     config: PlacementConfig,
-    placer: Placer<Rc<Policy>>,
+    /// The policy that rules.
+    current: Arm,
+    /// The one that ruled before it in this VM, for the operator's switch.
+    previous: Option<Box<Arm>>,
+    /// The one that may rule next.
+    canary: Option<Box<Canary>>,
     reader: SnapshotReader,
     reporter: Reporter,
     rollout: RolloutReader,
-    account: Account,
-    local: Local,
-    underway: Underway,
-    probes: Probes,
     held: Held,
+    /// Requests whose answers say how the two sides of a canary do.
+    tickets: Tickets,
     /// The time of the last tick: what the request path takes for now.
     now_ms: u64,
     /// Makes request ids, which clients may choose, unguessable as seeds.
@@ -56,35 +56,67 @@ pub struct Placement {
     number: String,
 }
 
+/// Which policy decides a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Current,
+    Candidate,
+    Previous,
+}
+
 impl Placement {
     /// Starts the role: declares metrics, asks for ticks and reads the snapshot at once, so that the first request
     /// does not meet an empty picture.
+    ///
+    /// # Errors
+    /// When the host refuses what cannot be done without.
     pub fn configure<H: Host>(host: &H, config: PlacementConfig) -> Result<Self, String> {
-        let policy = config.policy.clone();
-        let account = Account::open(host, config.accounting.clone(), &policy);
-        let names = policy.document().substrates.iter().map(|s| s.name.as_str());
-        let reporter = Reporter::new(host.now_ns(), u64::from(config.refresh_ms), true, names);
+        Self::configure_in(host, config, &Vm::default())
+    }
+
+    /// The same in a VM that may have had another policy before.
+    ///
+    /// # Errors
+    /// As [`Placement::configure`].
+    pub fn configure_in<H: Host>(host: &H, mut config: PlacementConfig, vm: &Vm) -> Result<Self, String> {
+        let mut names = Vec::new();
+        let (policy, accounting) = (config.policy.clone(), config.accounting.clone());
+        let current = Arm::open(host, policy.clone(), accounting.clone(), &mut names);
+        let mut open = |policy: &Rc<Policy>| Arm::open(host, policy.clone(), accounting.beside(), &mut names);
+        let previous = vm.succeed(&policy).map(|policy| Box::new(open(&policy)));
+        let canary = config.canary.take().map(|canary| {
+            let arm = open(&canary.policy);
+            Box::new(Canary::new(canary, arm, &policy))
+        });
+        let names = names.iter().map(String::as_str);
         let mut role = Self {
-            placer: Placer::new(policy),
             reader: SnapshotReader::default(),
-            reporter,
+            reporter: Reporter::new(host.now_ns(), u64::from(config.refresh_ms), true, names),
             rollout: RolloutReader::default(),
-            account,
-            local: Local { slot: NO_SLOT, ..Local::default() },
-            underway: Underway::default(),
-            probes: Probes::default(),
             held: Held::default(),
+            tickets: Tickets::default(),
             now_ms: 0,
             salt: host.now_ns(),
             requests: 0,
             record: String::with_capacity(512),
             number: String::with_capacity(16),
             config,
+            current,
+            previous,
+            canary,
         };
+        for arm in role.arms() {
+            arm.local.slot = NO_SLOT;
+        }
         host.set_tick_ms(role.config.refresh_ms).map_err(|e| format!("the host refused a tick: {e}"))?;
         role.refresh(host, true);
-        log::info!("berth: placement by {} ({:?})", role.placer.policy().label(), role.config.mode);
+        log::info!("berth: placement by {} ({:?})", role.current.policy().label(), role.config.mode);
         Ok(role)
+    }
+
+    fn arms(&mut self) -> impl Iterator<Item = &mut Arm> {
+        let others = self.previous.as_deref_mut().into_iter().chain(self.canary.as_deref_mut().map(|c| &mut c.arm));
+        core::iter::once(&mut self.current).chain(others)
     }
 
     /// Refreshes this VM's picture when a new one was published, and tells the others what was placed from here.
@@ -92,7 +124,13 @@ impl Placement {
         self.refresh(host, false);
         // Not told in `configure`: a VM that only tries a configuration out never ticks. What cannot be told now is
         // told with the next tick.
-        self.local.slot = self.reporter.tell(host, self.now_ms).unwrap_or(NO_SLOT);
+        let slot = self.reporter.tell(host, self.now_ms).unwrap_or(NO_SLOT);
+        self.arms().for_each(|arm| arm.local.slot = slot);
+        if let Some(canary) = &mut self.canary {
+            canary.watch(host, self.current.policy(), self.now_ms);
+        }
+        let tried = self.canary.as_deref().map_or(0, |canary| 1 + u64::from(canary.is_back()));
+        self.current.account.canary(host, tried);
         // Last, because it turns to other streams.
         self.hasten(host);
     }
@@ -100,26 +138,32 @@ impl Placement {
     fn refresh<H: Host>(&mut self, host: &H, first: bool) {
         let now_ms = host.now_ns() / 1_000_000;
         let passed_us = i64::try_from(now_ms.saturating_sub(self.now_ms).saturating_mul(1_000)).unwrap_or(i64::MAX);
-        self.underway.elapse(passed_us, &mut self.local.placed);
+        self.arms().for_each(|arm| arm.settle(host, now_ms, passed_us));
         self.now_ms = now_ms;
         if self.rollout.poll(host) {
-            // Of the policy before the current one nothing is left after a reload: that throw is only recorded.
-            log::warn!("berth: the rollout switch stands at {}", self.rollout.rollout().switch.as_str());
+            let switch = self.rollout.rollout().switch;
+            log::warn!("berth: the rollout switch stands at {}", switch.as_str());
+            if switch == Switch::Previous && self.previous.is_none() {
+                log::warn!("berth: this VM has had no policy before the current one, which goes on");
+            }
         }
         let before = self.reader.refused();
         let changed = self.reader.poll(host);
         if let Some(why) = self.reader.refused().filter(|why| before != Some(*why)) {
             log::warn!("berth: a snapshot was not taken ({why}); the last good one ages");
         }
-        if changed {
-            self.underway.clear(&mut self.local.placed);
-            self.probes.renew(self.placer.policy(), self.reader.snapshot(), &mut self.local.probes);
+        let reader = core::mem::take(&mut self.reader);
+        for arm in self.arms() {
+            if changed {
+                arm.renew(reader.snapshot());
+            }
+            // Without a new snapshot the old one still ages: what was live becomes uncertain, then unknown.
+            if changed || first {
+                arm.placer.refresh(reader.snapshot(), now_ms);
+            }
+            arm.account.tell(host, &reader, now_ms);
         }
-        // Without a new snapshot the old one still ages: what was live becomes uncertain, then unknown.
-        if changed || first {
-            self.placer.refresh(self.reader.snapshot(), self.now_ms);
-        }
-        self.account.tell(host, &self.reader, self.now_ms);
+        self.reader = reader;
     }
 
     /// Decides one request by its headers.
@@ -131,7 +175,7 @@ impl Placement {
     pub fn arrive<H: Host>(&mut self, host: &H, context: u32, ends: bool) -> Verdict {
         let Ok(headers) = host.headers(MapKind::RequestHeaders) else {
             // Nothing is known, so nothing is decided; the route without the header is the safe one.
-            self.account.undecided(Cause::Headers);
+            self.current.account.undecided(Cause::Headers);
             return Verdict::Continue;
         };
         let found = self.config.sources.read(&headers);
@@ -146,7 +190,7 @@ impl Placement {
             self.held.keep(context, self.now_ms, headers);
             return Verdict::Held;
         }
-        self.decide(host, &headers, None)
+        self.decide(host, context, &headers, None)
     }
 
     /// More of a held request's body has come; `size` is all of it so far. Decides as soon as nothing more is wanted.
@@ -158,26 +202,29 @@ impl Placement {
             return Verdict::Held;
         }
         // What is no longer held was decided when its time was over.
-        self.held.release(context).map_or(Verdict::Continue, |headers| self.decide(host, &headers, Some(&body)))
+        self.held
+            .release(context)
+            .map_or(Verdict::Continue, |headers| self.decide(host, context, &headers, Some(&body)))
     }
 
     /// Clients that stall are decided by their headers.
     fn hasten<H: Host>(&mut self, host: &H) {
         let Some(hold_ms) = self.config.body.as_ref().map(|body| body.hold_ms) else { return };
         while let Some((context, headers)) = self.held.overdue(self.now_ms, hold_ms) {
-            self.account.late();
-            if host.turn_to(context).is_ok() && self.decide(host, &headers, None) == Verdict::Continue {
+            self.current.account.late();
+            if host.turn_to(context).is_ok() && self.decide(host, context, &headers, None) == Verdict::Continue {
                 let _ = host.resume();
             }
         }
     }
 
-    /// A held request is gone.
+    /// A stream is gone.
     pub fn forget(&mut self, context: u32) {
         self.held.release(context);
+        self.tickets.take(context);
     }
 
-    fn decide<H: Host>(&mut self, host: &H, headers: &Headers, body: Option<&Body>) -> Verdict {
+    fn decide<H: Host>(&mut self, host: &H, context: u32, headers: &Headers, body: Option<&Body>) -> Verdict {
         let mut found = self.config.sources.read(headers);
         if let Some(body) = body {
             body.tell(&mut found);
@@ -192,79 +239,53 @@ impl Placement {
             facts.attempts_left = Some(1);
         }
         told.narrow(&mut facts);
-        let decision = self.placer.place(&self.local, &facts, self.now_ms, seed);
-        self.account.write(host, &mut self.placer, (&self.local, &facts, self.now_ms), &decision);
+        let side = side(&self.rollout, self.previous.is_some(), self.canary.as_deref(), &facts, seed);
+        let (current, now_ms, enforced) = (&mut self.current, self.now_ms, self.config.mode == Mode::Enforce);
+        let decision = match (side, self.canary.as_deref_mut(), self.previous.as_deref_mut()) {
+            (Side::Candidate, Some(canary), _) => {
+                let decision = canary.arm.decide(host, &facts, (now_ms, seed), enforced);
+                if canary.looks(&decision) {
+                    canary.look(current, &facts, &decision, now_ms);
+                }
+                decision
+            }
+            (Side::Previous, _, Some(previous)) => previous.decide(host, &facts, (now_ms, seed), enforced),
+            _ => current.decide(host, &facts, (now_ms, seed), enforced),
+        };
         let grpc = found.grpc;
         drop(found);
-        self.act(host, &decision, grpc)
+        self.judge(host, context, side, &decision);
+        self.act(host, side, &decision, grpc)
     }
 
-    fn act<H: Host>(&mut self, host: &H, decision: &Decision, grpc: bool) -> Verdict {
-        write_record(self.placer.policy(), decision, &mut self.record);
-        let _ = host.set_filter_state(DECISION_STATE, self.record.as_bytes());
-        if self.config.mode == Mode::Shadow {
-            self.mirror(host, decision);
-            return Verdict::Continue;
-        }
-        match (decision.outcome, decision.plan.first()) {
-            (Outcome::Placed, Some(first)) => {
-                self.count(first.substrate, decision.expected_us);
-                self.send(host, decision, first.substrate)
-            }
-            _ => refusal::answer(host, decision, self.config.decision_response.then_some(self.record.as_str()), grpc),
-        }
-    }
-
-    /// Has a copy sent to where the request would have gone.
-    fn mirror<H: Host>(&mut self, host: &H, decision: &Decision) {
-        let first = decision.plan.first().filter(|_| self.config.mirror);
-        if let Some(substrate) = first.and_then(|attempt| self.placer.policy().substrate(attempt.substrate))
-            && host.set_header(MapKind::RequestHeaders, SHADOW_HEADER, &substrate.cluster).is_err()
-        {
-            self.account.undecided(Cause::Cluster);
-        }
-    }
-
-    fn send<H: Host>(&mut self, host: &H, decision: &Decision, substrate: u16) -> Verdict {
-        let policy = self.placer.policy();
-        let Some(substrate) = policy.substrate(substrate) else { return Verdict::Continue };
-        let lane = attempts::lane(&self.config.lanes, decision);
-        let cluster = lane.map_or(&substrate.cluster, |lane| &lane.cluster);
-        let tries = if self.config.attach == Attach::Full {
-            decision.plan.len()
-        } else {
-            lane.map_or(1, |l| l.substrates.len())
+    /// Has the answer of a request counted for its side, while a canary is judged.
+    fn judge<H: Host>(&mut self, host: &H, context: u32, side: Side, decision: &Decision) {
+        let Some(canary) = self.canary.as_deref_mut().filter(|canary| side != Side::Previous && !canary.is_back())
+        else {
+            return;
         };
-        let bound = attempts::bound(host, decision, tries, &mut self.number);
-        let left = match self.config.attach {
-            Attach::Simple => Ok(()),
-            // What is missing of a plan is not made up for: a retry without it finds no cluster.
-            Attach::Full => attempts::leave(host, policy, decision, &mut self.number),
-            Attach::Lanes => attempts::follow(host, lane, decision, &mut self.number),
-        };
-        let told = self.config.hops.tell(host, decision, left_over(policy, decision, tries), &mut self.number);
-        if bound.and(left).and(told).is_err() {
-            self.account.undecided(Cause::Plan);
+        if let Some(ticket) = canary.decided(decision, side == Side::Candidate, host.now_ns()) {
+            self.tickets.keep(context, ticket);
         }
-        if host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, cluster).is_err() {
-            self.account.undecided(Cause::Cluster);
-        }
-        if self.config.decision_upstream && substrate.kind != crate::model::Kind::Provider {
-            let _ = host.set_header(MapKind::RequestHeaders, DECISION_HEADER, &self.record);
-        }
-        Verdict::Continue
     }
 
-    fn count(&mut self, substrate: u16, expected_us: i64) {
-        self.reporter.observer.placed(usize::from(substrate));
-        self.probes.placed(usize::from(substrate), &mut self.local.probes);
-        self.underway.begin(substrate, expected_us, &mut self.local.placed);
+    /// The headers of an answer have come.
+    pub fn on_answer<H: Host>(&mut self, host: &H, context: u32) {
+        let (Some(ticket), Some(canary)) = (self.tickets.take(context), self.canary.as_deref_mut()) else { return };
+        let Ok(headers) = host.headers(MapKind::ResponseHeaders) else { return };
+        // Overload is no failure of a policy's choice alone, but who chose the overloaded one could have known.
+        let failed = headers.get(":status").and_then(|s| s.parse::<u16>().ok()).is_none_or(|s| s >= 500 || s == 429);
+        canary.answered(ticket, failed, host.now_ns());
     }
 }
 
-/// How many attempts the next hop may make: its class's, unless this one tries again itself.
-fn left_over(policy: &Policy, decision: &Decision, tries: usize) -> u8 {
-    if tries > 1 { 1 } else { policy.class(decision.class).attempts.most }
+/// The operator's switch first, then the candidate's share.
+fn side(rollout: &RolloutReader, previous: bool, canary: Option<&Canary>, facts: &Facts<'_>, seed: u64) -> Side {
+    match rollout.rollout().switch {
+        Switch::Previous if previous => Side::Previous,
+        _ if canary.is_some_and(|canary| canary.takes(facts, seed)) => Side::Candidate,
+        _ => Side::Current,
+    }
 }
 
 /// The seed of every pseudo-random pick of a request, and its decision's id: FNV-1a over the request id, salted,

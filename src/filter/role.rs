@@ -42,7 +42,7 @@ impl Role {
     pub fn configure_in<H: Host>(host: &H, vm: &Vm) -> Result<Self, String> {
         let text = host.plugin_configuration().map_err(|e| format!("berth: no plugin configuration: {e}"))?;
         match parse(&text)? {
-            Config::Placement(config) => Ok(Self::Placement(Box::new(Placement::configure(host, *config)?))),
+            Config::Placement(config) => Ok(Self::Placement(Box::new(Placement::configure_in(host, *config, vm)?))),
             Config::Telemetry(config) => Ok(Self::Telemetry(Box::new(Telemetry::configure_in(host, *config, vm)?))),
             Config::Observing(config) => Ok(Self::Observing(Box::new(Observing::configure(host, config, vm)?))),
         }
@@ -125,10 +125,17 @@ impl Role {
         }
     }
 
-    /// A stream that kept something is gone.
-    pub fn forget(&mut self, kept: &Kept) {
-        if let (Self::Placement(role), Kept::Request(context)) = (self, kept) {
-            role.forget(*context);
+    /// The headers of a stream's answer have come.
+    pub fn on_response<H: Host>(&mut self, host: &H, context: u32) {
+        if let Self::Placement(role) = self {
+            role.on_answer(host, context);
+        }
+    }
+
+    /// A stream is gone.
+    pub fn forget(&mut self, context: u32) {
+        if let Self::Placement(role) = self {
+            role.forget(context);
         }
     }
 }

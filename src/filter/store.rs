@@ -7,7 +7,9 @@
 //! * `berth/1/slot/0` to `/127`: what each VM has seen.
 //! * `berth/1/inbox/0` to `/63`: reports that were handed in and wait for whoever leads.
 //! * `berth/1/rollout`: the operator's switch.
+//! * `berth/1/recall`: the candidate policy that was called back.
 //! * `berth/1/sources`: how the sources do, as whoever leads sees it; text for people.
+//! * `berth/1/ledger`: what tenants have spent.
 //! * `berth/1/generation`: which configuration is the newest, so that a replaced one falls silent.
 //!
 //! The host's rules: tokens come from one counter and are never 0; a set on a missing key wins with any token. So a
@@ -17,8 +19,10 @@ mod generation;
 mod inbox;
 mod kept;
 mod lease;
+mod ledger;
 mod publish;
 mod reader;
+mod recall;
 mod reporter;
 mod rollout;
 mod slots;
@@ -27,8 +31,10 @@ pub use generation::{Generation, Standing};
 pub use inbox::{InboxReader, TRAYS, TrayState, Undelivered, deliver, tray_key, tray_of};
 pub use kept::{MOST_KEPT, keep, kept};
 pub use lease::Lease;
+pub use ledger::{Claim, LEDGER, exchange};
 pub use publish::{Unpublished, publish};
 pub use reader::SnapshotReader;
+pub use recall::{RECALL, Recall, recalled};
 pub use reporter::Reporter;
 pub use rollout::{NotThrown, ROLLOUT, Rollout, RolloutReader, Switch, rollout, throw};
 pub use slots::{SLOTS, SlotKeeper, SlotReader, SlotState, Unslotted};

@@ -26,6 +26,9 @@ use desk::Desk;
 pub use desk::Visit;
 use source::Source;
 
+/// Marks the role's own questions, so that they do not count as work where they pass. Clients cannot send it.
+pub const PULL_HEADER: &str = "x-placement-pull";
+
 /// The role and all that it holds in this VM.
 #[derive(Debug)]
 pub struct Telemetry {

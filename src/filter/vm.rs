@@ -3,6 +3,7 @@
 
 use super::Host;
 use super::store::Reporter;
+use crate::policy::Policy;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -17,6 +18,8 @@ struct Inner {
     members: u32,
     /// Roots that ever joined.
     joined: u64,
+    /// The policies that ruled here, the last two of each name.
+    ruled: Vec<Rc<Policy>>,
 }
 
 /// One root's part in it.
@@ -30,7 +33,25 @@ pub(super) struct Member {
 /// The low bits of an incarnation are its slot's: they tell VMs apart, and stay.
 const SLOT_BITS: u32 = 7;
 
+/// The most policies that are remembered.
+const MOST_RULED: usize = 8;
+
 impl Vm {
+    /// A policy begins to rule; the one that ruled before it under the same name, if this VM has had one.
+    pub(super) fn succeed(&self, policy: &Rc<Policy>) -> Option<Rc<Policy>> {
+        let mut inner = self.0.try_borrow_mut().ok()?;
+        let name = &policy.document().identity.name;
+        let same = |known: &Rc<Policy>| known.document().identity.name == *name;
+        let before = inner.ruled.iter().rev().find(|known| same(known) && known.digest() != policy.digest()).cloned();
+        if !inner.ruled.iter().any(|known| known.digest() == policy.digest()) {
+            if inner.ruled.len() == MOST_RULED {
+                inner.ruled.remove(0);
+            }
+            inner.ruled.push(policy.clone());
+        }
+        before
+    }
+
     /// A root joins; the first one says from when and how often the VM tells.
     pub(super) fn join<H: Host>(&self, host: &H, tick_ms: u32) -> Member {
         let mut nth = 0;

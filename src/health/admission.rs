@@ -43,8 +43,13 @@ impl Gate {
         }
         self.judged_ms = at_ms;
         let (enter, exit) = (i64::from(rules.enter_ppm), i64::from(rules.exit_ppm));
-        self.bad = if pressure >= enter { self.bad.saturating_add(1) } else { 0 };
         self.good = if pressure < exit { self.good.saturating_add(1) } else { 0 };
+        self.bad = match pressure {
+            _ if pressure >= enter => self.bad.saturating_add(1),
+            // One good sample between two bad ones does not excuse them: that is how a swinging queue looks.
+            _ if self.good >= rules.good_samples.max(1) => 0,
+            _ => self.bad,
+        };
         let worse = if pressure >= WHOLE_PPM { Admission::Closed } else { Admission::Existing };
         let least = if self.admission == Admission::Closed { rules.hold_down_ms } else { rules.dwell_ms };
         // A clock that jumped back makes no hold-down longer than it is.
@@ -151,7 +156,12 @@ mod tests {
         assert_eq!(turns(existing), [(1, Admission::Existing), (11, Admission::All)]);
         let closed = std::iter::repeat_n(120, 2).chain(std::iter::repeat_n(0, 60));
         assert_eq!(turns(closed), [(1, Admission::Closed), (31, Admission::All)]);
-        assert_eq!(turns([120, 0, 120, 0, 120, 0].into_iter()), []);
+        assert_eq!(turns([120, 0, 0, 0, 120, 0, 0, 0].into_iter()), [], "one bad sample now and then");
+    }
+
+    #[test]
+    fn a_value_that_swings_with_every_sample_closes_it_and_keeps_it_closed() {
+        assert_eq!(turns([120, 0].into_iter().cycle().take(100)), [(2, Admission::Closed)]);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 
 use super::breaker::{Turn, mix};
 use super::heard::Heard;
+use super::keys::Keys;
 use super::rates::Window;
-use super::slot::{Answers, Row, SlotRecord, key_of, key_of_cluster};
+use super::slot::{Answers, Row, SlotRecord, key_of};
 use super::substrate::State;
-use crate::model::{Attestation, Circuit, Health, Snapshot, Watch, Watched};
+use crate::model::{Attestation, Circuit, Health, Snapshot, Watch};
 
 /// Over which time shares of placements are counted.
 pub const SHARE_MS: u32 = 1_000;
@@ -20,8 +21,7 @@ const MOST_KNOWN: usize = 256;
 pub struct Fold {
     watch: Watch,
     states: Vec<State>,
-    /// Positions by the key of the name and of the cluster, sorted; several substrates may stand behind one cluster.
-    keys: Vec<(u64, usize)>,
+    keys: Keys,
     domains: Vec<Domain>,
     known: Vec<Known>,
     seed: u64,
@@ -59,9 +59,7 @@ impl Fold {
             None => State::new(Health::unknown(name)),
         };
         let states = watch.substrates.iter().map(|watched| state(&watched.name)).collect();
-        let of = |(at, w): (usize, &Watched)| [(key_of(&w.name), at), (key_of_cluster(w.cluster.as_bytes()), at)];
-        let mut keys: Vec<_> = watch.substrates.iter().enumerate().flat_map(of).collect();
-        keys.sort_unstable();
+        let keys = Keys::of(&watch);
         let domains = domains(&watch);
         Self {
             watch,
@@ -86,8 +84,7 @@ impl Fold {
     /// Where the substrate with this key stands.
     #[must_use]
     pub fn position(&self, key: u64) -> Option<usize> {
-        let found = self.keys.binary_search_by_key(&key, |(key, _)| *key).ok()?;
-        self.keys.get(found).map(|(_, at)| *at)
+        self.keys.behind(key).next()
     }
 
     /// Whether exactly this was heard of a substrate already.
@@ -153,7 +150,7 @@ impl Fold {
             if row == earlier {
                 continue;
             }
-            for at in behind(&self.keys, row.substrate) {
+            for at in self.keys.behind(row.substrate) {
                 let Some(state) = self.states.get_mut(at) else { continue };
                 self.changed = true;
                 state.absorb(row, earlier);
@@ -219,7 +216,7 @@ impl Fold {
     /// What is in flight, over all VMs that live.
     fn level(&mut self) {
         for row in self.known.iter().filter(|k| k.live).flat_map(|k| &k.record.rows) {
-            for at in behind(&self.keys, row.substrate) {
+            for at in self.keys.behind(row.substrate) {
                 if let Some(state) = self.states.get_mut(at) {
                     state.level(row);
                 }
@@ -278,12 +275,6 @@ impl Fold {
             self.changed |= before != state.health.share_ppm;
         }
     }
-}
-
-/// The substrates that a row speaks of: the one of that name, or all behind the cluster.
-fn behind(keys: &[(u64, usize)], key: u64) -> impl Iterator<Item = usize> {
-    let from = keys.partition_point(|(known, _)| *known < key);
-    keys.get(from..).unwrap_or_default().iter().take_while(move |(known, _)| *known == key).map(|(_, at)| *at)
 }
 
 /// Failure domains that have several members, in the policy's order.

@@ -1,6 +1,8 @@
 //! Snapshots as JSON, for people and for other programs: what the tool prints and converts, and what can be converted
 //! back. Unknown fields are refused, so that nothing that was meant is lost on the way.
 
+pub mod text;
+
 use crate::model::{Admission, Attestation, Circuit, Country, Health, Reading, Signal, Snapshot};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -83,12 +85,6 @@ struct JsonAttestation {
 #[must_use]
 pub fn write(snapshot: &Snapshot) -> String {
     serde_json::to_string_pretty(&json(snapshot)).unwrap_or_default()
-}
-
-/// The same, to be a part of something larger.
-#[must_use]
-pub fn to_value(snapshot: &Snapshot) -> serde_json::Value {
-    serde_json::to_value(json(snapshot)).unwrap_or_default()
 }
 
 fn json(snapshot: &Snapshot) -> JsonSnapshot {

@@ -14,6 +14,7 @@ pub mod heard;
 pub mod hosts;
 pub mod inbox;
 pub mod json;
+mod keys;
 pub mod observe;
 pub mod orca;
 pub mod presets;

@@ -30,9 +30,11 @@ const TELEMETRY: [&str; 6] = [
     "proxy_on_done",
 ];
 
-/// The name under which our own handler of calls' answers is linked (two symbols of the ABI's name do not link),
-/// and the ABI's name. The SDK's handler traps on a token that it does not know; ours takes its place.
-const RENAMED: [(&str, &str); 1] = [("berth_on_http_call_response", "proxy_on_http_call_response")];
+/// The names under which our own handlers are linked (two symbols of the ABI's name do not link), and the ABI's
+/// names. The SDK's handlers trap: one on a token that it does not know, one when a call that it makes enters the VM
+/// again. Ours take their place.
+const RENAMED: [(&str, &str); 2] =
+    [("berth_on_http_call_response", "proxy_on_http_call_response"), ("berth_on_tick", "proxy_on_tick")];
 
 /// Which of the two files is to be made of the one that was linked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

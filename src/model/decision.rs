@@ -114,6 +114,8 @@ pub struct Spill {
     pub from: SubstrateId,
     /// Where it went.
     pub to: SubstrateId,
+    /// What made the best home unavailable; `None` if it stood and was only worth less.
+    pub why: Option<Reason>,
     /// What it crossed.
     pub crosses: Borders,
     /// Bytes' cost added.
@@ -149,7 +151,8 @@ pub struct Pace {
     pub stream: bool,
     /// Work that was begun may be begun again: by its class, its method, or because the request says so.
     pub repeatable: bool,
-    /// A late attempt may be left running while the next one starts, where a lane exists.
+    /// A late attempt may be left running while the next one starts, where a lane exists: its class says so, and the
+    /// next one runs in another failure domain.
     pub hedge: bool,
     /// The most that one attempt may take until its first byte; 0 where only the deadline bounds it.
     pub per_try_ms: u32,

@@ -54,19 +54,17 @@ families! {
     AGE_MS = "snapshot.age_ms" gauge [] "How old it is.";
     UNREADABLE = "snapshot.refused" counter [] "Snapshots that could not be read; the last good one ages.";
     TORN = "snapshot.torn" counter [] "Ticks that found a snapshot half written or unreadable shared data.";
+    CANARY = "canary" gauge [] "0 without a candidate, 1 while one is tried, 2 since it was called back.";
     VERSION = "policy.version" gauge [] "The version of the policy.";
     FINGERPRINT = "policy.fingerprint" gauge [] "The first 32 bits of its digest, as a number: a fleet that disagrees shows two values.";
     BUILD = "build" gauge ["version"] "1, for the module's version, its dots written as `_`.";
     SUBSTRATE = "substrate_info" gauge ["substrate", "kind", "jurisdiction", "regime", "hardware", "revision"] "1, for what the policy says of each substrate; labels that it does not give are `none`.";
 }
 
-/// Labels that names of the telemetry role carry besides.
-const OTHER_LABELS: [&str; 0] = [];
-
-/// All labels, each once.
+/// All labels, each once. Names of the telemetry role carry no others.
 #[must_use]
 pub fn labels() -> Vec<&'static str> {
-    let mut all: Vec<&str> = FAMILIES.iter().flat_map(|f| f.labels).copied().chain(OTHER_LABELS).collect();
+    let mut all: Vec<&str> = FAMILIES.iter().flat_map(|f| f.labels).copied().collect();
     all.sort_unstable();
     all.dedup();
     all

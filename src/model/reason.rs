@@ -122,7 +122,7 @@ codes! {
     Quality = "quality" in Workload;
     /// A synchronous class does not go to a substrate built for throughput.
     Throughput = "throughput" in Workload;
-    /// Even unloaded it cannot answer within the deadline (needed, has: microseconds).
+    /// Even unloaded one attempt cannot answer within its time (needed, has: microseconds).
     Slow = "slow" in Workload;
 
     /// No envelope speaks for this request.
@@ -171,7 +171,7 @@ codes! {
     ContextRoom = "context-room" in Availability;
     /// It fails too often (needed, has: ppm).
     Failing = "failing" in Availability;
-    /// As it is now it cannot answer within the deadline (needed, has: microseconds).
+    /// As it is now one attempt cannot answer within its time (needed, has: microseconds).
     Deadline = "deadline" in Availability;
     /// It does not admit new work at present.
     Admission = "admission" in Availability;

@@ -1,15 +1,15 @@
 //! Stage six: what was decided and why: what bound, who came next, what was crossed, what it costs.
 
 use super::refuse::refuse;
-use super::score::{output_bytes, uusd};
-use super::table::{PASSING, Table, cell};
+use super::score::{is_affine, output_bytes, rated, uusd};
+use super::table::{PASSING, Table, cell, unfold, utility, verdict};
 use super::{Scene, reasons};
 use crate::model::{Binding, Codes, Decision, Dimension, Dimensions, Outcome, Pace, Plan, Spill, SubstrateId};
 
 /// The finished decision.
-pub(crate) fn account(scene: &Scene, table: &Table, plan: Plan) -> Decision {
+pub(crate) fn account(scene: &Scene, table: &mut Table, plan: Plan) -> Decision {
     let chosen = plan.first().map(|a| a.substrate);
-    let utility = chosen.map(|id| cell(&table.utility_pusd, id));
+    let worth = chosen.map_or(0, |id| utility(scene, table, id));
     let asked = scene.asked;
     Decision {
         id: scene.seed,
@@ -19,10 +19,10 @@ pub(crate) fn account(scene: &Scene, table: &Table, plan: Plan) -> Decision {
         pace: pace(scene, &plan),
         plan,
         binding: binding(scene, table),
-        utility_uusd: uusd(utility.unwrap_or(0)),
-        runner_up: chosen.and_then(|id| runner_up(table, id)),
+        utility_uusd: uusd(worth),
+        runner_up: chosen.and_then(|id| runner_up(table, id, worth)),
         spill: chosen.and_then(|id| spill(scene, table, id)),
-        expected_us: chosen.map_or(0, |id| cell(&table.total_us, id)),
+        expected_us: chosen.map_or(0, |id| rated(scene, &table.ground, id).total_us),
         cost_uusd: plan.first().map_or(0, |a| a.cost_uusd),
         regime: chosen.and_then(|id| scene.policy.substrate(id)).map(|s| s.cost.regime),
         freshness: scene.freshness(chosen),
@@ -36,12 +36,12 @@ pub(crate) fn account(scene: &Scene, table: &Table, plan: Plan) -> Decision {
 fn pace(scene: &Scene, plan: &Plan) -> Pace {
     let asked = scene.asked;
     let part = plan.first().map_or(0, |a| a.per_try_ms);
-    let own = if asked.per_try_ms == u32::MAX { 0 } else { asked.per_try_ms };
+    let own = asked.per_try_ms.unwrap_or(0);
     Pace {
         deadline_ms: u32::try_from(asked.deadline_us / 1_000).unwrap_or(u32::MAX),
         stream: asked.stream,
         repeatable: asked.repeatable,
-        hedge: asked.hedge,
+        hedge: asked.hedge && elsewhere(scene, plan),
         per_try_ms: if asked.stream || asked.repeatable { part } else { own },
     }
 }
@@ -49,22 +49,74 @@ fn pace(scene: &Scene, plan: &Plan) -> Pace {
 /// The best candidate above all that stand that one dimension rejects; if every better one has several, the first of
 /// them by precedence, from the best candidate that it rejects. Above all that stand, not above the chosen one: what
 /// the spread among equals gave away, no dimension took.
-fn binding(scene: &Scene, table: &Table) -> Binding {
-    let bar = table.standing.iter().map(|&id| cell(&table.utility_pusd, id)).max();
+fn binding(scene: &Scene, table: &mut Table) -> Binding {
+    let mut search =
+        Search { least: table.survey.best.map_or(i64::MIN, |(_, best)| best), found: None, several: false };
+    if table.survey.standing < table.ground.open.len() {
+        for (&id, (codes, &utility)) in table.ground.ids.iter().zip(table.codes.iter().zip(&table.utility_pusd)) {
+            search.see(scene, id, utility, || Codes(*codes));
+        }
+    }
+    let (input, output) = (scene.asked.input, scene.asked.output);
+    let affine = is_affine(scene, &table.ground.most);
+    for block in &table.ground.shut {
+        if affine && block.most.of(input, output) < search.least {
+            continue;
+        }
+        for &(worth, id) in block.rows.iter().take(block.len) {
+            let utility = if affine { worth.of(input, output) } else { utility(scene, table, id) };
+            search.see(scene, id, utility, || verdict(scene, table, id));
+        }
+    }
+    match search {
+        Search { found: Some((id, dims)), .. } => bound(scene, table, id, dims.first(), false),
+        Search { several: true, .. } => joint(scene, table),
+        _ => Binding::default(),
+    }
+}
+
+/// The best so far of those above a bar that exactly one dimension rejects.
+struct Search {
+    least: i64,
+    found: Option<(SubstrateId, Dimensions)>,
+    /// One above the bar is rejected by several.
+    several: bool,
+}
+
+impl Search {
+    /// Verdicts are asked only of those that would win, so of few.
+    #[inline(always)]
+    fn see(&mut self, scene: &Scene, id: SubstrateId, utility: i64, verdict: impl FnOnce() -> Codes) {
+        let wins = match self.found {
+            _ if utility > self.least => true,
+            Some((best, _)) => utility == self.least && tie(scene, id) > tie(scene, best),
+            None => false,
+        };
+        if wins {
+            let dims = verdict().dimensions();
+            match dims.len() {
+                0 => {}
+                1 => (self.least, self.found) = (utility, Some((id, dims))),
+                _ => self.several = true,
+            }
+        }
+    }
+}
+
+/// Every better one is rejected by several dimensions.
+fn joint(scene: &Scene, table: &mut Table) -> Binding {
+    unfold(scene, table);
+    let bar = table.survey.best.map(|(_, best)| best);
     let better = || {
-        let rows = (0..u16::MAX).zip(table.codes.iter().zip(&table.utility_pusd));
-        rows.filter(move |(_, (codes, utility))| **codes != 0 && bar.is_none_or(|bar| **utility > bar))
+        let rows = (0..u16::MAX).zip(&table.whole);
+        rows.filter(|(_, (codes, utility))| *codes != 0 && bar.is_none_or(|bar| *utility > bar))
             .map(|(id, (codes, utility))| (id, Codes(*codes).dimensions(), *utility))
     };
-    let best = |wanted: &dyn Fn(Dimensions) -> bool| {
-        better().filter(|(_, dims, _)| wanted(*dims)).max_by_key(|(id, _, utility)| (*utility, tie(scene, *id)))
-    };
-    if let Some((id, dims, _)) = best(&|dims| dims.len() == 1) {
-        return bound(scene, table, id, dims.first(), false);
-    }
     let all = better().fold(Dimensions::default(), |all, (_, dims, _)| Dimensions(all.0 | dims.0));
     let Some(dimension) = all.first() else { return Binding::default() };
-    best(&|dims| dims.contains(dimension))
+    let rejected = better().filter(|(_, dims, _)| dims.contains(dimension));
+    rejected
+        .max_by_key(|(id, _, utility)| (*utility, tie(scene, *id)))
         .map_or(Binding::default(), |(id, ..)| bound(scene, table, id, Some(dimension), true))
 }
 
@@ -78,32 +130,42 @@ pub(crate) fn tie(scene: &Scene, id: SubstrateId) -> u64 {
     cell(&scene.policy.columns.hash, id)
 }
 
-fn runner_up(table: &Table, chosen: SubstrateId) -> Option<(SubstrateId, i64)> {
-    let others = table.standing.iter().copied().filter(|&id| id != chosen);
-    let next = others.max_by_key(|&id| cell(&table.utility_pusd, id))?;
-    Some((next, uusd(cell(&table.utility_pusd, chosen)) - uusd(cell(&table.utility_pusd, next))))
+fn runner_up(table: &Table, chosen: SubstrateId, worth: i64) -> Option<(SubstrateId, i64)> {
+    let (best, second) = (table.survey.best?, table.survey.second);
+    let (row, utility) = if table.row(chosen) == Some(best.0) { second? } else { best };
+    Some((table.id(row), uusd(worth) - uusd(utility)))
 }
 
-/// Where it went from the best home, and what that adds.
+/// Whether the second attempt runs in another failure domain than the first, so that both at once are of use.
+fn elsewhere(scene: &Scene, plan: &Plan) -> bool {
+    let mut domains = plan.iter().map(|attempt| cell(&scene.policy.columns.domain, attempt.substrate));
+    let first = domains.next();
+    domains.next().is_some_and(|second| Some(second) != first)
+}
+
+/// Where it went from the best home, why, and what that adds.
 fn spill(scene: &Scene, table: &Table, to: SubstrateId) -> Option<Spill> {
     let class = scene.policy.classed(scene.asked.class);
     if class.is_home.contains(usize::from(to)) {
         return None;
     }
-    let from = class.homes.iter().copied().max_by_key(|&id| (cell(&table.utility_pusd, id), tie(scene, id)))?;
-    let delta = |column: &[i64]| cell(column, to) - cell(column, from);
+    let best = |&id: &SubstrateId| (utility(scene, table, id), tie(scene, id));
+    let from = class.homes.iter().copied().max_by_key(best)?;
+    let (there, home) = (rated(scene, &table.ground, to), rated(scene, &table.ground, from));
+    let byte_pusd = cell(&table.ground.byte_pusd, to) - cell(&table.ground.byte_pusd, from);
     Some(Spill {
         from,
         to,
-        crosses: crate::model::Borders::from_bits(cell(&table.crosses, to)),
-        egress_uusd: uusd(delta(&table.byte_pusd) * output_bytes(scene)),
-        cost_uusd: uusd(delta(&table.cost_pusd)),
-        latency_us: delta(&table.total_us),
+        why: reasons::first_of(scene, table, from, verdict(scene, table, from)),
+        crosses: table.ground.crosses(to),
+        egress_uusd: uusd(byte_pusd * output_bytes(scene)),
+        cost_uusd: uusd(there.cost_pusd - home.cost_pusd),
+        latency_us: there.total_us - home.total_us,
     })
 }
 
 /// The only one left of several, or one that stands by the panic rule alone.
 fn last_resort(table: &Table) -> bool {
     let gone = |codes: &u64| *codes != 0 && codes & !PASSING == 0;
-    table.standing.len() == 1 && (table.panic || table.codes.iter().any(gone))
+    table.survey.standing == 1 && (table.panic || table.codes.iter().any(gone))
 }

@@ -3,21 +3,20 @@
 
 use super::Scene;
 use super::account::tie;
-use super::score::uusd;
-use super::spread::pick;
+use super::score::{rated, uusd};
 use super::table::{Table, cell};
-use crate::model::{Attempt, Borders, Plan, SubstrateId, WHOLE_PPM};
+use crate::model::{Attempt, Plan, SubstrateId, WHOLE_PPM};
 
 /// Plans from the first choice on: as many attempts as are allowed, fit and are to be had.
 pub(crate) fn plan(scene: &Scene, table: &Table, first: SubstrateId) -> Plan {
-    let most = usize::from(scene.asked.attempts).min(table.standing.len()).max(1);
+    let most = usize::from(scene.asked.attempts).min(table.survey.standing).max(1);
     (1..=most).rev().find_map(|tries| of(scene, table, first, tries)).unwrap_or_default()
 }
 
 /// A plan of exactly so many tries, or `None` if they do not all fit.
 fn of(scene: &Scene, table: &Table, first: SubstrateId, tries: usize) -> Option<Plan> {
     let per_try_us = per_try_us(scene, tries);
-    if tries > 1 && cell(&table.need_us, first) > per_try_us {
+    if tries > 1 && need_us(scene, table, first) > per_try_us {
         return None;
     }
     let mut plan = Plan::default();
@@ -32,8 +31,7 @@ fn of(scene: &Scene, table: &Table, first: SubstrateId, tries: usize) -> Option<
 
 /// The class's bound, or an equal part of the deadline if that is less.
 fn per_try_us(scene: &Scene, tries: usize) -> i64 {
-    let part = scene.asked.deadline_us / tries.max(1) as i64;
-    part.min(i64::from(scene.asked.per_try_ms) * 1_000)
+    (scene.asked.deadline_us / tries.max(1) as i64).min(scene.asked.try_us)
 }
 
 /// The next of those that can finish: in another failure domain if there is one, an equal of the first if there is
@@ -41,30 +39,41 @@ fn per_try_us(scene: &Scene, tries: usize) -> i64 {
 fn next(scene: &Scene, table: &Table, plan: &Plan, per_try_us: i64, left_us: i64) -> Option<SubstrateId> {
     let factor = i64::from(scene.policy.document().settings.selection.finish_factor_ppm);
     let fits = |id| {
-        let need = cell(&table.need_us, id);
+        let need = need_us(scene, table, id);
         need <= per_try_us && need / 1_000 * factor <= left_us / 1_000 * WHOLE_PPM
     };
     let domain = |id| cell(&scene.policy.columns.domain, id);
     let elsewhere = |id| plan.iter().all(|a| domain(a.substrate) != domain(id)) && fits(id);
     let other = |id| plan.iter().all(|a| a.substrate != id) && fits(id);
-    pick(&table.equals, elsewhere)
+    let pick = |wanted: &dyn Fn(SubstrateId) -> bool| table.luckiest.pick(&table.equals, wanted);
+    pick(&elsewhere)
         .or_else(|| best(scene, table, elsewhere))
-        .or_else(|| pick(&table.equals, other))
+        .or_else(|| pick(&other))
         .or_else(|| best(scene, table, other))
 }
 
-/// The best by utility alone.
+/// The best by utility alone. Eligibility is asked only of one that would win, so of few.
 fn best(scene: &Scene, table: &Table, eligible: impl Fn(SubstrateId) -> bool) -> Option<SubstrateId> {
-    let rows = table.standing.iter().copied().filter(|&id| eligible(id));
-    rows.max_by_key(|&id| (cell(&table.utility_pusd, id), tie(scene, id)))
+    let mut best: Option<(i64, SubstrateId)> = None;
+    for (id, utility) in table.standing() {
+        let wins = best.is_none_or(|(most, at)| utility > most || utility == most && tie(scene, id) >= tie(scene, at));
+        if wins && eligible(id) {
+            best = Some((utility, id));
+        }
+    }
+    best.map(|(_, id)| id)
+}
+
+fn need_us(scene: &Scene, table: &Table, id: SubstrateId) -> i64 {
+    rated(scene, &table.ground, id).need_us
 }
 
 fn attempt(scene: &Scene, table: &Table, id: SubstrateId, per_try_us: i64) -> Attempt {
     debug_assert!(scene.policy.substrate(id).is_some());
     Attempt {
         substrate: id,
-        crosses: Borders::from_bits(cell(&table.crosses, id)),
+        crosses: table.ground.crosses(id),
         per_try_ms: u32::try_from(per_try_us / 1_000).unwrap_or(u32::MAX),
-        cost_uusd: uusd(cell(&table.cost_pusd, id)),
+        cost_uusd: uusd(rated(scene, &table.ground, id).cost_pusd),
     }
 }

@@ -8,10 +8,12 @@
 //! | queue, memory, fabric, admission, rate limit nearly used | ignored: rather all than the last one | holds: 503 |
 //! | circuit, hosts, retry-after, power, link, headroom, room, deadline, a class's own queue limit | holds | holds |
 
-use super::Scene;
+use super::ground::Ground;
+use super::rows::{self, Survey};
 use super::spread::draw;
-use super::table::{PASSING, Table, bit};
-use crate::model::{Code, Codes, Dimension, WHOLE_PPM};
+use super::table::{PASSING, Table, bit, cell};
+use super::{Scene, gate};
+use crate::model::{Code, Codes, SubstrateId, WHOLE_PPM};
 
 /// What load leaves behind, and what may be wrong about it.
 const LOAD: Codes = Codes::of(Code::QueueFull)
@@ -21,51 +23,62 @@ const LOAD: Codes = Codes::of(Code::QueueFull)
     .union(Codes::of(Code::RateLimited));
 const SUSPECT: Codes = Codes::of(Code::Failing);
 
-/// Marks what is not available to this request.
-pub(crate) fn check(scene: &Scene, table: &mut Table) {
+/// Marks what is not available to anybody who asks like this.
+pub(crate) fn health(scene: &Scene, ground: &mut Ground) {
     let picture = scene.picture;
-    let Some(free) = picture.free.get(scene.asked.tier as usize) else { return };
-    let rows = picture.codes.iter().zip(free).zip(&table.placed);
-    for (codes, ((health, &free), &placed)) in table.codes.iter_mut().zip(rows) {
-        *codes |= health | bit(Code::Headroom, placed >= free && free != i32::MAX);
-    }
+    ground.codes.iter_mut().zip(&picture.codes).for_each(|(codes, health)| *codes |= health);
     if let Some(most) = scene.asked.max_queue {
-        for (codes, &queue) in table.codes.iter_mut().zip(&picture.queue) {
+        for (codes, &queue) in ground.codes.iter_mut().zip(&picture.queue) {
             *codes |= bit(Code::QueueFull, queue > most);
         }
     }
-    room(scene, table);
-    links(scene, table);
-    probes(scene, table);
-}
-
-/// Room in the context and in the provider's token quota, now.
-fn room(scene: &Scene, table: &mut Table) {
-    let tokens = scene.asked.input + scene.asked.output;
-    let rooms = scene.picture.room.iter().zip(&scene.picture.tokens_left);
-    for (codes, (&room, &left)) in table.codes.iter_mut().zip(rooms) {
-        *codes |= bit(Code::ContextRoom, tokens > room) | bit(Code::RateLimited, tokens > left);
-    }
-}
-
-/// Paths from the caller's zone that are too busy.
-fn links(scene: &Scene, table: &mut Table) {
+    // Paths from the caller's zone that are too busy.
     for link in scene.links() {
-        let rows = scene.policy.columns.zone.iter().zip(&scene.picture.interconnect);
-        for (codes, (&zone, &busy)) in table.codes.iter_mut().zip(rows) {
+        let rows = scene.policy.columns.zone.iter().zip(&picture.interconnect);
+        for (codes, (&zone, &busy)) in ground.codes.iter_mut().zip(rows) {
             *codes |= bit(Code::Congested, zone == link.zone && busy > link.ceiling_ppm);
         }
     }
 }
 
-/// The slot that holds the lease may try a half-open circuit, as often as the lease says.
-fn probes(scene: &Scene, table: &mut Table) {
+/// How many tokens fit: into the context that is free now, and into the provider's quota.
+pub(crate) fn most_tokens(scene: &Scene, id: SubstrateId) -> i64 {
+    cell(&scene.picture.room, id).min(cell(&scene.picture.tokens_left, id))
+}
+
+/// How many may be placed since the snapshot before what this tier may use is full.
+pub(crate) fn most_places(scene: &Scene, id: SubstrateId) -> u32 {
+    match scene.picture.free.get(scene.asked.tier as usize).map(|free| cell(free, id)) {
+        Some(free) if free != i32::MAX => free.max(0).unsigned_abs(),
+        _ => u32::MAX,
+    }
+}
+
+/// What this request's size and what was placed since the snapshot leave.
+pub(crate) fn now(scene: &Scene, id: SubstrateId) -> u64 {
+    let tokens = scene.asked.input + scene.asked.output;
+    bit(Code::Headroom, scene.placed(id) >= most_places(scene, id))
+        | bit(Code::ContextRoom, tokens > cell(&scene.picture.room, id))
+        | bit(Code::RateLimited, tokens > cell(&scene.picture.tokens_left, id))
+}
+
+/// The few exceptions: half-open circuits that this VM may try, and tenants that have their share.
+pub(crate) fn except(scene: &Scene, table: &mut Table) {
     for probe in &scene.picture.probes {
-        let sent = scene.local.probes.get(usize::from(probe.substrate)).copied().unwrap_or(0);
-        if probe.slot == scene.local.slot && sent < probe.probes {
+        if may_probe(scene, probe.substrate) {
             table.clear(probe.substrate, Codes::of(Code::CircuitOpen));
         }
     }
+    for share in scene.shares.iter().filter(|share| gate::tenant_share(scene, share)) {
+        table.mark(share.substrate, Codes::of(Code::TenantShare));
+    }
+}
+
+/// The slot that holds the lease may try a half-open circuit, as often as the lease says.
+pub(crate) fn may_probe(scene: &Scene, id: SubstrateId) -> bool {
+    let sent = scene.local.probes.get(usize::from(id)).copied().unwrap_or(0);
+    let lease = scene.picture.probes.iter().find(|probe| probe.substrate == id);
+    lease.is_some_and(|probe| probe.slot == scene.local.slot && sent < probe.probes)
 }
 
 /// Finds where the session belongs: by its key among all that are permitted and able, whatever their health. Where
@@ -74,60 +87,50 @@ pub(crate) fn settle(scene: &Scene, table: &mut Table) {
     if !scene.asked.session {
         return;
     }
-    let rows = (0..u16::MAX).zip(table.codes.iter().zip(&scene.policy.columns.hash));
-    let able = rows.filter(|(_, (codes, _))| **codes & !PASSING == 0);
-    table.affine = able.map(|(id, (_, &hash))| (draw(scene.asked.key, hash), id)).max().map(|(_, id)| id);
+    let mut luck = (0, None);
+    for (&codes, (&id, &hash)) in table.codes.iter().zip(table.ground.ids.iter().zip(&table.ground.hashes)) {
+        let draw = draw(scene.asked.key, hash);
+        if codes & !PASSING == 0 && (draw, Some(id)) >= luck {
+            luck = (draw, Some(id));
+        }
+    }
+    table.affine = luck.1;
     if let Some(id) = table.affine.filter(|id| scene.asked.trusted_session && scene.picture.existing.contains(id)) {
         table.clear(id, Codes::of(Code::Admission));
     }
 }
 
-/// How many are permitted and able, how many of them are available, and how loaded they are together.
-#[derive(Clone, Copy, Debug, Default)]
-struct Pool {
-    able: i64,
-    available: i64,
-    load: i64,
-    capacity: i64,
-}
-
-fn pool(scene: &Scene, table: &Table) -> Pool {
-    let rows = table.codes.iter().zip(&scene.picture.load).zip(&table.placed);
-    let mut pool = Pool::default();
-    let unavailable = Codes::all_of(Dimension::Availability).0;
-    for (((codes, &load), &placed), &capacity) in rows.zip(&scene.policy.columns.concurrency) {
-        let able = i64::from(codes & !unavailable == 0);
-        pool.able += able;
-        pool.available += i64::from(*codes == 0);
-        pool.load += able * (i64::from(load) + i64::from(placed)).min(i64::from(capacity));
-        pool.capacity += able * i64::from(capacity);
-    }
-    pool
-}
-
 /// The panic rule, then shedding in proportion, the lowest tier first.
 pub(crate) fn relieve(scene: &Scene, table: &mut Table) {
-    let pool = pool(scene, table);
+    if table.changed {
+        rows::survey(scene, table);
+    }
+    let pool = table.survey;
+    let available = pool.standing as i64;
     let settings = &scene.policy.document().settings;
-    let few = pool.available * WHOLE_PPM < i64::from(settings.selection.panic_ppm) * pool.able;
+    let few = available * WHOLE_PPM < i64::from(settings.selection.panic_ppm) * pool.able;
     if few {
-        let ignored = if pool.available > 0 { LOAD.union(SUSPECT) } else { SUSPECT };
+        let ignored = if available > 0 { LOAD.union(SUSPECT) } else { SUSPECT };
         calm(scene, table, ignored);
     }
     table.shed_ppm = shed_ppm(scene, pool);
     let draw = i64::try_from(draw(scene.seed, u64::from(scene.asked.tier as u8)) % WHOLE_PPM as u64).unwrap_or(0);
-    if draw < table.shed_ppm {
+    table.shed = draw < table.shed_ppm;
+    if table.shed {
         table.codes.iter_mut().for_each(|codes| *codes |= bit(Code::Shed, true));
+    }
+    if table.panic || table.shed {
+        rows::survey(scene, table);
     }
 }
 
 /// Takes back soft marks where nothing else stands against a candidate.
 fn calm(scene: &Scene, table: &mut Table, ignored: Codes) {
     let tokens = scene.asked.input + scene.asked.output;
-    let readings = scene.picture.queue.iter().zip(&scene.picture.tokens_left);
-    for (codes, (&queue, &left)) in table.codes.iter_mut().zip(readings) {
+    for (codes, &id) in table.codes.iter_mut().zip(&table.ground.ids) {
         // A class's own queue limit is its word, and a quota that does not hold the request is a fact.
-        let own = scene.asked.max_queue.is_some_and(|most| queue > most) || tokens > left;
+        let own = scene.asked.max_queue.is_some_and(|most| cell(&scene.picture.queue, id) > most)
+            || tokens > cell(&scene.picture.tokens_left, id);
         if *codes != 0 && *codes & !ignored.0 == 0 && !own {
             *codes = 0;
             table.panic = true;
@@ -136,7 +139,7 @@ fn calm(scene: &Scene, table: &mut Table, ignored: Codes) {
 }
 
 /// The share to shed: none up to where the tier's shedding begins, then growing with the square.
-fn shed_ppm(scene: &Scene, pool: Pool) -> i64 {
+fn shed_ppm(scene: &Scene, pool: Survey) -> i64 {
     let shedding = &scene.policy.document().settings.shedding;
     let tier = scene.asked.tier as usize;
     let part = |list: &[u32; 3]| i64::from(list.get(tier).copied().unwrap_or(0)).min(WHOLE_PPM);

@@ -3,7 +3,8 @@
 
 use super::Scene;
 use super::classify::share_pusd;
-use super::spread::{self, Ticket};
+use super::rows::Use;
+use super::spread::{Luckiest, Ticket};
 use super::table::{Table, cell};
 use crate::model::{SubstrateId, WHOLE_PPM};
 
@@ -12,27 +13,31 @@ const GRAIN: i64 = 16;
 
 /// Chooses among those that stand. Those within the margin stay in `table.equals` with their draws.
 pub(crate) fn choose(scene: &Scene, table: &mut Table) -> Option<SubstrateId> {
-    let standing = core::mem::take(&mut table.standing);
-    let mut equals = core::mem::take(&mut table.equals);
-    equals.clear();
-    let rated = || standing.iter().map(|&id| (id, worth(scene, table, id)));
-    if let Some((best, utility)) = rated().max_by_key(|(_, utility)| *utility) {
-        let least = utility.saturating_sub(margin_pusd(scene, table, best, utility));
-        for (id, _) in rated().filter(|(_, utility)| *utility >= least) {
-            let hash = cell(&scene.policy.columns.hash, id);
-            equals.push(Ticket::new(scene.asked.key, id, hash, weight(scene, table, id)));
+    table.equals.clear();
+    let affine = table.affine.and_then(|id| table.row(id));
+    let bonus = share_pusd(scene.asked.worth.answer_uusd, scene.policy.document().settings.selection.affinity_ppm);
+    let (best, worth) = best(table, affine, bonus)?;
+    let least = worth.saturating_sub(margin_pusd(scene, table, table.id(best), worth));
+    let Table { ground, codes, utility_pusd, equals, .. } = table;
+    let rows = ground.ids.iter().zip(&ground.hashes).zip(&ground.uses);
+    for (at, (((&id, &hash), usage), (codes, utility))) in rows.zip(codes.iter().zip(&*utility_pusd)).enumerate() {
+        let bonus = if affine == Some(at) { bonus } else { 0 };
+        if *codes == 0 && utility.saturating_add(bonus) >= least {
+            equals.push(Ticket::new(scene.asked.key, id, hash, weight(usage, scene.placed(id)), usage.share_ppm));
         }
     }
-    bound_shift(scene, &mut equals);
-    (table.standing, table.equals) = (standing, equals);
-    spread::pick(&table.equals, |_| true)
+    if ground.most.share_ppm > 0 {
+        bound_shift(scene, equals);
+    }
+    table.luckiest = Luckiest::of(&table.equals);
+    table.luckiest.pick(&table.equals, |_| true)
 }
 
-/// The utility with the bonus of the substrate where the session belongs.
-fn worth(scene: &Scene, table: &Table, id: SubstrateId) -> i64 {
-    let affinity = scene.policy.document().settings.selection.affinity_ppm;
-    let bonus = if table.affine == Some(id) { share_pusd(scene.asked.worth.answer_uusd, affinity) } else { 0 };
-    cell(&table.utility_pusd, id).saturating_add(bonus)
+/// The best that stands, with the bonus of the substrate where the session belongs; the later of equals.
+fn best(table: &Table, affine: Option<usize>, bonus: i64) -> Option<(usize, i64)> {
+    let stands = |row: &usize| table.codes.get(*row) == Some(&0);
+    let affine = affine.filter(stands).and_then(|row| Some((row, table.utility_pusd.get(row)?.saturating_add(bonus))));
+    table.survey.best.into_iter().chain(affine).max_by_key(|&(row, worth)| (worth, row))
 }
 
 /// How far below the best one is still its equal: a share of what the answer is worth there, or of its utility if
@@ -43,38 +48,84 @@ pub(crate) fn margin_pusd(scene: &Scene, table: &Table, best: SubstrateId, utili
     let known = scene.picture.freshness != Some(crate::model::Freshness::Stale);
     let aged = if known { i64::try_from(seconds_ppm).unwrap_or(WHOLE_PPM) } else { 0 };
     let share = i64::from(selection.margin_ppm).saturating_add(aged).min(WHOLE_PPM);
-    let value = share_pusd(scene.asked.worth.answer_uusd, cell(&table.quality_ppm, best));
+    let value = share_pusd(scene.asked.worth.answer_uusd, cell(&table.ground.quality_ppm, best));
     let scale = value.max(utility.saturating_abs());
     scale / WHOLE_PPM * share
 }
 
 /// What is free for this tier, less what this VM has placed since; declared capacity where nobody measures. New and
 /// recovered substrates ramp.
-fn weight(scene: &Scene, table: &Table, id: SubstrateId) -> u64 {
-    let tier = scene.asked.tier as usize;
-    let of = |columns: &[Vec<i32>]| columns.get(tier).map_or(0, |column| cell(column, id));
-    let (free, limit) = (of(&scene.picture.free), of(&scene.policy.columns.limit));
-    let adaptive = scene.policy.document().settings.adaptive.shares;
-    let base = if adaptive && free != i32::MAX { free.saturating_sub(cell(&table.placed, id)) } else { limit };
-    let grains = (i64::from(base.max(1)) * GRAIN).min(1 << 24);
-    let ramped = grains * i64::from(cell(&scene.picture.ramp_ppm, id)) / WHOLE_PPM;
+#[inline(always)]
+fn weight(usage: &Use, placed: u32) -> u64 {
+    let less = if usage.shrinks { placed } else { 0 };
+    let base = i64::from(usage.room).saturating_sub(i64::from(less));
+    let grains = (base.max(1) * GRAIN).min(1 << 24);
+    let ramped = grains * i64::from(usage.ramp_ppm) / WHOLE_PPM;
     u64::try_from(ramped).unwrap_or(1).max(1)
 }
 
-/// A share grows by a bounded amount per interval over what it was, counted among those who are equals now; nobody's
-/// share is bounded while none of them had any.
+/// A share grows by a bounded amount per interval over what it was, counted among those who are equals now; what one
+/// may not take goes to the others, within their own bounds. Nobody's share is bounded while none of them had any.
 fn bound_shift(scene: &Scene, equals: &mut [Ticket]) {
     let most = u64::from(scene.policy.document().settings.selection.max_shift_ppm);
-    let whole = WHOLE_PPM as u64;
-    let before = |id: u16| u64::from(cell(&scene.picture.share_ppm, id));
     let weights: u64 = equals.iter().map(|ticket| ticket.weight).sum();
-    let shares: u64 = equals.iter().map(|ticket| before(ticket.candidate)).sum();
+    let shares: u64 = equals.iter().map(|ticket| u64::from(ticket.share_ppm)).sum();
     if equals.len() < 2 || shares == 0 || weights == 0 {
         return;
     }
-    for ticket in equals {
-        let wanted = ticket.weight * whole / weights;
-        let allowed = before(ticket.candidate) * whole / shares + most;
-        ticket.weight = wanted.min(allowed).max(1);
+    let (wanted, had) = (Shares::of(weights), Shares::of(shares));
+    let allowed = |ticket: &Ticket| had.ppm(u64::from(ticket.share_ppm)) + most;
+    let (mut taken, mut slack) = (0, 0);
+    for ticket in equals.iter_mut() {
+        let allowed = allowed(ticket);
+        ticket.weight = wanted.ppm(ticket.weight).min(allowed).max(1);
+        taken += ticket.weight;
+        slack += allowed.saturating_sub(ticket.weight);
+    }
+    let left = (WHOLE_PPM as u64).saturating_sub(taken);
+    // Rounding alone leaves less than one each.
+    if left > equals.len() as u64 && slack > 0 {
+        let rooms = Shares::of(slack);
+        for ticket in equals {
+            let room = allowed(ticket).saturating_sub(ticket.weight);
+            ticket.weight += rooms.ppm(room) * left / WHOLE_PPM as u64;
+        }
+    }
+}
+
+/// Shares of a total in parts per million, rounded down: a division once, products after that.
+struct Shares {
+    total: u64,
+    /// A million divided by the total, rounded up, in 40 fractional bits.
+    each: u64,
+}
+
+impl Shares {
+    const fn of(total: u64) -> Self {
+        Self { total, each: ((WHOLE_PPM as u64) << 40).div_ceil(total) }
+    }
+
+    /// Of a part that is within the total, which is below 2^40: so the estimate is never more than one too large.
+    #[inline(always)]
+    const fn ppm(&self, part: u64) -> u64 {
+        let estimate = (part * self.each) >> 40;
+        if estimate * self.total > part * WHOLE_PPM as u64 { estimate - 1 } else { estimate }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::index::mix;
+
+    #[test]
+    fn shares_are_those_that_a_division_gives() {
+        for i in 0..50_000_u64 {
+            let total = (mix(i) >> (24 + i % 40)).max(1);
+            for part in [0, 1, total / 2, total - 1, total, mix(i + 1) % (total + 1)] {
+                let divided = u128::from(part) * 1_000_000 / u128::from(total);
+                assert_eq!(u128::from(Shares::of(total).ppm(part)), divided, "{part} of {total}");
+            }
+        }
     }
 }

@@ -5,6 +5,8 @@
 //! worse holds until its hard age. So growing old never makes anybody look better while a signal is known at all;
 //! what is past its hard age is forgotten, or nobody would ever come back.
 //!
+//! The whole time of an answer is measured too, but mixes requests of all sizes, so nothing is predicted from it.
+//!
 //! Every figure is affine in the tokens (`a + b × input + c × output`) and the same for all classes and models; only
 //! the quality and the class's worth differ. So nothing is kept per class and model: three affine figures a substrate.
 
@@ -15,6 +17,9 @@ use crate::policy::index::{MOST_PUSD_PER_TOKEN, MOST_US, MOST_US_PER_TOKEN};
 
 /// The share of requests taken to fail where memory is at its hard limit; none at its soft limit.
 const PRESSED_PPM: i64 = 250_000;
+/// The share taken to fail for each sign of unsteadiness that is at its full: as slow again as usual, answers that
+/// spread by a whole declared first token, a queue that only swings, all of a region's work moved there.
+const UNSTEADY_PPM: i64 = 50_000;
 
 /// Figures of one substrate.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,13 +35,18 @@ pub(crate) struct Figures {
 /// Figures of all substrates, by policy order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Forecast {
-    pub(crate) figures: Vec<Figures>,
+    figures: Vec<Figures>,
 }
 
 impl Forecast {
     pub(crate) fn emptied(mut self) -> Self {
         self.figures.clear();
         self
+    }
+
+    /// The figures of a substrate.
+    pub(crate) fn of(&self, id: SubstrateId) -> Figures {
+        self.figures.get(usize::from(id)).copied().unwrap_or_default()
     }
 
     pub(crate) fn add(&mut self, figures: Figures) {
@@ -70,7 +80,10 @@ pub(crate) fn of(policy: &Policy, id: SubstrateId, hearing: &Hearing, thresholds
         figures.output_pusd = price(Signal::OutputPrice, figures.output_pusd);
     }
     if adaptive.risk {
-        figures.risk_ppm = risk(hearing, i64::from(figures.risk_ppm), thresholds);
+        let usual_us = declared(&columns.first_us);
+        let prior = i64::from(figures.risk_ppm);
+        let risk = risk(hearing, prior, thresholds) + unsteady(hearing, usual_us);
+        figures.risk_ppm = u32::try_from(risk.clamp(0, WHOLE_PPM)).unwrap_or(0);
     }
     figures
 }
@@ -100,7 +113,7 @@ fn speed(figures: &mut Figures, hearing: &Hearing, concurrency: i64) {
 }
 
 /// Failures and overloads seen lately, memory between its two limits, and doubt about what is old.
-fn risk(hearing: &Hearing, prior: i64, thresholds: &Thresholds) -> u32 {
+fn risk(hearing: &Hearing, prior: i64, thresholds: &Thresholds) -> i64 {
     let failing = measured(hearing, Signal::FailureRate, prior).unwrap_or(prior);
     let overloaded = hearing.value(Signal::OverloadRate).unwrap_or(0);
     let pressed = match (hearing.value(Signal::MemoryPressure), thresholds.memory_soft_ppm, thresholds.memory_hard_ppm)
@@ -112,5 +125,13 @@ fn risk(hearing: &Hearing, prior: i64, thresholds: &Thresholds) -> u32 {
         _ => 0,
     };
     let doubt = prior * (WHOLE_PPM - hearing.snapshot_certainty_ppm()) / WHOLE_PPM;
-    u32::try_from((failing + overloaded + pressed + doubt).clamp(0, WHOLE_PPM)).unwrap_or(0)
+    failing + overloaded + pressed + doubt
+}
+
+/// What no single alert shows: it leaves its own past, its answers spread, its queue swings, others' work moves in.
+fn unsteady(hearing: &Hearing, usual_us: i64) -> i64 {
+    let spread = hearing.value(Signal::Jitter).map(|us| us.saturating_mul(WHOLE_PPM) / usual_us.max(1));
+    let shares = [Signal::Drift, Signal::Oscillation, Signal::Failover].map(|signal| hearing.value(signal));
+    let signs = shares.into_iter().chain([spread]).flatten();
+    signs.map(|ppm| ppm.clamp(0, WHOLE_PPM) * UNSTEADY_PPM / WHOLE_PPM).sum()
 }

@@ -3,13 +3,15 @@
 
 use super::Scene;
 use super::classify::Asked;
-use super::table::{Table, bit};
-use crate::model::{Borders, Code, Codes, Envelope, Fact, Facts};
+use super::ground::{Ground, Key};
+use super::picture::ELSEWHERE;
+use super::table::bit;
+use crate::model::{Borders, Code, Envelope, Facts};
 use crate::policy::Policy;
-use crate::policy::index::{AIR_GAPPED, ATTESTED, positions};
+use crate::policy::index::{AIR_GAPPED, ATTESTED, Bits, Share, positions};
 
 /// What the applicable envelopes ask for together.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Law {
     /// An envelope selected by trusted facts speaks for the request.
     pub(crate) spoken_for: bool,
@@ -21,26 +23,42 @@ pub(crate) struct Law {
 
 /// Finds the envelopes that apply: selected by trusted facts, or by all facts; either kind narrows, only the first
 /// kind permits.
-pub(crate) fn select(policy: &Policy, facts: &Facts, asked: &Asked, table: &mut Table) -> Law {
+pub(crate) fn select(policy: &Policy, facts: &Facts, asked: &Asked, key: &mut Key) {
     let envelopes = &policy.envelopes;
-    let class = |id| Some(policy.class(id).name.as_str());
-    let set = |tenant, data, region, class| {
-        let (t, d) = (envelopes.tenants.by(tenant).words(), envelopes.data.by(data).words());
-        let (r, c) = (envelopes.regions.by(region).words(), envelopes.classes.by(class).words());
-        t.iter().zip(d).zip(r.iter().zip(c)).map(|((t, d), (r, c))| t & d & r & c)
+    let class = |id| envelopes.classes.by(Some(policy.class(id).name.as_str()));
+    let classes = both(class(asked.base), asked.base == asked.class, || class(asked.class));
+    let [tenants, data, regions] =
+        [(&envelopes.tenants, facts.tenant), (&envelopes.data, facts.data), (&envelopes.regions, facts.region)].map(
+            |(selected, fact)| {
+                // What a trusted fact selects is looked up once: it selects the same among all facts.
+                let trusted = selected.by(fact.filter(|f| f.trusted).map(|f| f.value));
+                both(trusted, fact.is_none_or(|f| f.trusted), || selected.by(fact.map(|f| f.value)))
+            },
+        );
+    let words = |list: &[(&[u64], &[u64])], at: usize| {
+        let word = |words: &[u64]| words.get(at).copied().unwrap_or(0);
+        list.iter().fold((u64::MAX, u64::MAX), |(t, a), (trusted, all)| (t & word(trusted), a & word(all)))
     };
-    let by_trusted = set(trusted(facts.tenant), trusted(facts.data), trusted(facts.region), class(asked.base));
-    let by_all = set(said(facts.tenant), said(facts.data), said(facts.region), class(asked.class));
-    let mut spoken_for = false;
-    table.envelopes.clear();
-    table.envelopes.extend(by_trusted.zip(by_all).map(|(trusted, all)| {
-        spoken_for |= trusted != 0;
-        trusted | all
-    }));
+    key.spoken_for = false;
+    key.envelopes.clear();
+    for at in 0..classes.0.len() {
+        let (trusted, all) = words(&[tenants, data, regions, classes], at);
+        key.spoken_for |= trusted != 0;
+        key.envelopes.push(trusted | all);
+    }
+}
+
+/// The words of what trusted facts select and of what all facts do.
+fn both<'a>(trusted: &'a Bits, same: bool, all: impl FnOnce() -> &'a Bits) -> (&'a [u64], &'a [u64]) {
+    (trusted.words(), if same { trusted.words() } else { all().words() })
+}
+
+/// What the applicable envelopes ask for together.
+pub(crate) fn law(policy: &Policy, asked: &Asked, key: &Key) -> Law {
     let documents = &policy.document().envelopes;
-    let applicable = positions(&table.envelopes).filter_map(|e| documents.get(e));
+    let applicable = positions(&key.envelopes).filter_map(|e| documents.get(e));
     let none = Law {
-        spoken_for,
+        spoken_for: key.spoken_for,
         spillover: Borders::ANY,
         approval_for: asked.approval_for,
         attested_ms: None,
@@ -63,77 +81,66 @@ impl Law {
     }
 }
 
-fn said(fact: Option<Fact<&str>>) -> Option<&str> {
-    fact.map(|f| f.value)
-}
-
-fn trusted(fact: Option<Fact<&str>>) -> Option<&str> {
-    fact.filter(|f| f.trusted).map(|f| f.value)
-}
-
 /// Marks what is not permitted.
-pub(crate) fn gate(scene: &Scene, table: &mut Table) {
-    let law = &scene.law;
-    for envelope in positions(&table.envelopes) {
+pub(crate) fn gate(scene: &Scene, ground: &mut Ground) {
+    let Ground { codes, key, .. } = ground;
+    for envelope in positions(&key.envelopes) {
         if let Some(row) = scene.policy.envelopes.rejects.get(envelope) {
-            table.codes.iter_mut().zip(row.iter()).for_each(|(codes, rejects)| *codes |= rejects);
+            codes.iter_mut().zip(row.iter()).for_each(|(codes, rejects)| *codes |= rejects);
         }
     }
-    if !law.spoken_for {
-        table.codes.iter_mut().for_each(|codes| *codes |= bit(Code::NoEnvelope, true));
+    if !scene.law.spoken_for {
+        codes.iter_mut().for_each(|codes| *codes |= bit(Code::NoEnvelope, true));
     }
-    borders(scene, law, table);
-    proofs(scene, law, table);
-    residency(scene, table);
-    tenant_share(scene, table);
+    borders(scene, ground);
+    proofs(scene, ground);
+    residency(scene, ground);
 }
 
 /// Strict: a border may be crossed only where every applicable envelope lets it be, from the homes of both classes.
-fn borders(scene: &Scene, law: &Law, table: &mut Table) {
+fn borders(scene: &Scene, ground: &mut Ground) {
+    let (law, Ground { codes, crosses, .. }) = (&scene.law, ground);
     let (base, claimed) = (scene.policy.classed(scene.asked.base), scene.policy.classed(scene.asked.class));
-    table.crosses.clear();
-    table.crosses.extend(base.crosses.iter().zip(&claimed.crosses).map(|(a, b)| a | b));
+    crosses.clear();
+    crosses.extend(base.crosses.iter().zip(&claimed.crosses).map(|(a, b)| a | b));
     let jurisdiction = Borders::NONE.with(crate::model::Border::Jurisdiction);
     let closed = Borders::ANY.minus(law.spillover);
     let (foreign, other) = (closed.bits() & jurisdiction.bits(), closed.minus(jurisdiction).bits());
     let unapproved = law.approval_for.minus(scene.asked.opened).bits();
-    for (codes, crosses) in table.codes.iter_mut().zip(&table.crosses) {
-        *codes |= bit(Code::BorderJurisdiction, crosses & foreign != 0)
-            | bit(Code::Spillover, crosses & other != 0)
-            | bit(Code::NeedsApproval, crosses & unapproved != 0);
+    for (codes, crosses) in codes.iter_mut().zip(crosses) {
+        *codes |= bit(Code::BorderJurisdiction, *crosses & foreign != 0)
+            | bit(Code::Spillover, *crosses & other != 0)
+            | bit(Code::NeedsApproval, *crosses & unapproved != 0);
     }
 }
 
 /// Air gap, attestation, known health. What is not known is not there: without a snapshot, a substrate that needs an
-/// attestation is forbidden.
-fn proofs(scene: &Scene, law: &Law, table: &mut Table) {
+/// attestation is forbidden. One that attests another country than it declares has moved (a failover, perhaps): nobody
+/// asked where it was declared to be, so it is forbidden to everybody until it is back or the policy says so.
+fn proofs(scene: &Scene, ground: &mut Ground) {
     let known = scene.picture.attested_ms.iter().zip(&scene.picture.heard_ms);
     let most = |age: Option<u64>| age.map_or(i64::MAX, |ms| i64::try_from(ms).unwrap_or(i64::MAX - 1));
-    let (attested_most, heard_most) = (most(law.attested_ms), most(law.heard_ms));
+    let (attested_most, heard_most) = (most(scene.law.attested_ms), most(scene.law.heard_ms));
     let rows = scene.policy.columns.flags.iter().zip(known);
-    for (codes, (flags, (&attested, &heard))) in table.codes.iter_mut().zip(rows) {
+    for (codes, (flags, (&attested, &heard))) in ground.codes.iter_mut().zip(rows) {
         let absent = attested == i64::MAX && flags & ATTESTED != 0;
-        *codes |= bit(Code::Attestation, absent || attested > attested_most)
+        let elsewhere = attested == ELSEWHERE;
+        *codes |= bit(Code::Attestation, absent || elsewhere || attested > attested_most)
             | bit(Code::Unverified, heard > heard_most)
             | bit(Code::AirGap, scene.asked.air_gapped && flags & AIR_GAPPED == 0);
     }
 }
 
 /// Whoever says it, data that must stay somewhere stay there; a place that nobody knows is nowhere.
-fn residency(scene: &Scene, table: &mut Table) {
+fn residency(scene: &Scene, ground: &mut Ground) {
     let Some(place) = scene.facts.residency else { return };
     let within = scene.policy.lookups.residency.get(place.value);
-    for (at, codes) in table.codes.iter_mut().enumerate() {
+    for (at, codes) in ground.codes.iter_mut().enumerate() {
         *codes |= bit(Code::Residency, within.is_none_or(|set| !set.contains(at)));
     }
 }
 
-/// A tenant's share of a substrate, by what this VM has in flight for it.
-fn tenant_share(scene: &Scene, table: &mut Table) {
-    let Some(tenant) = scene.facts.tenant else { return };
-    for share in scene.policy.lookups.shares.get(tenant.value).into_iter().flatten() {
-        if scene.tenant_use_ppm(share) >= i64::from(share.share_ppm) {
-            table.mark(share.substrate, Codes::of(Code::TenantShare));
-        }
-    }
+/// Whether a tenant has its share of a substrate, by what this VM has in flight for it.
+pub(crate) fn tenant_share(scene: &Scene, share: &Share) -> bool {
+    scene.tenant_use_ppm(share) >= i64::from(share.share_ppm)
 }

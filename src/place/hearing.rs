@@ -1,6 +1,6 @@
 //! What one substrate's record says at a moment: readings with their age, old ones forgotten.
 
-use super::picture::PLENTY;
+use super::picture::{ELSEWHERE, PLENTY};
 use crate::model::{Admission, Circuit, Country, Freshness, Health, Signal, WHOLE_PPM, settings::Ages};
 
 /// A record at a moment.
@@ -67,8 +67,11 @@ impl<'a> Hearing<'a> {
 
     /// The age of an attestation of the declared country. It carries its own time: the snapshot's age is no matter.
     pub(crate) fn attested_ms(&self, declared: Option<Country>) -> i64 {
-        let proof = self.health.and_then(|h| h.attestation).filter(|a| Some(a.jurisdiction) == declared);
-        proof.map_or(PLENTY, |a| age(self.now_ms, a.at_ms))
+        match self.health.and_then(|h| h.attestation) {
+            Some(proof) if Some(proof.jurisdiction) == declared => age(self.now_ms, proof.at_ms).min(ELSEWHERE - 1),
+            Some(_) => ELSEWHERE,
+            None => PLENTY,
+        }
     }
 
     /// The age of the newest reading, however old.

@@ -1,7 +1,7 @@
 //! The decision laid open: every candidate with every reason and every term, from the very table that decided.
 
-use super::score::{Terms, terms, uusd};
-use super::table::{Table, cell};
+use super::score::{Terms, rated, terms, uusd};
+use super::table::{Table, utility, verdict};
 use super::{Placer, Scene, reasons};
 use crate::model::{Borders, Decision, Dimensions, Facts, Local, Reason, Snapshot, SubstrateId, Tier};
 use crate::policy::Policy;
@@ -76,8 +76,8 @@ impl<P: Deref<Target = Policy>> Placer<P> {
     pub fn inspect(&mut self, local: &Local, facts: &Facts, now_ms: u64, seed: u64) -> Inspection {
         self.decide(local, facts, now_ms, seed, |scene, table, decision| Inspection {
             decision,
-            rows: (0..SubstrateId::MAX).zip(&table.codes).map(|(id, _)| row(scene, table, id)).collect(),
-            envelopes: positions(&table.envelopes).collect(),
+            rows: (0..SubstrateId::MAX).take(scene.policy.columns.len()).map(|id| row(scene, table, id)).collect(),
+            envelopes: positions(&table.ground.key.envelopes).collect(),
             tier: scene.asked.tier,
             input_tokens: scene.asked.input,
             output_tokens: scene.asked.output,
@@ -89,17 +89,17 @@ impl<P: Deref<Target = Policy>> Placer<P> {
 }
 
 fn row(scene: &Scene, table: &Table, id: SubstrateId) -> Row {
-    let codes = table.codes(id);
+    let (codes, rated) = (verdict(scene, table, id), rated(scene, &table.ground, id));
     Row {
         substrate: id,
         reasons: codes.iter().map(|code| reasons::reason(scene, table, id, code)).collect(),
         dimensions: codes.dimensions(),
         terms: terms(scene, table, id),
-        utility_pusd: cell(&table.utility_pusd, id),
-        total_us: cell(&table.total_us, id),
-        need_us: cell(&table.need_us, id),
-        cost_uusd: uusd(cell(&table.cost_pusd, id)),
-        crosses: Borders::from_bits(cell(&table.crosses, id)),
+        utility_pusd: utility(scene, table, id),
+        total_us: rated.total_us,
+        need_us: rated.need_us,
+        cost_uusd: uusd(rated.cost_pusd),
+        crosses: table.ground.crosses(id),
         affine: table.affine == Some(id),
     }
 }

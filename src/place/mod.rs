@@ -1,9 +1,12 @@
 //! The decision: classify → filter (capability) → gate → score → attempt → account.
 //!
 //! [`place`] is the whole of it, a pure and total function. [`Placer`] is the same with its memory kept: the filter
-//! refreshes it with each snapshot and decides without allocating. Every stage sees every candidate, in policy order;
-//! stages add to the codes that reject a candidate and never remove one, so that explaining a decision is printing
-//! its table ([`inspect()`]).
+//! refreshes it with each snapshot and decides without allocating. Stages add to the codes that reject a candidate and
+//! never remove one, so that explaining a decision is printing its table ([`inspect()`]).
+//!
+//! What is the same for all requests of a kind is worked out once a picture ([`Ground`]): the filter, the gate, health
+//! and what each candidate is worth per token. A request itself then touches each candidate that is left about three
+//! times.
 
 mod account;
 mod attempt;
@@ -14,6 +17,7 @@ mod classify;
 mod cost;
 mod forecast;
 mod gate;
+mod ground;
 mod hearing;
 pub mod inspect;
 mod matcher;
@@ -23,6 +27,7 @@ pub mod record;
 mod refuse;
 pub mod replay;
 pub mod routers;
+mod rows;
 mod scene;
 mod score;
 mod spread;
@@ -37,6 +42,7 @@ pub use underway::Underway;
 use crate::model::{Decision, Facts, Local, Plan, Predicate, Snapshot};
 use crate::policy::Policy;
 use core::ops::Deref;
+use ground::{Ground, Grounds, Key};
 use picture::{Aligned, Picture};
 use table::Table;
 
@@ -69,6 +75,11 @@ pub struct Placer<P> {
     policy: P,
     aligned: Aligned,
     picture: Picture,
+    /// Counts pictures, so that a ground knows which one it was made from.
+    stamp: u64,
+    grounds: Grounds,
+    /// The kind of the present request.
+    key: Key,
     table: Table,
 }
 
@@ -77,9 +88,17 @@ impl<P: Deref<Target = Policy>> Placer<P> {
     pub fn new(policy: P) -> Self {
         let mut aligned = Aligned::default();
         aligned.align(&policy, None);
-        let mut picture = Picture::default();
-        picture.develop(&policy, &aligned, 0);
-        Self { policy, aligned, picture, table: Table::default() }
+        let mut placer = Self {
+            policy,
+            aligned,
+            picture: Picture::default(),
+            stamp: 0,
+            grounds: Grounds::default(),
+            key: Key::default(),
+            table: Table::default(),
+        };
+        placer.develop(0);
+        placer
     }
 
     /// The policy.
@@ -90,7 +109,12 @@ impl<P: Deref<Target = Policy>> Placer<P> {
     /// Takes a snapshot over. To be called when it has changed, not for every request.
     pub fn refresh(&mut self, snapshot: Option<&Snapshot>, now_ms: u64) {
         self.aligned.align(&self.policy, snapshot);
+        self.develop(now_ms);
+    }
+
+    fn develop(&mut self, now_ms: u64) {
         self.picture.develop(&self.policy, &self.aligned, now_ms);
+        self.stamp += 1;
     }
 
     /// Decides where a request runs.
@@ -108,27 +132,41 @@ impl<P: Deref<Target = Policy>> Placer<P> {
         then: impl FnOnce(&Scene, &Table, Decision) -> T,
     ) -> T {
         if picture::step(now_ms) != self.picture.at_ms {
-            self.picture.develop(&self.policy, &self.aligned, now_ms);
+            self.develop(now_ms);
         }
         let (policy, table): (&Policy, _) = (&self.policy, &mut self.table);
         let asked = &classify::classify(policy, facts, now_ms, seed);
-        let law = gate::select(policy, facts, asked, table);
+        gate::select(policy, facts, asked, &mut self.key);
+        self.key.set(policy, facts, asked);
+        self.grounds.swap(&mut table.ground, &self.key, self.stamp, policy.columns.len());
         let (aligned, picture) = (&self.aligned, &self.picture);
-        let scene = &Scene { policy, aligned, picture, local, facts, asked, law, seed };
-
-        table.reset(policy.columns.len(), &local.placed);
-        capability::offers(scene, table);
-        score::rate(scene, table);
-        capability::sift(scene, table);
-        gate::gate(scene, table);
-        availability::check(scene, table);
+        let known = table.ground.stamp == self.stamp && table.ground.key == self.key;
+        let law = if known { table.ground.law } else { gate::law(policy, asked, &self.key) };
+        let scene = &Scene::new(policy, aligned, picture, (local, facts), asked, law, seed);
+        if !known {
+            table.ground.key.copy(&self.key);
+            (table.ground.stamp, table.ground.law) = (self.stamp, law);
+            lay(scene, &mut table.ground);
+        }
+        table.reset();
+        rows::fill(scene, table);
+        availability::except(scene, table);
         availability::settle(scene, table);
         cost::check(scene, table);
         availability::relieve(scene, table);
-        table.stand();
         let first = choose::choose(scene, table);
         let plan = first.map_or_else(Plan::default, |first| attempt::plan(scene, table, first));
         let decision = account::account(scene, table, plan);
         then(scene, table, decision)
     }
+}
+
+/// Lays the ground of a kind of request: the first half of the pipeline.
+fn lay(scene: &Scene, ground: &mut Ground) {
+    capability::offers(scene, ground);
+    capability::sift(scene, ground);
+    gate::gate(scene, ground);
+    availability::health(scene, ground);
+    score::paths(scene, ground);
+    rows::lay(scene, ground);
 }

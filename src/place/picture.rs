@@ -17,6 +17,8 @@ pub(crate) const STEP_MS: u64 = 250;
 
 /// Unknown: where a column holds what there is at least.
 pub(crate) const PLENTY: i64 = i64::MAX;
+/// The age of an attestation that names another country than the declared one.
+pub(crate) const ELSEWHERE: i64 = PLENTY - 1;
 /// Unknown: where a column holds what there is at most.
 pub(crate) const UNKNOWN: i64 = -1;
 
@@ -50,7 +52,7 @@ pub(crate) struct Picture {
     pub(crate) room: Vec<i64>,
     pub(crate) tokens_left: Vec<i64>,
     pub(crate) interconnect: Vec<i64>,
-    /// Age of a fitting attestation; [`PLENTY`] without one.
+    /// Age of a fitting attestation; [`PLENTY`] without one, [`ELSEWHERE`] with one of another country.
     pub(crate) attested_ms: Vec<i64>,
     /// Age of the newest reading; [`PLENTY`] without one.
     pub(crate) heard_ms: Vec<i64>,

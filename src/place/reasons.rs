@@ -2,9 +2,10 @@
 //! reads; the stages keep the codes alone.
 
 use super::Scene;
-use super::score::uusd;
-use super::table::{Table, cell};
-use crate::model::{Borders, Circuit, Code, Codes, Dimension, Reason, Signal, SubstrateId, WHOLE_PPM};
+use super::picture::ELSEWHERE;
+use super::score::{rated, uusd};
+use super::table::{Table, cell, verdict};
+use crate::model::{Circuit, Code, Codes, Dimension, Reason, Signal, SubstrateId, WHOLE_PPM};
 use crate::policy::index::positions;
 
 /// The reason of a policy without any substrate.
@@ -14,7 +15,7 @@ pub(crate) const fn nobody() -> Reason {
 
 /// The first reason of a candidate among some codes: what policy says before what is measured.
 pub(crate) fn first_of(scene: &Scene, table: &Table, id: SubstrateId, among: Codes) -> Option<Reason> {
-    let codes = table.codes(id).and(among);
+    let codes = verdict(scene, table, id).and(among);
     let ordered = Dimension::PRECEDENCE.into_iter().flat_map(|d| codes.and(Codes::all_of(d)).iter());
     ordered.map(|code| reason(scene, table, id, code)).next()
 }
@@ -33,16 +34,16 @@ pub(crate) fn reason(scene: &Scene, table: &Table, id: SubstrateId, code: Code) 
 fn workload(scene: &Scene, table: &Table, id: SubstrateId, code: Code) -> (i64, i64) {
     let (asked, columns) = (scene.asked, &scene.policy.columns);
     match code {
-        Code::Context => (asked.input + asked.output, i64::from(cell(&table.context, id))),
+        Code::Context => (asked.input + asked.output, i64::from(cell(&table.ground.context, id))),
         Code::Feature => (i64::from(asked.features), i64::from(cell(&columns.features, id))),
-        Code::Quality => (i64::from(asked.min_quality_ppm), i64::from(cell(&table.quality_ppm, id))),
-        Code::Slow => (asked.deadline_us, scene.unloaded_us(id, cell(&table.path_us, id))),
+        Code::Quality => (i64::from(asked.min_quality_ppm), i64::from(cell(&table.ground.quality_ppm, id))),
+        Code::Slow => (asked.try_us, scene.unloaded_us(id, cell(&table.ground.path_us, id))),
         _ => (0, 0),
     }
 }
 
 fn law(scene: &Scene, table: &Table, id: SubstrateId, code: Code) -> (i64, i64) {
-    let crosses = Borders::from_bits(cell(&table.crosses, id));
+    let crosses = table.ground.crosses(id);
     let age = |ms: Option<u64>| ms.map_or(0, |ms| i64::try_from(ms).unwrap_or(i64::MAX));
     match code {
         Code::Spillover | Code::BorderJurisdiction => {
@@ -62,9 +63,13 @@ fn law(scene: &Scene, table: &Table, id: SubstrateId, code: Code) -> (i64, i64) 
     }
 }
 
-/// −1 where nothing is known.
+/// −1 where nothing is known, −2 where another country is.
 const fn known(age: i64) -> i64 {
-    if age == i64::MAX { -1 } else { age }
+    match age {
+        i64::MAX => -1,
+        ELSEWHERE => -2,
+        age => age,
+    }
 }
 
 /// The first applicable envelope that rejects by this code; −1 if the class does.
@@ -73,7 +78,7 @@ fn envelope(scene: &Scene, table: &Table, id: SubstrateId, code: Code) -> i64 {
         let row = scene.policy.envelopes.rejects.get(*e);
         row.is_some_and(|row| Codes(cell(row, id)).contains(code))
     };
-    positions(&table.envelopes).find(rejects).map_or(-1, |e| i64::try_from(e).unwrap_or(i64::MAX))
+    positions(&table.ground.key.envelopes).find(rejects).map_or(-1, |e| i64::try_from(e).unwrap_or(i64::MAX))
 }
 
 fn availability(scene: &Scene, table: &Table, id: SubstrateId, code: Code) -> (i64, i64) {
@@ -105,10 +110,10 @@ fn availability(scene: &Scene, table: &Table, id: SubstrateId, code: Code) -> (i
         }
         Code::RateLimited => of(thresholds.rate_remaining, Signal::RateRemaining),
         Code::RetryAfter => (scene.retry_in_ms(id), 0),
-        Code::Headroom => headroom(scene, table, id),
+        Code::Headroom => headroom(scene, id),
         Code::ContextRoom => (tokens, cell(&scene.picture.room, id)),
         Code::Failing => of(thresholds.failure_ppm, Signal::FailureRate),
-        Code::Deadline => (scene.asked.deadline_us, cell(&table.need_us, id)),
+        Code::Deadline => (scene.asked.try_us, rated(scene, &table.ground, id).need_us),
         Code::Shed => (table.shed_ppm, 0),
         _ => (0, 0),
     }
@@ -132,20 +137,20 @@ fn congested(scene: &Scene, id: SubstrateId) -> (i64, i64) {
 }
 
 /// What this tier may use, and what is in use.
-fn headroom(scene: &Scene, table: &Table, id: SubstrateId) -> (i64, i64) {
+fn headroom(scene: &Scene, id: SubstrateId) -> (i64, i64) {
     let limit = scene.policy.columns.limit.get(scene.asked.tier as usize).map_or(0, |column| cell(column, id));
-    (i64::from(limit), i64::from(cell(&scene.picture.load, id)) + i64::from(cell(&table.placed, id)))
+    (i64::from(limit), i64::from(cell(&scene.picture.load, id)) + i64::from(scene.placed(id)))
 }
 
 fn cost(scene: &Scene, table: &Table, id: SubstrateId, code: Code) -> (i64, i64) {
-    let cost = uusd(cell(&table.cost_pusd, id));
+    let cost = uusd(rated(scene, &table.ground, id).cost_pusd);
     let capacity = scene.policy.substrate(id).map(|s| &s.capacity);
     match code {
         Code::RequestCost => (cost, scene.asked.cost_limit_uusd.unwrap_or(0)),
         Code::TenantBudget => (cost, scene.budget_left_uusd().unwrap_or(0)),
         Code::ReservedFirst => (capacity.map_or(0, |c| i64::from(c.burst_after_ppm)), table.prepaid_ppm.unwrap_or(0)),
         Code::BurstCeiling => {
-            let used = i64::from(cell(&scene.picture.load, id)) + i64::from(cell(&table.placed, id));
+            let used = i64::from(cell(&scene.picture.load, id)) + i64::from(scene.placed(id));
             let whole = capacity.map_or(1, |c| i64::from(c.concurrency)).max(1);
             (capacity.map_or(0, |c| i64::from(c.burst_ceiling_ppm)), used * WHOLE_PPM / whole)
         }

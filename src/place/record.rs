@@ -62,11 +62,17 @@ fn fields(policy: &Policy, d: &Decision, out: &mut String) -> core::fmt::Result 
     write!(out, ", epoch={}, policy=\"{}\", fresh={}", d.epoch, policy.label(), d.freshness.as_str())?;
     if !d.plan.is_empty() {
         plan(policy, &d.plan, out)?;
+        if d.pace.hedge {
+            out.push_str(";hedge");
+        }
         write!(out, ", cost={}", d.cost_uusd)?;
     }
     if let Some(spill) = &d.spill {
         write!(out, ", spill={}", name(policy, spill.from))?;
         crossings(spill.crosses, out)?;
+        if let Some(why) = spill.why {
+            write!(out, ";why={}", why.code.as_str())?;
+        }
     }
     if d.last_resort {
         out.push_str(", last-resort");

@@ -1,20 +1,21 @@
 //! What is said when nothing stands: the most hopeful answer wins.
 
 use super::account::tie;
-use super::table::{PASSING, Table, cell};
+use super::table::{PASSING, Table, UNAVAILABLE, unfold, verdict};
 use super::{Scene, reasons};
 use crate::model::{Code, Codes, Dimension, Outcome, Reason, SubstrateId};
 
-const AVAILABILITY: u64 = Codes::all_of(Dimension::Availability).0;
 const WORKLOAD: u64 = Codes::all_of(Dimension::Workload).0;
 
 /// Not now → 503; too dear, perhaps also not now, or shed on purpose → 429; not there → 422; else 403, and whether an
 /// approval would change that.
-pub(crate) fn refuse(scene: &Scene, table: &Table) -> Outcome {
+pub(crate) fn refuse(scene: &Scene, table: &mut Table) -> Outcome {
+    unfold(scene, table);
+    let table: &Table = table;
     let status = |status, id, codes| refused(scene, table, status, id, codes);
-    if let Some(id) = best(scene, table, |codes| codes & !AVAILABILITY == 0) {
-        let shed = cell(&table.codes, id) & Codes::of(Code::Shed).0;
-        return if shed != 0 { status(429, id, shed) } else { status(503, id, AVAILABILITY) };
+    if let Some(id) = best(scene, table, |codes| codes & !UNAVAILABLE == 0) {
+        let shed = verdict(scene, table, id).0 & Codes::of(Code::Shed).0;
+        return if shed != 0 { status(429, id, shed) } else { status(503, id, UNAVAILABLE) };
     }
     if let Some(id) = best(scene, table, |codes| codes & !PASSING == 0) {
         return status(429, id, Codes::all_of(Dimension::Cost).0);
@@ -33,9 +34,9 @@ pub(crate) fn refuse(scene: &Scene, table: &Table) -> Outcome {
 }
 
 fn best(scene: &Scene, table: &Table, hopeful: impl Fn(u64) -> bool) -> Option<SubstrateId> {
-    let rows = (0..u16::MAX).zip(table.codes.iter().zip(&table.utility_pusd));
-    rows.filter(|(_, (codes, _))| hopeful(**codes))
-        .max_by_key(|(id, (_, utility))| (**utility, tie(scene, *id)))
+    let rows = (0..u16::MAX).zip(&table.whole);
+    rows.filter(|(_, (codes, _))| hopeful(*codes))
+        .max_by_key(|(id, (_, utility))| (*utility, tie(scene, *id)))
         .map(|(id, _)| id)
 }
 

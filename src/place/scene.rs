@@ -20,9 +20,39 @@ pub(crate) struct Scene<'a> {
     pub(crate) asked: &'a Asked,
     pub(crate) law: Law,
     pub(crate) seed: u64,
+    /// What the request and its tenant may cost, in pico-dollars.
+    pub(crate) limit_pusd: i64,
+    pub(crate) left_pusd: i64,
+    /// The tenant's shares of substrates, few.
+    pub(crate) shares: &'a [Share],
 }
 
 impl<'a> Scene<'a> {
+    pub(crate) fn new(
+        policy: &'a Policy,
+        aligned: &'a Aligned,
+        picture: &'a Picture,
+        (local, facts): (&'a Local, &'a Facts<'a>),
+        asked: &'a Asked,
+        law: Law,
+        seed: u64,
+    ) -> Self {
+        let pusd = |uusd: Option<i64>| uusd.map_or(i64::MAX, |uusd| uusd.saturating_mul(WHOLE_PPM));
+        let limit_pusd = pusd(asked.cost_limit_uusd);
+        let shares = facts.tenant.and_then(|tenant| policy.lookups.shares.get(tenant.value));
+        let shares = shares.map_or(&[] as &[Share], Vec::as_slice);
+        let mut scene =
+            Self { policy, aligned, picture, local, facts, asked, law, seed, limit_pusd, left_pusd: 0, shares };
+        scene.left_pusd = pusd(scene.budget_left_uusd());
+        scene
+    }
+
+    /// How many this VM placed there since the snapshot.
+    #[inline(always)]
+    pub(crate) fn placed(&self, id: SubstrateId) -> u32 {
+        self.local.placed.get(usize::from(id)).map_or(0, |&n| n.min(i32::MAX as u32))
+    }
+
     /// Paths from the caller's zone.
     pub(crate) fn links(&self) -> &'a [LinkTo] {
         let zone = self.facts.zone.and_then(|zone| self.policy.lookups.links.get(zone.value));
@@ -48,8 +78,7 @@ impl<'a> Scene<'a> {
 
     /// The tenant's share of a substrate, where the policy bounds it.
     pub(crate) fn tenant_share(&self, id: SubstrateId) -> Option<&'a Share> {
-        let shares = self.policy.lookups.shares.get(self.facts.tenant?.value)?;
-        shares.iter().find(|share| share.substrate == id)
+        self.shares.iter().find(|share| share.substrate == id)
     }
 
     /// How much of a substrate the tenant uses.

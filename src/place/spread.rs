@@ -40,6 +40,7 @@ const fn table() -> [u32; STEPS + 1] {
 }
 
 /// `−log2(u)` in Q24 for `u = (draw + 1) / 2^64`, at least 1.
+#[inline(always)]
 fn surprise(draw: u64) -> u64 {
     let draw = draw.max(1);
     let zeros = draw.leading_zeros();
@@ -53,6 +54,7 @@ fn surprise(draw: u64) -> u64 {
 }
 
 /// What a key means for a candidate: uniform, independent between candidates.
+#[inline(always)]
 pub(crate) const fn draw(key: u64, candidate: u64) -> u64 {
     mix(key ^ candidate)
 }
@@ -61,31 +63,94 @@ pub(crate) const fn draw(key: u64, candidate: u64) -> u64 {
 pub(crate) const MOST_WEIGHT: u64 = 1 << 24;
 
 /// A candidate with its weight and its luck.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ticket {
     pub(crate) candidate: u16,
+    pub(crate) share_ppm: u32,
     pub(crate) weight: u64,
-    surprise: u64,
+    draw: u64,
 }
 
 impl Ticket {
     /// What a key means for a candidate of a hash.
-    pub(crate) fn new(key: u64, candidate: u16, hash: u64, weight: u64) -> Self {
-        Self { candidate, weight: weight.min(MOST_WEIGHT), surprise: surprise(draw(key, hash)) }
+    #[inline(always)]
+    pub(crate) fn new(key: u64, candidate: u16, hash: u64, weight: u64, share_ppm: u32) -> Self {
+        Self { candidate, share_ppm, weight: weight.min(MOST_WEIGHT), draw: draw(key, hash) }
+    }
+
+    /// Whether it beats another one, whose surprise is known; earlier ones win ties. Most do not, and that shows
+    /// before the logarithm: `−log2(u)` is at least `1 − u`, by so much more that the table's error is covered.
+    #[inline(always)]
+    fn beats(&self, other: &Known) -> bool {
+        let least = (!self.draw >> (64 - FRACTION)).max(1);
+        self.weight * other.surprise > other.ticket.weight * least
+            && self.weight * other.surprise > other.ticket.weight * surprise(self.draw)
     }
 }
 
-/// The eligible candidate whose draw is the largest; the first of equals, which different hashes hardly ever are.
-/// Eligibility is asked only of a draw that would win, so of few.
-pub(crate) fn pick(tickets: &[Ticket], eligible: impl Fn(u16) -> bool) -> Option<u16> {
-    let mut best: Option<&Ticket> = None;
-    for ticket in tickets {
-        let wins = best.is_none_or(|b| ticket.weight * b.surprise > b.weight * ticket.surprise);
-        if wins && eligible(ticket.candidate) {
-            best = Some(ticket);
+/// A ticket with its surprise.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    ticket: Ticket,
+    surprise: u64,
+}
+
+/// The few with the largest draws, best first: whoever is chosen, and whoever comes next, is usually one of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Luckiest {
+    list: [Known; FEW],
+    len: usize,
+}
+
+const FEW: usize = 6;
+
+impl Luckiest {
+    /// The luckiest of all tickets.
+    pub(crate) fn of(tickets: &[Ticket]) -> Self {
+        let mut few = Self::default();
+        for ticket in tickets {
+            if few.list.get(few.len.wrapping_sub(1)).is_none_or(|last| few.len < FEW || ticket.beats(last)) {
+                few.insert(ticket);
+            }
+        }
+        few
+    }
+
+    fn insert(&mut self, ticket: &Ticket) {
+        let mut known = Known { ticket: *ticket, surprise: surprise(ticket.draw) };
+        let mut shifting = false;
+        for place in self.list.iter_mut().take(self.len) {
+            // Everybody behind the place where it belongs moves by one.
+            if shifting || ticket.beats(place) {
+                core::mem::swap(place, &mut known);
+                shifting = true;
+            }
+        }
+        if let Some(place) = self.list.get_mut(self.len) {
+            *place = known;
+            self.len += 1;
         }
     }
-    best.map(|ticket| ticket.candidate)
+
+    /// The eligible candidate whose draw is the largest; the first of equals, which different hashes hardly ever are.
+    pub(crate) fn pick(&self, tickets: &[Ticket], eligible: impl Fn(u16) -> bool) -> Option<u16> {
+        let few = self.list.iter().take(self.len).map(|known| known.ticket.candidate);
+        few.clone().find(|&id| eligible(id)).or_else(|| {
+            let rest = if tickets.len() > self.len { tickets } else { &[] };
+            pick(rest, eligible)
+        })
+    }
+}
+
+/// The same among all tickets. Eligibility is asked only of a draw that would win, so of few.
+fn pick(tickets: &[Ticket], eligible: impl Fn(u16) -> bool) -> Option<u16> {
+    let mut best: Option<Known> = None;
+    for ticket in tickets {
+        if best.as_ref().is_none_or(|best| ticket.beats(best)) && eligible(ticket.candidate) {
+            best = Some(Known { ticket: *ticket, surprise: surprise(ticket.draw) });
+        }
+    }
+    best.map(|known| known.ticket.candidate)
 }
 
 #[cfg(test)]
@@ -103,7 +168,8 @@ mod tests {
     }
 
     fn picked(key: u64, all: &[(u16, u64, u64)]) -> u16 {
-        let tickets: Vec<Ticket> = all.iter().map(|&(id, hash, weight)| Ticket::new(key, id, hash, weight)).collect();
+        let tickets: Vec<Ticket> =
+            all.iter().map(|&(id, hash, weight)| Ticket::new(key, id, hash, weight, 0)).collect();
         pick(&tickets, |_| true).unwrap()
     }
 
@@ -127,6 +193,32 @@ mod tests {
             let before = picked(key, &all);
             let after = picked(key, &[all[0], all[2]]);
             assert!(before == 1 || before == after);
+        }
+    }
+
+    #[test]
+    fn what_is_passed_over_before_the_logarithm_would_not_have_won() {
+        let known =
+            |draw, weight| Known { ticket: Ticket { weight, draw, ..Ticket::default() }, surprise: surprise(draw) };
+        for i in 0..20_000_u64 {
+            // Draws near the end, where the logarithm is small and the bound is tight.
+            let near = |n: u64| u64::MAX - (mix(n) >> (n % 64));
+            let (one, other) = (known(near(i), 1 + mix(i) % 900), known(near(i + 7), 1 + mix(i + 1) % 900));
+            let wins = one.ticket.weight * other.surprise > other.ticket.weight * one.surprise;
+            assert_eq!(one.ticket.beats(&other), wins, "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn the_luckiest_are_picked_as_from_all() {
+        for key in (0..500).map(mix) {
+            let tickets: Vec<Ticket> =
+                (0..40).map(|id| Ticket::new(key, id, mix(u64::from(id)), 1 + u64::from(id % 5), 0)).collect();
+            let few = Luckiest::of(&tickets);
+            for modulus in [1, 2, 7, 39] {
+                let eligible = |id: u16| id % modulus == modulus - 1;
+                assert_eq!(few.pick(&tickets, eligible), pick(&tickets, eligible));
+            }
         }
     }
 }

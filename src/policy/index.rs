@@ -15,7 +15,7 @@ pub(crate) use bits::{Bits, positions};
 pub(crate) use classes::Classed;
 pub(crate) use columns::*;
 pub(crate) use envelopes::Envelopes;
-pub(crate) use lookups::{LinkTo, Lookups, Names, Share, hash_text, mix};
+pub(crate) use lookups::{LinkTo, Lookups, Named, Names, Share, hash_text, mix};
 
 use crate::model::{
     Class, ClassId, Document, Predicate, Substrate, SubstrateId, Tier,
@@ -81,6 +81,12 @@ impl Policy {
     #[must_use]
     pub fn short_digest(&self) -> &str {
         &self.short_digest
+    }
+
+    /// The same digits as a number.
+    #[must_use]
+    pub fn digest_word(&self) -> u64 {
+        u64::from_str_radix(&self.short_digest, 16).unwrap_or(0)
     }
 
     /// `name@version#digest`, as records and metrics name this policy.

@@ -2,6 +2,7 @@
 //! attempts and the substrates themselves counted is the same to the last request, and the log replays whole.
 
 use crate::attempts::{self, at};
+use crate::prometheus::Prometheus;
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
 use crate::support::client::Ask;
 use crate::support::envoy::Envoy;
@@ -53,6 +54,10 @@ fn file_log(path: &str, format: &str) -> Value {
 impl Books {
     /// Four substrates, both roles, full attachment, the shipped logs and label rules.
     pub async fn open() -> Self {
+        Self::open_with(|_| {}).await
+    }
+
+    pub async fn open_with(change: impl FnOnce(&mut Value)) -> Self {
         let mut upstreams = Vec::new();
         for name in ["a", "b", "c", "forbidden"] {
             let upstream = Upstream::start(name).await;
@@ -79,10 +84,16 @@ impl Books {
             bootstrap.filter(filter).routes(Way::Full, &["a", "b", "c", "forbidden"], None).telemetry(watcher).build();
         let http = &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
         http["access_log"] = file_log("access.log", "access-log.json");
+        let mut text = http["access_log"][0].clone();
+        text["typed_config"]["path"] = "access.txt".into();
+        text["typed_config"]["log_format"] =
+            json!({"text_format_source": {"inline_string": shipped("access-log.txt")}});
+        http["access_log"].as_array_mut().unwrap().push(text);
         let router = http["http_filters"].as_array_mut().unwrap().last_mut().unwrap();
         router["typed_config"]["upstream_log"] = file_log("attempts.log", "attempt-log.json");
         let rule = |label: &&str| json!({"tag_name": label, "regex": tag_rule(label)});
         bootstrap["stats_config"] = json!({"stats_tags": labels().iter().map(rule).collect::<Vec<_>>()});
+        change(&mut bootstrap);
         Self { envoy: Envoy::start(&bootstrap).await, upstreams }
     }
 
@@ -277,13 +288,95 @@ async fn replays(books: &Books, asked: usize) {
     assert_eq!(gone.status, 404);
     let file = books.envoy.dir().join("policy.json");
     fs::write(&file, policy().to_string()).unwrap();
-    let log = books.envoy.dir().join("access.log");
-    let output = Command::new(env!("CARGO_BIN_EXE_berth"))
-        .args(["replay".as_ref(), file.as_os_str(), "--log".as_ref(), log.as_os_str()])
-        .args(["--snapshots".as_ref(), folder.as_os_str()])
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.starts_with(&format!("{asked} the same, 0 different, 0 not decidable\n")), "{text}");
+    // The lines of text say the same as those of JSON.
+    for log in ["access.log", "access.txt"] {
+        let log = books.envoy.dir().join(log);
+        let output = Command::new(env!("CARGO_BIN_EXE_berth"))
+            .args(["replay".as_ref(), file.as_os_str(), "--log".as_ref(), log.as_os_str()])
+            .args(["--snapshots".as_ref(), folder.as_os_str()])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            text.starts_with(&format!("{asked} the same, 0 different, 0 not decidable\n")),
+            "{}: {text}",
+            log.display()
+        );
+    }
     assert!(epochs.len() > 5, "{} snapshots decided", epochs.len());
+}
+
+#[tokio::test]
+async fn a_real_prometheus_scrapes_a_real_envoy_and_the_shipped_alert_fires_when_work_leaves_its_jurisdiction() {
+    let books = Books::open().await;
+    let rules =
+        shipped("rules/recording.yaml") + shipped("rules/alerts.yaml").trim_start_matches(|c| c != '-').trim_start();
+    let config = json!({"global": {"evaluation_interval": "200ms"}, "rule_files": ["rules.yml"], "scrape_configs": [
+        {"job_name": "mesh", "scrape_interval": "200ms", "scrape_timeout": "200ms", "metrics_path": "/stats/prometheus",
+            "static_configs": [{"targets": [books.envoy.admin_address().to_string()]}]}]});
+    let prometheus = Prometheus::start_with(&config, &rules).await;
+    let firing = || async {
+        let seen = Ask::get(prometheus.address, "/api/v1/alerts").send().await.ok()?;
+        let alerts: Value = serde_json::from_slice(&seen.body).ok()?;
+        let names = alerts["data"]["alerts"].as_array()?.iter().filter(|a| a["state"] == "firing");
+        Some(names.map(|a| a["labels"]["alertname"].as_str().unwrap().to_string()).collect::<Vec<_>>())
+    };
+    let all_home = || async {
+        let ask = Ask::post(books.envoy.listener(INGRESS), "/v1/x", "x")
+            .header("x-tenant", "acme")
+            .header("x-workload", "once");
+        ask.send().await.unwrap().text() == "a"
+    };
+    assert!(all_home().await);
+    let scraped = |wanted: &'static str| {
+        let address = prometheus.address;
+        async move {
+            let query = format!("/api/v1/query?query=sum({wanted})");
+            let seen = Ask::get(address, &query).send().await.ok()?;
+            let answer: Value = serde_json::from_slice(&seen.body).ok()?;
+            answer["data"]["result"][0]["value"][1].as_str()?.parse::<f64>().ok()
+        }
+    };
+    eventually("the first decision was scraped", || async { scraped("berth_decisions").await.filter(|n| *n >= 1.0) })
+        .await;
+    assert!(!firing().await.unwrap().contains(&String::from("BerthSpilloverOverJurisdiction")));
+
+    books.upstream("a").does_at("/health", health("a", 500));
+    eventually("work leaves its home", || async { (!all_home().await).then_some(()) }).await;
+    eventually("the alert fires", || async {
+        // Prometheus sees an increase between two scrapes: there has to be more than one spillover.
+        let _ = all_home().await;
+        firing().await?.contains(&String::from("BerthSpilloverOverJurisdiction")).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_tracers_spans_carry_the_decision() {
+    let collector = Upstream::start("collector").await;
+    let address = collector.address;
+    let books = Books::open_with(|bootstrap| {
+        let cluster = at(&collector, false).render("collector");
+        bootstrap["static_resources"]["clusters"].as_array_mut().unwrap().push(cluster);
+        let http = &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+        http["tracing"] = json!({
+            "random_sampling": {"value": 100},
+            "custom_tags": [{"tag": "berth.decision", "value": "%FILTER_STATE(wasm.placement:PLAIN)%"},
+                {"tag": "gen_ai.request.model", "request_header": {"name": "x-model"}}],
+            "provider": {"name": "zipkin", "typed_config": {
+                "@type": "type.googleapis.com/envoy.config.trace.v3.ZipkinConfig", "collector_cluster": "collector",
+                "collector_endpoint": "/spans", "collector_endpoint_version": "HTTP_JSON", "collector_hostname": address.to_string()}}
+        });
+    })
+    .await;
+    let ask = Ask::post(books.envoy.listener(INGRESS), "/v1/x", "x").header("x-tenant", "acme").header("x-model", "m");
+    ask.header("x-workload", "once").send().await.unwrap();
+    let tags = eventually("a span arrives", || async {
+        let bodies = collector.received().into_iter().filter(|r| r.path == "/spans");
+        let mut spans = bodies.flat_map(|r| serde_json::from_slice::<Vec<Value>>(&r.body).unwrap_or_default());
+        spans.find(|span| span["tags"]["berth.decision"].is_string()).map(|span| span["tags"].clone())
+    })
+    .await;
+    let decision = Line::parse(tags["berth.decision"].as_str().unwrap()).unwrap();
+    assert_eq!((decision.get("class"), &tags["gen_ai.request.model"]), (Some("once"), &json!("m")));
 }

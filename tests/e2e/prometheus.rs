@@ -23,10 +23,10 @@ groups:
 ";
 
 /// A running Prometheus; ended when dropped, and also when the test is killed.
-struct Prometheus {
+pub struct Prometheus {
     child: Child,
     dir: PathBuf,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl Drop for Prometheus {
@@ -52,10 +52,19 @@ impl Prometheus {
     /// One that scrapes these and is ready. It cannot be told to take any free port, so one is looked for; should
     /// somebody be quicker to take it, another is.
     async fn start(substrates: &[&Upstream]) -> Self {
+        let target = |u: &&Upstream| json!({"targets": [u.address.to_string()], "labels": {"substrate": u.name}});
+        let targets: Vec<Value> = substrates.iter().map(target).collect();
+        let config = json!({"rule_files": ["rules.yml"], "scrape_configs": [
+            {"job_name": "substrates", "scrape_interval": "100ms", "scrape_timeout": "100ms", "static_configs": targets}]});
+        Self::start_with(&config, RULES).await
+    }
+
+    /// The same with another configuration; its rules are in `rules.yml`.
+    pub async fn start_with(config: &Value, rules: &str) -> Self {
         let binary = binary();
         for _ in 0..5 {
             let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).unwrap();
-            let mut one = Self::spawn(&binary, address, substrates);
+            let mut one = Self::spawn(&binary, address, config, rules);
             let ready = eventually("Prometheus is ready or has ended", || {
                 let ended = one.child.try_wait().unwrap().is_some();
                 async move {
@@ -72,15 +81,11 @@ impl Prometheus {
         panic!("Prometheus did not start five times");
     }
 
-    fn spawn(binary: &str, address: SocketAddr, substrates: &[&Upstream]) -> Self {
+    fn spawn(binary: &str, address: SocketAddr, config: &Value, rules: &str) -> Self {
         let dir = workdir();
-        let target = |u: &&Upstream| json!({"targets": [u.address.to_string()], "labels": {"substrate": u.name}});
-        let targets: Vec<Value> = substrates.iter().map(target).collect();
         // JSON is YAML.
-        let config = json!({"rule_files": ["rules.yml"], "scrape_configs": [
-            {"job_name": "substrates", "scrape_interval": "100ms", "scrape_timeout": "100ms", "static_configs": targets}]});
         std::fs::write(dir.join("prometheus.yml"), config.to_string()).unwrap();
-        std::fs::write(dir.join("rules.yml"), RULES).unwrap();
+        std::fs::write(dir.join("rules.yml"), rules).unwrap();
         let child = Command::new("/bin/sh")
             .args(["-c", WATCHED, "sh", binary, "--config.file=prometheus.yml", "--storage.tsdb.path=data"])
             .arg(format!("--web.listen-address={address}"))

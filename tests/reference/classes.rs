@@ -10,7 +10,8 @@ pub(crate) struct Demand<'a> {
     pub(crate) input: i128,
     pub(crate) output: i128,
     pub(crate) stream: bool,
-    pub(crate) deadline_us: i128,
+    /// How long one attempt may take.
+    pub(crate) try_us: i128,
     pub(crate) min_quality: u32,
     pub(crate) max_queue: Option<u32>,
     pub(crate) worth: class::Worth,
@@ -31,6 +32,8 @@ pub(crate) fn demand<'a>(q: &Question<'a>) -> Demand<'a> {
         || claimed.worth.second_uusd > base.worth.second_uusd
         || claimed.worth.failure_uusd > base.worth.failure_uusd;
     let deadline_ms = base.deadline_ms.min(claimed.deadline_ms).min(facts.deadline_ms.map_or(u32::MAX, |d| d.value));
+    let per_try = [base.attempts.per_try_ms, claimed.attempts.per_try_ms].into_iter().flatten().min();
+    let try_ms = per_try.map_or(deadline_ms, |ms| ms.min(deadline_ms));
     let floors = [base.limits.min_quality_ppm, claimed.limits.min_quality_ppm];
     Demand {
         base,
@@ -41,7 +44,7 @@ pub(crate) fn demand<'a>(q: &Question<'a>) -> Demand<'a> {
         stream: facts.streaming.is_some_and(|f| f.value)
             || facts.features.contains(Feature::Streaming)
             || base.needs.contains(Feature::Streaming),
-        deadline_us: i128::from(deadline_ms) * 1_000,
+        try_us: i128::from(if q.bug == Bug::BoundOfOneTryIgnored { deadline_ms } else { try_ms }) * 1_000,
         min_quality: if q.bug == Bug::QualityFloorOfOneClass { floors[1] } else { floors[0].max(floors[1]) },
         max_queue: [base.limits.max_queue, claimed.limits.max_queue].into_iter().flatten().min(),
         worth: if more { base.worth } else { claimed.worth },

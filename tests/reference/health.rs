@@ -92,7 +92,16 @@ impl<'a> Heard<'a> {
             }
             _ => 0,
         };
-        let risk = self.measured(Signal::FailureRate, prior).unwrap_or(prior)
+        let sign = |signal| self.value(signal).unwrap_or(0).clamp(0, 1_000_000) * 50_000 / 1_000_000;
+        let usual = i128::from(s.latency.first_token_us.max(1));
+        let spread = self.value(Signal::Jitter).map_or(0, |us| (us * 1_000_000 / usual).min(1_000_000));
+        let unsteady = if q.bug == Bug::UnsteadinessIgnored {
+            0
+        } else {
+            sign(Signal::Drift) + sign(Signal::Oscillation) + sign(Signal::Failover) + spread * 50_000 / 1_000_000
+        };
+        let risk = unsteady
+            + self.measured(Signal::FailureRate, prior).unwrap_or(prior)
             + self.value(Signal::OverloadRate).unwrap_or(0)
             + pressed
             + prior * self.doubt_ppm / 1_000_000;

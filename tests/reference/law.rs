@@ -170,8 +170,10 @@ fn proofs(q: &Question, all: &[&Envelope], s: &Substrate) -> BTreeSet<Code> {
         .filter(|a| a.jurisdiction == s.location.jurisdiction || q.bug == Bug::AttestationOfAnyCountry)
         .map(|a| now.saturating_sub(a.at_ms));
     let needed = s.sovereignty.attestation == Attested::Required && q.bug != Bug::AttestationNotNeeded;
+    let moved = health.and_then(|h| h.attestation).is_some_and(|a| a.jurisdiction != s.location.jurisdiction);
+    let moved = moved && !matches!(q.bug, Bug::ProofOfElsewhereIgnored | Bug::AttestationOfAnyCountry);
     let old = |most: u64| proof.is_none_or(|age| age > most);
-    if (needed && proof.is_none()) || all.iter().filter_map(|e| e.require.attestation_max_age_ms).any(old) {
+    if (needed && proof.is_none()) || moved || all.iter().filter_map(|e| e.require.attestation_max_age_ms).any(old) {
         codes.insert(Code::Attestation);
     }
     let heard = health.and_then(|h| h.readings.iter().flatten().map(|r| r.at_ms).max());

@@ -46,10 +46,13 @@ pub(crate) enum Bug {
     AnySlotProbes,
     ForeignBorderOpen,
     CeilingIgnored,
+    BoundOfOneTryIgnored,
+    UnsteadinessIgnored,
+    ProofOfElsewhereIgnored,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 30] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::ForbidIgnored,
         Self::OnePermitIsEnough,
         Self::NobodySpeaksForIt,
@@ -80,6 +83,9 @@ impl Bug {
         Self::AnySlotProbes,
         Self::ForeignBorderOpen,
         Self::CeilingIgnored,
+        Self::BoundOfOneTryIgnored,
+        Self::UnsteadinessIgnored,
+        Self::ProofOfElsewhereIgnored,
     ];
 }
 

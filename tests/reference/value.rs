@@ -58,8 +58,8 @@ pub(crate) fn of(q: &Question, demand: &Demand, at: usize, s: &Substrate) -> Jud
         i128::from(declared.prefill_us_per_token),
         i128::from(declared.us_per_token),
     );
-    if need_us > demand.deadline_us {
-        codes.insert(if unloaded > demand.deadline_us { Code::Slow } else { Code::Deadline });
+    if need_us > demand.try_us {
+        codes.insert(if unloaded > demand.try_us { Code::Slow } else { Code::Deadline });
     }
     let bytes = demand.output * i128::from(q.document.settings.bytes_per_token);
     let byte = egress(q, s) + link.map_or(0, |l| i128::from(l.pusd_per_byte));

@@ -240,6 +240,8 @@ fn listener(name: &str, filters: &[Value], routes: &[Value], log: Option<&str>, 
     chain.push(json!({"name": "router", "typed_config": {"@type": ROUTER}}));
     let mut hcm = json!({
         "@type": HCM, "stat_prefix": name, "codec_type": "AUTO",
+        // Requests that say that they come from here are from inside the mesh: their proxy headers are kept.
+        "internal_address_config": {"cidr_ranges": [{"address_prefix": "10.0.0.0", "prefix_len": 8}]},
         "http_filters": chain,
         "route_config": {
             "response_headers_to_add": [{"header": {"key": "x-placement-decision",

@@ -115,6 +115,11 @@ impl Envoy {
         *self.listeners.get(name).unwrap_or_else(|| panic!("no listener `{name}`:\n{}", self.log()))
     }
 
+    /// The address of the administration listener.
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
     pub async fn admin_get(&self, path: &str) -> Seen {
         Ask::get(self.admin, path).send().await.unwrap()
     }

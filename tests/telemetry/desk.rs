@@ -7,6 +7,7 @@ use berth::filter::{Kept, MapKind, Role, Verdict};
 use berth::health::heard::Heard;
 use berth::health::json;
 use berth::model::{Reading, Signal, Snapshot};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const AGENT: &str = "agent-token-0123456789";
@@ -523,5 +524,32 @@ fn what_is_wrong_with_the_listener_is_said_with_its_place_and_never_with_a_token
         let line = Role::configure(&host).map(|_| ()).unwrap_err();
         assert!(line.contains(why), "{line}");
         assert!(!line.contains(secret) && !line.contains(AGENT), "{line}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_that_a_known_writer_sends_stops_the_desk(
+        method in "GET|HEAD|PUT|POST|[A-Z]{0,8}", path in "/(substrates/|rollout|snapshot|state)?[ -~]{0,40}",
+        noise in prop::collection::vec(any::<u8>(), 1..300), fields in "[ -~]{0,200}", wrap in any::<bool>(),
+    ) {
+        let mut vm = Vm::start(FakeHost::new(), &listener());
+        vm.tick();
+        let body = if wrap { format!("{{\"sequence\": 1, \"signals\": {{{fields}}}}}") } else { String::from_utf8_lossy(&noise).into_owned() };
+        let bearer = format!("Bearer {FLEET}");
+        let fleet = [("authorization", bearer.as_str())];
+        for path in [path.as_str(), "/substrates/metal-fr", "/rollout"] {
+            if let Some((status, _)) = vm.ask(&method, path, &fleet, &body) {
+                prop_assert!([200, 400, 404, 405, 409, 422, 503].contains(&status), "{status}");
+            }
+        }
+        vm.host.plant(&tray_key(5), &noise);
+        vm.host.plant("berth/1/sources", &noise);
+        let _ = vm.ask("GET", "/", &fleet, "");
+        vm.host.advance_ms(TICK_MS);
+        vm.tick();
+        prop_assert!(SnapshotReader::default().poll(&vm.host), "it publishes on");
     }
 }

@@ -94,7 +94,7 @@ fn queue(depth: u64) -> String {
     format!(r#"{{"signals":{{"queue_depth":{depth}}}}}"#)
 }
 
-fn published(host: &FakeHost) -> Snapshot {
+pub(crate) fn published(host: &FakeHost) -> Snapshot {
     let mut reader = SnapshotReader::default();
     assert!(reader.poll(host), "nothing was published");
     reader.snapshot().unwrap().clone()

@@ -9,6 +9,7 @@ use berth::filter::store::{Lease, publish};
 use berth::filter::{MapKind, Role, Verdict};
 use berth::model::{Health, Reading, Signal, Snapshot};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// What one policy and one snapshot are used for.
 const REQUESTS: usize = 20;
@@ -28,7 +29,7 @@ fn policy(random: &mut Random) -> Value {
     let class = |random: &mut Random, name: &str| {
         json!({"name": name, "match": {"header": "x-workload", "is": name},
             "tier": random.pick(&["critical", "standard", "batch"]), "home": [homes(random)],
-            "deadline_ms": 500 + random.below(20_000),
+            "deadline_ms": 2_000 + random.below(60_000),
             "worth": {"answer_usd": money(random, 40), "second_usd": money(random, 5), "failure_usd": money(random, 60)}})
     };
     let classes = [class(random, "chat"), class(random, "agent"), class(random, "rest")];
@@ -41,7 +42,10 @@ fn policy(random: &mut Random) -> Value {
         json!({"name": name, "applies_to": {"tenants": [random.pick(&TENANTS)]}, "permit": permit,
             "spillover": random.pick(&BORDERS)})
     };
-    let envelopes: Vec<Value> = (0..1 + random.below(5)).map(|at| envelope(random, format!("e{at}"))).collect();
+    let mut envelopes: Vec<Value> = (0..random.below(4)).map(|at| envelope(random, format!("e{at}"))).collect();
+    // Most of the tenants have one that permits much: what stands has to be chosen from.
+    let open = json!({"name": "open", "applies_to": {"tenants": TENANTS[..3]}, "permit": {}, "spillover": "any"});
+    envelopes.push(open);
     json!({"berth": 1, "policy": {"name": "generated", "version": 1 + random.below(90), "owner": "tests"},
         "jurisdictions": {"EU": ["DE", "FR"]}, "substrates": substrates, "classes": classes,
         "default_class": "rest", "envelopes": envelopes})
@@ -64,16 +68,16 @@ fn substrate(random: &mut Random, at: usize) -> Value {
         "sovereignty": {"subject_to": [country]},
         "capabilities": {"models": models, "context_tokens": 4_096 << random.below(6), "features": ["streaming", "tools"]},
         "latency": {"first_token_ms": 50 + random.below(900), "prefill_ms_per_ktok": random.below(100), "ms_per_token": 1 + random.below(60)},
-        "cost": {"regime": random.pick(&["reserved", "on-demand"]), "input_usd_per_mtok": money(random, 900), "output_usd_per_mtok": money(random, 900)},
+        "cost": {"regime": random.pick(&["reserved", "on-demand"]), "input_usd_per_mtok": money(random, 400), "output_usd_per_mtok": money(random, 400)},
         "capacity": {"concurrency": 1 + random.below(100)}})
 }
 
 fn snapshot(random: &mut Random, many: usize, now_ms: u64) -> Snapshot {
     let health = |random: &mut Random, at: usize| {
         let mut health = Health::unknown(&format!("s{at}"));
-        for _ in 0..random.below(8) {
+        for _ in 0..random.below(4) {
             let signal = Signal::ALL[random.below(Signal::ALL.len())];
-            let value = i64::try_from(random.below(1_200_000) >> random.below(20)).unwrap();
+            let value = i64::try_from(random.below(1_200_000) >> random.below(21)).unwrap();
             let at_ms = now_ms - u64::try_from(random.below(15_000)).unwrap();
             health.set(signal, Reading { value, at_ms });
         }
@@ -97,9 +101,9 @@ fn headers(random: &mut Random) -> Vec<(&'static str, String)> {
     say(random, "x-tenant", value);
     let value = word(random, &["chat", "agent", "rest", "else"]);
     say(random, "x-workload", value);
-    let value = word(random, &MODELS);
+    let value = word(random, &[MODELS[0], MODELS[0], MODELS[1], MODELS[0], MODELS[2]]);
     say(random, "x-model", value);
-    let value = (random.below(200_000)).to_string();
+    let value = (random.below(200_000) >> random.below(12)).to_string();
     say(random, "x-tokens", value);
     let value = word(random, &["personal", "public", "special"]);
     say(random, "x-data", value);
@@ -176,6 +180,13 @@ impl Pair {
         }
     }
 
+    /// Why the last request was refused, or what bound it.
+    fn reason(&self) -> String {
+        let record = self.native.0.filter_state("placement").map(|r| String::from_utf8(r).unwrap()).unwrap_or_default();
+        let member = |name: &str| record.split(", ").find_map(|m| m.strip_prefix(name)).map(str::to_string);
+        member("reason=").or_else(|| member("binding=")).unwrap_or_default()
+    }
+
     /// Whether the request was placed.
     fn ask(&mut self, context: u32, headers: &[(&str, String)]) -> bool {
         let pairs: Vec<(&str, &str)> = headers.iter().map(|(k, v)| (*k, v.as_str())).collect();
@@ -204,6 +215,7 @@ fn the_built_modules_decide_as_the_native_core_does() {
     let modules = [Built::load(PLACEMENT), Built::load(FULL)];
     let mut random = Random::new(0x00be_0047);
     let (mut cases, mut placed) = (0, 0);
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     while cases < wanted {
         let policy = policy(&mut random);
         let many = policy["substrates"].as_array().unwrap().len();
@@ -214,9 +226,10 @@ fn the_built_modules_decide_as_the_native_core_does() {
             for _ in 0..REQUESTS {
                 cases += 1;
                 placed += usize::from(pair.ask(u32::try_from(cases).unwrap(), &headers(&mut random)));
+                *reasons.entry(pair.reason()).or_default() += 1;
             }
         }
     }
-    println!("{cases} cases, {placed} of them placed, the same natively and in the modules");
-    assert!(placed * 10 > cases && placed * 10 < cases * 9, "both outcomes were tried: {placed} of {cases} placed");
+    println!("{cases} cases, {reasons:?}; {placed} of them placed, the same natively and in the modules");
+    assert!(placed * 5 > cases && placed * 10 < cases * 9, "both outcomes were tried: {placed} of {cases} placed");
 }

@@ -92,11 +92,7 @@ fn live(vm: &mut Vm, host: &FakeHost, import: &str, answer: &Answer) {
 
 fn configurations() -> [(&'static str, Value); 3] {
     let policy = policy::policy();
-    [
-        (PLACEMENT, policy::placement(&policy)),
-        (FULL, policy::placement(&policy)),
-        (FULL, policy::telemetry(&policy)),
-    ]
+    [(PLACEMENT, policy::placement(&policy)), (FULL, policy::placement(&policy)), (FULL, policy::telemetry(&policy))]
 }
 
 #[test]

@@ -52,7 +52,8 @@ fn worst() -> Vec<(&'static str, Headers)> {
     for name in ["x-tenant", "x-model", "x-workload", "x-session", "x-tokens", "x-request-id", ":path", "accept"] {
         all.push((name, one(name, long(b'9'))));
     }
-    for (what, piece) in [("commas", &b","[..]), ("features", b"tools,"), ("spaces", b" "), ("an attack", b"a,b;c=\"")] {
+    for (what, piece) in [("commas", &b","[..]), ("features", b"tools,"), ("spaces", b" "), ("an attack", b"a,b;c=\"")]
+    {
         all.push((what, one("x-needs", piece.repeat((MOST_BYTES - 1_024) / piece.len()))));
         all.push((what, one("traceparent", piece.repeat((MOST_BYTES - 1_024) / piece.len()))));
     }

@@ -13,6 +13,7 @@ mod lines;
 mod log;
 mod replay;
 mod schema;
+mod simulate;
 mod snapshot;
 mod table;
 mod test;
@@ -46,6 +47,8 @@ enum Verb {
     Schema(schema::Args),
     /// Format policies; comments stay.
     Fmt(fmt::Args),
+    /// Simulate scenarios: what routers that look at one thing only cost, and what ours does.
+    Simulate(simulate::Args),
     /// Print, validate and convert a snapshot of the substrates' health.
     Snapshot(snapshot::Args),
     /// Run the cases that stand beside policies, and say what none of them reaches.
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Verb::Log(args) => log::run(&args),
         Verb::Schema(args) => schema::run(&args),
         Verb::Fmt(args) => fmt::run(&args),
+        Verb::Simulate(args) => simulate::run(&args),
         Verb::Snapshot(args) => snapshot::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Trim(args) => trim::run(&args),

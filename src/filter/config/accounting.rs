@@ -1,5 +1,6 @@
 //! What decisions leave behind, as it stands in the configuration.
 
+use super::raw::RawConfig;
 use super::refuse;
 use crate::model::contract::Key;
 
@@ -14,24 +15,26 @@ pub struct Accounting {
     pub keys: Vec<Key>,
     /// One decision in so many is looked at closely; 0 for none.
     pub sample: u32,
+    /// The account of a policy beside the ruling one: it does not speak for the proxy.
+    pub aside: bool,
 }
 
 /// How many decisions there are for each that is looked at closely, where nothing is said.
 const SAMPLE: u32 = 128;
 
 impl Accounting {
-    pub(super) fn new(
-        replay: Option<bool>,
-        hash_tenants: Option<bool>,
-        keys: Option<&[String]>,
-        sample: Option<u32>,
-    ) -> Result<Self, String> {
-        let replay = replay.unwrap_or(false);
+    /// The same for a policy beside the ruling one.
+    pub(crate) fn beside(&self) -> Self {
+        Self { aside: true, ..self.clone() }
+    }
+
+    pub(super) fn new(raw: &RawConfig<'_>) -> Result<Self, String> {
+        let (replay, hash_tenants) = (raw.replay.unwrap_or(false), raw.hash_tenants);
         if hash_tenants == Some(true) && !replay {
             return Err(refuse("hash_tenants: it is about the replay record, expected `replay: true` beside it"));
         }
         let mut found = Vec::new();
-        for (i, name) in keys.unwrap_or_default().iter().enumerate() {
+        for (i, name) in raw.keys.iter().flatten().enumerate() {
             let key = Key::ALL.into_iter().find(|key| key.as_str() == name).ok_or_else(|| {
                 let known: Vec<_> = Key::ALL.iter().map(|key| key.as_str()).collect();
                 refuse(&format!("keys[{i}]: found `{name}`, expected one of {}", known.join(", ")))
@@ -41,6 +44,24 @@ impl Accounting {
             }
             found.push(key);
         }
-        Ok(Self { replay, hash_tenants: hash_tenants.unwrap_or(false), keys: found, sample: sample.unwrap_or(SAMPLE) })
+        Ok(Self {
+            replay,
+            hash_tenants: hash_tenants.unwrap_or(false),
+            keys: found,
+            sample: raw.sample.unwrap_or(SAMPLE),
+            aside: false,
+        })
     }
+}
+
+/// Which fields about what decisions leave behind stand there.
+pub(super) fn given(raw: &RawConfig<'_>) -> [(&'static str, bool); 6] {
+    [
+        ("decision_upstream", raw.decision_upstream.is_some()),
+        ("decision_response", raw.decision_response.is_some()),
+        ("replay", raw.replay.is_some()),
+        ("hash_tenants", raw.hash_tenants.is_some()),
+        ("keys", raw.keys.is_some()),
+        ("sample", raw.sample.is_some()),
+    ]
 }

@@ -12,7 +12,7 @@ pub struct Lane {
     /// The composite cluster.
     pub cluster: String,
     /// What it consists of.
-    pub substrates: Vec<u16>,
+    pub substrates: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -27,18 +27,18 @@ pub(super) fn lanes(raw: &[RawLane], attach: Attach, policy: &Policy) -> Result<
     if raw.is_empty() == (attach == Attach::Lanes) {
         return Err(refuse("lanes: expected some with `attach: lanes`, and none otherwise"));
     }
-    let id = |lane: usize, at: usize, name: &str| {
-        let found = policy.document().substrates.iter().position(|s| s.name.as_str() == name);
+    let known = |lane: usize, at: usize, name: &String| {
+        let found = policy.document().substrates.iter().any(|s| s.name.as_str() == name);
         let unknown = || refuse(&format!("lanes[{lane}].substrates[{at}]: unknown substrate `{}`", shorten(name)));
-        found.and_then(|id| u16::try_from(id).ok()).ok_or_else(unknown)
+        found.then(|| name.clone()).ok_or_else(unknown)
     };
     let lane = |(at, lane): (usize, &RawLane)| {
         if !(2..=Plan::MOST).contains(&lane.substrates.len()) {
             let found = lane.substrates.len();
             return Err(refuse(&format!("lanes[{at}].substrates: found {found}, expected 2 to {}", Plan::MOST)));
         }
-        let ids = lane.substrates.iter().enumerate().map(|(i, name)| id(at, i, name)).collect::<Result<_, _>>()?;
-        Ok(Lane { cluster: lane.cluster.clone(), substrates: ids })
+        let names = lane.substrates.iter().enumerate().map(|(i, name)| known(at, i, name)).collect::<Result<_, _>>()?;
+        Ok(Lane { cluster: lane.cluster.clone(), substrates: names })
     };
     raw.iter().enumerate().map(lane).collect()
 }

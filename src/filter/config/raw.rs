@@ -4,6 +4,7 @@ use super::desk::RawListener;
 use super::lanes::RawLane;
 use super::sources::RawScrape;
 use super::{Attach, Mode};
+use crate::filter::canary::SplitBy;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -51,6 +52,9 @@ pub(super) struct RawConfig<'a> {
     pub(super) lanes: Option<Vec<RawLane>>,
     pub(super) hops: Option<RawHops>,
     pub(super) body: Option<RawBody>,
+    #[serde(borrow)]
+    pub(super) candidate: Option<&'a RawValue>,
+    pub(super) canary: Option<RawCanary>,
     pub(super) facts: Option<BTreeMap<String, RawSource>>,
     pub(super) features_header: Option<String>,
     pub(super) idempotency_header: Option<String>,
@@ -95,4 +99,18 @@ pub(super) struct RawBody {
     pub(super) prefix_bytes: Option<u32>,
     pub(super) hold_ms: Option<u32>,
     pub(super) data_key: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCanary {
+    #[serde(default)]
+    pub(super) by: SplitBy,
+    pub(super) window_s: Option<u32>,
+    pub(super) least: Option<u32>,
+    pub(super) failure: Option<f64>,
+    pub(super) first_byte: Option<f64>,
+    pub(super) cost: Option<f64>,
+    pub(super) shed: Option<f64>,
+    pub(super) outside: Option<f64>,
 }

@@ -106,10 +106,12 @@ impl DeskCounters {
             let _ = host.increment(id, 1);
         }
         let (reason, status) = why.word();
-        body["type"] = ["urn:berth:telemetry:", reason].concat().into();
-        body["status"] = status.into();
-        body["reason"] = reason.into();
-        body["kept"] = json!([]);
+        if let Some(body) = body.as_object_mut() {
+            let kind = ["urn:berth:telemetry:", reason].concat();
+            let said =
+                [("type", kind.into()), ("status", status.into()), ("reason", reason.into()), ("kept", json!([]))];
+            body.extend(said.map(|(name, value)| (String::from(name), value)));
+        }
         let challenge = [("www-authenticate", "Bearer realm=\"berth\"")];
         let wait = [("retry-after", "1")];
         let usual: &[(&str, &str)] = match why {
@@ -122,8 +124,8 @@ impl DeskCounters {
 }
 
 /// Answers with JSON.
-pub(super) fn json<H: Host>(host: &H, body: &Value) -> Verdict {
-    text(host, "application/json", &(body.to_string() + "\n"), &[])
+pub(super) fn json<H: Host>(host: &H, body: &str) -> Verdict {
+    text(host, "application/json", &[body, "\n"].concat(), &[])
 }
 
 /// Answers with a text.

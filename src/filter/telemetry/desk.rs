@@ -2,16 +2,16 @@
 //! thrown, the picture is looked at. Nobody who is not written down may do anything; every other path is the
 //! listener's own affair.
 
-use super::answer::{DeskCounters, Turned, json, text};
+use super::answer::{DeskCounters, Turned, json};
 use super::guard::{self, Rate};
 use super::{ingest, page};
 use crate::filter::placement::Verdict;
-use crate::filter::store::{SnapshotReader, kept, rollout};
+use crate::filter::store::{SnapshotReader, kept, recalled, rollout};
 use crate::filter::telemetry_config::desk::DeskConfig;
 use crate::filter::{Headers, Host, MapKind};
-use crate::health::json::write;
+use crate::health::json::text::{compact, put, quote};
 use crate::model::Watch;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// A request that was let in and whose body is awaited.
 #[derive(Debug)]
@@ -175,7 +175,7 @@ impl Desk {
     /// A snapshot that is not the newest any more.
     fn show_kept<H: Host>(&self, host: &H, epoch: &str) -> Verdict {
         match epoch.parse().ok().and_then(|epoch| kept(host, epoch, self.config.keep_snapshots)) {
-            Some(snapshot) => text(host, "application/json", &(write(&snapshot) + "\n"), &[]),
+            Some(snapshot) => json(host, &compact(&snapshot)),
             None => {
                 let detail = format!("expected one of the last {} epochs", self.config.keep_snapshots);
                 self.counters.turn_away(host, Turned::Unknown, &detail)
@@ -197,7 +197,7 @@ impl Desk {
         }
         reader.poll(host);
         match (place, reader.snapshot()) {
-            (Place::Snapshot, Some(snapshot)) => text(host, "application/json", &(write(snapshot) + "\n"), &[]),
+            (Place::Snapshot, Some(snapshot)) => json(host, &compact(snapshot)),
             (Place::Snapshot, None) => self.counters.turn_away(host, Turned::Busy, "nothing was published yet"),
             (Place::Kept(epoch), _) => self.show_kept(host, epoch),
             (Place::Rollout, _) => json(host, &switch(host)),
@@ -207,10 +207,29 @@ impl Desk {
     }
 }
 
-/// Where the switch stands.
-pub(super) fn switch<H: Host>(host: &H) -> Value {
+/// Where the switch stands, and which candidate went back by itself.
+pub(super) fn switch<H: Host>(host: &H) -> String {
+    let mut out = String::from("{\"rollout\":");
     match rollout(host) {
-        Ok(now) => json!({"rollout": now.switch.as_str(), "generation": now.generation, "at_ms": now.at_ms}),
-        Err(error) => json!({"rollout": null, "why": error.to_string()}),
+        Ok(now) => {
+            quote(&mut out, now.switch.as_str());
+            put(&mut out, ",\"generation\":", now.generation);
+            put(&mut out, ",\"at_ms\":", now.at_ms);
+        }
+        Err(_) => out.push_str("null"),
     }
+    out.push_str(",\"recalled\":");
+    match recalled(host) {
+        Some(recall) => {
+            out.push_str("{\"candidate\":");
+            quote(&mut out, &format!("{:08x}", recall.digest));
+            put(&mut out, ",\"at_ms\":", recall.at_ms);
+            out.push_str(",\"why\":");
+            quote(&mut out, &recall.why);
+            out.push('}');
+        }
+        None => out.push_str("null"),
+    }
+    out.push('}');
+    out
 }

@@ -33,7 +33,7 @@ pub(super) fn report<H: Host>(host: &H, counters: &DeskCounters, substrate: &str
     match deliver(host, substrate, sequence, &report.heard, report.attestation, now_ms) {
         Ok(()) => {
             counters.reported(host);
-            json(host, &outcome(substrate, sequence, &report))
+            json(host, &outcome(substrate, sequence, &report).to_string())
         }
         Err(Undelivered::NotNewer(last)) => {
             let detail =
@@ -53,11 +53,7 @@ fn outcome(substrate: &str, sequence: u64, report: &Report) -> Value {
     let named = report.named.iter().map(|(name, why)| (name.clone(), Value::from(why.as_str())));
     let dropped: Map<String, Value> = named.collect();
     let unnamed = usize::try_from(report.heard.dropped.total()).unwrap_or(0).saturating_sub(report.named.len());
-    let mut out = json!({"substrate": substrate, "sequence": sequence, "kept": kept, "dropped": dropped});
-    if unnamed > 0 {
-        out["dropped_besides"] = unnamed.into();
-    }
-    out
+    json!({"substrate": substrate, "sequence": sequence, "kept": kept, "dropped": dropped, "dropped_besides": unnamed})
 }
 
 #[derive(Deserialize)]
@@ -83,7 +79,8 @@ pub(super) fn rollout<H: Host>(host: &H, counters: &DeskCounters, who: &str, bod
             counters.thrown(host);
             let (from, to, generation) = (before.switch.as_str(), after.switch.as_str(), after.generation);
             log::warn!("berth: `{who}` threw the rollout switch from {from} to {to} (generation {generation})");
-            json(host, &json!({"rollout": to, "before": from, "generation": generation, "at_ms": after.at_ms}))
+            let said = json!({"rollout": to, "before": from, "generation": generation, "at_ms": after.at_ms});
+            json(host, &said.to_string())
         }
         Err(NotThrown::Moved(now)) => {
             let detail = json!({"detail": "generation: somebody else threw the switch", "rollout": now.switch.as_str(),

@@ -2,7 +2,8 @@
 
 use super::source::{Failure, Source};
 use crate::filter::Host;
-use serde_json::{Value, json};
+use crate::health::json::text::{list, put, quote};
+use serde::de::IgnoredAny;
 
 /// Where it is noted.
 pub(super) const SOURCES: &str = "berth/1/sources";
@@ -30,26 +31,36 @@ impl Tally {
         self.last_failed = Some((now_ms, failure));
     }
 
-    pub(super) fn note(&self, mut about: Value) -> Value {
-        about["heard"] = self.heard.into();
-        about["failed"] = self.failed.into();
-        about["last_heard_ms"] = self.last_heard_ms.into();
-        about["last_failed_ms"] = self.last_failed.map(|(at_ms, _)| at_ms).into();
-        about["last_failure"] = self.last_failed.map(|(_, failure)| failure.as_str()).into();
-        about
+    /// Adds it to what is noted of the source.
+    pub(super) fn note(&self, out: &mut String) {
+        put(out, ",\"heard\":", self.heard);
+        put(out, ",\"failed\":", self.failed);
+        if let Some(last_heard_ms) = self.last_heard_ms {
+            put(out, ",\"last_heard_ms\":", last_heard_ms);
+        }
+        if let Some((last_failed_ms, failure)) = self.last_failed {
+            put(out, ",\"last_failed_ms\":", last_failed_ms);
+            out.push_str(",\"last_failure\":");
+            quote(out, failure.as_str());
+        }
     }
 }
 
 /// Notes it. What cannot be noted is noted the next time.
 pub(super) fn write<H: Host>(host: &H, sources: &[Source], members: usize, now_ms: u64) {
-    let noted: Vec<Value> = sources.iter().take(MOST_NOTED).map(Source::note).collect();
-    let besides = sources.len().saturating_sub(noted.len());
-    let text = json!({"at_ms": now_ms, "members": members, "sources": noted, "besides": besides}).to_string();
-    let _ = host.shared_set(SOURCES, text.as_bytes(), None);
+    let mut out = String::with_capacity(256 + sources.len().min(MOST_NOTED) * 256);
+    put(&mut out, "{\"at_ms\":", now_ms);
+    put(&mut out, ",\"members\":", members);
+    put(&mut out, ",\"besides\":", sources.len().saturating_sub(MOST_NOTED));
+    out.push_str(",\"sources\":[");
+    list(&mut out, sources.iter().take(MOST_NOTED), |out, source| source.note(out));
+    out.push_str("]}");
+    let _ = host.shared_set(SOURCES, out.as_bytes(), None);
 }
 
-/// What was noted, if anything was.
-pub(super) fn read<H: Host>(host: &H) -> Option<Value> {
-    let (bytes, _) = host.shared_get(SOURCES).ok()?;
-    serde_json::from_slice(&bytes).ok().filter(|value: &Value| bytes.len() <= MOST_BYTES && value.is_object())
+/// What was noted, if anything was, and if it is JSON: it becomes a part of some.
+pub(super) fn read<H: Host>(host: &H) -> Option<String> {
+    let (bytes, _) = host.shared_get(SOURCES).ok().filter(|(bytes, _)| bytes.len() <= MOST_BYTES)?;
+    serde_json::from_slice::<IgnoredAny>(&bytes).ok()?;
+    String::from_utf8(bytes).ok().filter(|text| !text.contains('<'))
 }

@@ -6,10 +6,9 @@ use super::desk::switch;
 use super::notes;
 use crate::filter::Host;
 use crate::filter::placement::Verdict;
-use crate::health::json::to_value;
+use crate::health::json::text::{compact, list, put, quote};
 use crate::model::signal::Unit;
 use crate::model::{Signal, Snapshot, Watch};
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 const PAGE: &str = include_str!("page.html");
@@ -18,32 +17,39 @@ const STATE: &str = "/*STATE*/";
 const SCRIPT: (&str, &str) = ("<script>", "</script>");
 
 /// All that the page draws.
-pub(super) fn state<H: Host>(host: &H, watch: &Watch, snapshot: Option<&Snapshot>) -> Value {
-    json!({
-        "now_ms": host.now_ns() / 1_000_000,
-        "ages": {"soft_ms": watch.ages.soft_ms, "hard_ms": watch.ages.hard_ms},
-        "signals": signals(),
-        "rollout": switch(host),
-        "sources": notes::read(host),
-        "snapshot": snapshot.map(to_value),
-    })
-}
-
-/// Every signal in its order, with its unit and whether more of it is better.
-fn signals() -> Vec<Value> {
-    let unit = |signal: Signal| match signal.unit() {
-        Unit::Count => "count",
-        Unit::Ppm => "ratio",
-        Unit::Micros => "time",
-        Unit::PicoUsd => "price",
-    };
-    Signal::ALL.into_iter().map(|s| json!([s.as_str(), unit(s), s.more_is_better()])).collect()
+pub(super) fn state<H: Host>(host: &H, watch: &Watch, snapshot: Option<&Snapshot>) -> String {
+    let mut out = String::with_capacity(4_096);
+    put(&mut out, "{\"now_ms\":", host.now_ns() / 1_000_000);
+    put(&mut out, ",\"ages\":{\"soft_ms\":", watch.ages.soft_ms);
+    put(&mut out, ",\"hard_ms\":", watch.ages.hard_ms);
+    // Every signal in its order, with its unit and whether more of it is better.
+    out.push_str("},\"signals\":[");
+    list(&mut out, Signal::ALL.into_iter(), |out, signal| {
+        out.push('[');
+        quote(out, signal.as_str());
+        out.push_str(match signal.unit() {
+            Unit::Count => ",\"count\",",
+            Unit::Ppm => ",\"ratio\",",
+            Unit::Micros => ",\"time\",",
+            Unit::PicoUsd => ",\"price\",",
+        });
+        out.push_str(if signal.more_is_better() { "true]" } else { "false]" });
+    });
+    for (name, value) in [
+        ("],\"rollout\":", Some(switch(host))),
+        (",\"sources\":", notes::read(host)),
+        (",\"snapshot\":", snapshot.map(compact)),
+    ] {
+        out.push_str(name);
+        out.push_str(value.as_deref().unwrap_or("null"));
+    }
+    out.push('}');
+    out
 }
 
 /// Answers with the page.
 pub(super) fn show<H: Host>(host: &H, watch: &Watch, snapshot: Option<&Snapshot>) -> Verdict {
-    // Inside of a script element nothing but the end of one is special.
-    let state = state(host, watch, snapshot).to_string().replace('<', "\\u003c");
+    let state = state(host, watch, snapshot);
     let script = PAGE.rsplit_once(SCRIPT.0).and_then(|(_, rest)| rest.split_once(SCRIPT.1)).map_or("", |(s, _)| s);
     let policy = [
         "default-src 'none'; connect-src 'self'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; ",

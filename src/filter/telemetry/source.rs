@@ -7,11 +7,11 @@ use crate::filter::{Host, HostError, MapKind};
 use crate::health::breaker::mix;
 use crate::health::heard::{Drop, Dropped, Heard};
 use crate::health::hosts::{self, Clusters};
+use crate::health::json::text::quote;
 use crate::health::prometheus::{Before, MOST_SCRAPE, Scrape};
 use crate::health::query;
 use crate::health::report::{self, Report};
 use crate::model::{Attestation, Reading, Signal, Watch};
-use serde_json::{Value, json};
 
 /// The longest document that is read.
 const MOST_DOCUMENT: usize = 1 << 20;
@@ -112,17 +112,27 @@ impl Source {
     }
 
     /// How it does, for people.
-    pub(super) fn note(&self) -> Value {
+    pub(super) fn note(&self, out: &mut String) {
+        // What a path asks for may be long.
+        let path = self.config.path.split('?').next().unwrap_or_default();
         let format = match self.config.format {
             Format::Berth => "berth",
             Format::Prometheus(_) => "prometheus",
-            Format::Query(_) => "query",
             Format::Clusters(_) => "clusters",
+            Format::Query(_) => "query",
         };
-        // What a path asks for may be long, and is no secret of health.
-        let path = self.config.path.split('?').next();
-        let (cluster, substrate) = (&self.config.cluster, &self.config.substrate);
-        self.tally.note(json!({"cluster": cluster, "path": path, "substrate": substrate, "format": format}))
+        for (before, text) in
+            [("{\"cluster\":", self.config.cluster.as_str()), (",\"path\":", path), (",\"format\":", format)]
+        {
+            out.push_str(before);
+            quote(out, text);
+        }
+        if let Some(substrate) = &self.config.substrate {
+            out.push_str(",\"substrate\":");
+            quote(out, substrate);
+        }
+        self.tally.note(out);
+        out.push('}');
     }
 
     /// Asks, if it is time to. An answer that is long overdue is given up.
@@ -156,6 +166,7 @@ impl Source {
             (":path", self.config.path.as_str()),
             (":authority", authority),
             ("user-agent", "berth"),
+            (super::PULL_HEADER, "1"),
         ];
         host.call(&self.config.cluster, &headers, &[], self.config.timeout_ms)
     }

@@ -20,6 +20,45 @@ impl Names {
     }
 }
 
+/// Values by a word that requests may say, each with a position, so that what a word means can be compared without it.
+#[derive(Clone, Debug)]
+pub(crate) struct Named<T> {
+    positions: HashMap<String, u32>,
+    values: Vec<T>,
+}
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self { positions: HashMap::default(), values: Vec::new() }
+    }
+}
+
+impl<T> Named<T> {
+    /// Brings a word in, unless it is there, and changes what it stands for.
+    fn entry(&mut self, name: &str, new: impl FnOnce() -> T, change: impl FnOnce(&mut T)) {
+        let next = self.values.len();
+        let at = *self.positions.entry_ref(name).or_insert(u32::try_from(next).unwrap_or(u32::MAX));
+        if at as usize == next {
+            self.values.push(new());
+        }
+        if let Some(value) = self.values.get_mut(at as usize) {
+            change(value);
+        }
+    }
+
+    pub(crate) fn position(&self, name: &str) -> Option<u32> {
+        self.positions.get(name).copied()
+    }
+
+    pub(crate) fn at(&self, position: u32) -> Option<&T> {
+        self.values.get(position as usize)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&T> {
+        self.at(self.position(name)?)
+    }
+}
+
 /// A model where it is served.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Offered {
@@ -51,15 +90,15 @@ pub(crate) struct Share {
 pub(crate) struct Lookups {
     pub(crate) substrates: Positions,
     pub(crate) classes: Positions,
-    pub(crate) models: HashMap<String, Vec<Offered>>,
+    pub(crate) models: Named<Vec<Offered>>,
     /// Egress prices that differ from the default, by the caller's region.
-    pub(crate) egress: HashMap<String, Vec<(SubstrateId, i64)>>,
+    pub(crate) egress: Named<Vec<(SubstrateId, i64)>>,
     /// Paths by the caller's zone.
-    pub(crate) links: HashMap<String, Vec<LinkTo>>,
+    pub(crate) links: Named<Vec<LinkTo>>,
     pub(crate) budgets: Positions,
     pub(crate) shares: HashMap<String, Vec<Share>>,
     /// Substrates by a country's code or the name of a set of countries.
-    pub(crate) residency: HashMap<String, Bits>,
+    pub(crate) residency: Named<Bits>,
     /// Substrates that are paid for already.
     pub(crate) prepaid: Vec<SubstrateId>,
     /// Substrates that wait for those.
@@ -89,19 +128,22 @@ impl Lookups {
                 self.burst.push(id)
             }
             for offer in &s.capabilities.models {
-                let offers = self.models.entry_ref(offer.model.as_str()).or_default();
-                if offers.last().is_none_or(|o: &Offered| o.substrate != id) {
-                    let context = offer.context_tokens.unwrap_or(s.capabilities.context_tokens);
-                    offers.push(Offered { substrate: id, quality_ppm: offer.quality_ppm.min(1_000_000), context });
-                }
+                let context = offer.context_tokens.unwrap_or(s.capabilities.context_tokens);
+                let offered = Offered { substrate: id, quality_ppm: offer.quality_ppm.min(1_000_000), context };
+                self.models.entry(offer.model.as_str(), Vec::new, |offers| {
+                    if offers.last().is_none_or(|o| o.substrate != id) {
+                        offers.push(offered);
+                    }
+                });
             }
             for egress in &s.cost.egress {
                 if let Some(region) = &egress.to_region {
                     let price = egress.pusd_per_byte.clamp(0, MOST_PUSD_PER_BYTE);
-                    let prices = self.egress.entry_ref(region.as_str()).or_default();
-                    if prices.last().is_none_or(|(of, _)| *of != id) {
-                        prices.push((id, price));
-                    }
+                    self.egress.entry(region.as_str(), Vec::new, |prices| {
+                        if prices.last().is_none_or(|(of, _)| *of != id) {
+                            prices.push((id, price));
+                        }
+                    });
                 }
             }
             for (tenant, share_ppm) in &s.capacity.tenant_share_ppm {
@@ -118,16 +160,18 @@ impl Lookups {
             zones.intern(s.location.zone.as_str());
         });
         for link in &document.settings.links {
-            let links = self.links.entry_ref(link.from.as_str()).or_default();
             let Some(zone) = zones.get(link.to.as_str()) else { continue };
-            if links.iter().all(|l| l.zone != zone) {
-                links.push(LinkTo {
-                    zone,
-                    latency_us: link.latency_us.clamp(0, MOST_US),
-                    pusd_per_byte: link.pusd_per_byte.clamp(0, MOST_PUSD_PER_BYTE),
-                    ceiling_ppm: i64::from(link.ceiling_ppm),
-                });
-            }
+            let path = LinkTo {
+                zone,
+                latency_us: link.latency_us.clamp(0, MOST_US),
+                pusd_per_byte: link.pusd_per_byte.clamp(0, MOST_PUSD_PER_BYTE),
+                ceiling_ppm: i64::from(link.ceiling_ppm),
+            };
+            self.links.entry(link.from.as_str(), Vec::new, |links| {
+                if links.iter().all(|l| l.zone != zone) {
+                    links.push(path);
+                }
+            });
         }
     }
 }
@@ -141,16 +185,19 @@ fn by_name<'a>(names: impl Iterator<Item = &'a str>) -> Positions {
     positions
 }
 
-fn residency(document: &Document) -> HashMap<String, Bits> {
+fn residency(document: &Document) -> Named<Bits> {
     let len = document.substrates.len();
     let within = |countries: &[Country]| {
         Bits::collect(len, |i| document.substrates.get(i).is_some_and(|s| countries.contains(&s.location.jurisdiction)))
     };
-    let mut sets: HashMap<String, Bits> =
-        document.jurisdictions.iter().map(|(name, countries)| (name.clone(), within(countries))).collect();
+    let mut sets = Named::default();
+    for (name, countries) in &document.jurisdictions {
+        // The last of a name wins; a reader refuses a second one.
+        sets.entry(name, || Bits::none(len), |set| *set = within(countries));
+    }
     for substrate in &document.substrates {
         let country = substrate.location.jurisdiction;
-        sets.entry_ref(country.as_str()).or_insert_with(|| within(&[country]));
+        sets.entry(country.as_str(), || within(&[country]), |_| {});
     }
     sets
 }
@@ -167,6 +214,7 @@ pub(crate) fn hash_text(text: &str) -> u64 {
 }
 
 /// The finaliser of SplitMix64: every bit of the input moves every bit of the result.
+#[inline(always)]
 pub(crate) const fn mix(word: u64) -> u64 {
     let z = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -44,19 +44,19 @@ pub(super) fn explained(args: &Args, line: &str, policy: Option<&str>) -> Result
 
 /// What the line says besides: the answer, and where the last attempt went.
 fn around(logged: &Logged) -> String {
-    let mut parts = Vec::new();
+    let mut out = String::from("The request");
     for (name, says) in [
-        ("time", "at"),
         ("path", "to"),
-        ("status", "answered"),
+        ("time", "at"),
+        ("status", "was answered with"),
         ("cluster", "by cluster"),
-        ("attempts", "attempts"),
-        ("flags", "flags"),
-        ("duration_ms", "milliseconds"),
+        ("attempts", "on attempt"),
+        ("duration_ms", "after milliseconds:"),
+        ("flags", "with flags"),
     ] {
-        parts.extend(logged.field(name).map(|value| format!("{says} {value}")));
+        out += &logged.field(name).map_or_else(String::new, |value| format!(" {says} {value}"));
     }
-    if parts.is_empty() { String::new() } else { format!("Request {}.\n", parts.join(", ")) }
+    if out.len() > "The request".len() { out + ".\n" } else { String::new() }
 }
 
 type Open = (String, Value, Line);

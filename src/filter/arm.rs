@@ -1,0 +1,104 @@
+//! One policy at work in this VM: what it decides from and what it has decided. There are several where a candidate
+//! runs beside the current one, and each counts what the others place, because the substrates are the same.
+
+use super::Host;
+use super::account::Account;
+use super::config::Accounting;
+use super::probes::Probes;
+use super::purse::Purse;
+use crate::model::{Decision, Facts, Local, Snapshot, SubstrateId};
+use crate::place::{Placer, Underway};
+use crate::policy::Policy;
+use std::rc::Rc;
+
+/// One policy at work.
+#[derive(Debug)]
+pub(super) struct Arm {
+    pub(super) placer: Placer<Rc<Policy>>,
+    pub(super) local: Local,
+    pub(super) account: Account,
+    underway: Underway,
+    probes: Probes,
+    purse: Purse,
+    /// Where each of its substrates stands among those of all arms, and the other way round.
+    among_all: Vec<usize>,
+    from_all: Vec<Option<SubstrateId>>,
+}
+
+impl Arm {
+    /// Opens it; `names` are the substrates of all arms so far, to which its own are added.
+    pub(super) fn open<H: Host>(host: &H, policy: Rc<Policy>, accounting: Accounting, names: &mut Vec<String>) -> Self {
+        let account = Account::open(host, accounting, &policy);
+        let own = policy.document().substrates.iter().map(|s| s.name.as_str());
+        let among_all: Vec<usize> = own
+            .map(|name| {
+                names.iter().position(|known| known == name).unwrap_or_else(|| {
+                    names.push(name.into());
+                    names.len().saturating_sub(1)
+                })
+            })
+            .collect();
+        let mut from_all = vec![None; names.len()];
+        for (id, &at) in (0..=SubstrateId::MAX).zip(&among_all) {
+            if let Some(slot) = from_all.get_mut(at) {
+                *slot = Some(id);
+            }
+        }
+        Self {
+            purse: Purse::new(&policy),
+            placer: Placer::new(policy),
+            local: Local::default(),
+            account,
+            underway: Underway::default(),
+            probes: Probes::default(),
+            among_all,
+            from_all,
+        }
+    }
+
+    pub(super) fn policy(&self) -> &Policy {
+        self.placer.policy()
+    }
+
+    /// Lets time pass, and shares what was spent with the other workers.
+    pub(super) fn settle<H: Host>(&mut self, host: &H, now_ms: u64, passed_us: i64) {
+        self.underway.elapse(passed_us, &mut self.local.placed);
+        self.purse.settle(host, now_ms, passed_us, &mut self.local);
+    }
+
+    /// A new snapshot is there: it has counted what was placed before it.
+    pub(super) fn renew(&mut self, snapshot: Option<&Snapshot>) {
+        self.underway.clear(&mut self.local.placed);
+        self.probes.renew(self.placer.policy(), snapshot, &mut self.local.probes);
+    }
+
+    /// Decides, and writes the decision down: what it was made of, before anything is counted. What it costs is reserved
+    /// where it is carried out.
+    pub(super) fn decide<H: Host>(
+        &mut self,
+        host: &H,
+        facts: &Facts<'_>,
+        (now_ms, seed): (u64, u64),
+        carried_out: bool,
+    ) -> Decision {
+        let decision = self.placer.place(&self.local, facts, now_ms, seed);
+        self.account.write(host, &mut self.placer, (&self.local, facts, now_ms), &decision);
+        if carried_out {
+            self.purse.reserve(self.placer.policy(), facts, &decision, &mut self.local);
+        }
+        decision
+    }
+
+    /// Where one of its substrates stands among those of all arms.
+    pub(super) fn among_all(&self, id: SubstrateId) -> Option<usize> {
+        self.among_all.get(usize::from(id)).copied()
+    }
+
+    /// Some arm has placed a request on the substrate at this place among all.
+    pub(super) fn began(&mut self, at: usize, expected_us: i64) {
+        if let Some(id) = self.from_all.get(at).copied().flatten() {
+            self.probes.placed(usize::from(id), &mut self.local.probes);
+            self.underway.begin(id, expected_us, &mut self.local.placed);
+        }
+    }
+}

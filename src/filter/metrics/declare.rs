@@ -1,0 +1,114 @@
+//! Declaring: which series there are, from the policy's own lists and from closed ones.
+
+use super::cells::{Cells, define};
+use super::{ATTEMPTS, CAUSES, FRESH, Metrics, SOURCES, VERDICTS};
+use crate::filter::{Host, MetricKind};
+use crate::model::metric::{self, Family, MOST_SERIES};
+use crate::model::{Border, Code, Dimension, Freshness, Regime, Substrate};
+use crate::place::routers::Router;
+use crate::policy::Policy;
+
+/// Rows of labels' values, one a series.
+type Rows<'a> = Vec<Vec<&'a str>>;
+
+/// Every pair of two lists, the first list's members outside.
+fn pairs<'a>(outer: &[&'a str], inner: &[&'a str]) -> Rows<'a> {
+    outer.iter().flat_map(|o| inner.iter().map(move |i| vec![*o, *i])).collect()
+}
+
+fn each<'a>(words: &[&'a str]) -> Rows<'a> {
+    words.iter().map(|word| vec![*word]).collect()
+}
+
+/// The names, or one for all of them where they would be too many.
+fn at_most(most: usize, names: Vec<&str>) -> Vec<&str> {
+    if names.len() > most { vec!["all"] } else { names }
+}
+
+impl Metrics {
+    pub(in crate::filter) fn declare<H: Host>(host: &H, policy: &Policy, aside: bool) -> Self {
+        let document = policy.document();
+        let substrates = at_most(MOST_SERIES, document.substrates.iter().map(|s| s.name.as_str()).collect());
+        let named: Vec<&str> = document.classes.iter().map(|c| c.name.as_str()).collect();
+        let named = if named.is_empty() { vec![document.default_class.as_str()] } else { named };
+        let classes = at_most(MOST_SERIES / (substrates.len() + 1), named.clone());
+        let cost_classes = at_most(MOST_SERIES / Regime::ALL.len(), named);
+        let grid = pairs(&classes, &substrates);
+        let grid: Rows = grid.into_iter().map(|row| [row, vec!["placed"]].concat()).collect();
+        let refused: Rows = classes.iter().map(|class| vec![*class, "none", "refused"]).collect();
+        let codes: Rows = Code::ALL.iter().map(|c| vec![c.dimension().as_str(), c.as_str()]).collect();
+        let binding = [codes.clone(), vec![vec!["none", "none"]]].concat();
+        let borders = [each(&Border::ALL.map(Border::as_str)), each(&["none"])].concat();
+        let routers = Router::ALL.map(Router::as_str);
+        let (alone, mut cells) = (vec![Vec::new()], Cells::default());
+        // A list of series lies together: where it begins is enough to find each.
+        let mut these = |family: &Family, rows: &Rows| {
+            rows.iter().map(|values| cells.counter(host, family, values)).min().unwrap_or(0)
+        };
+        let mut metrics = Self {
+            placed: these(&metric::DECISIONS, &grid),
+            refused: these(&metric::DECISIONS, &refused),
+            refusals: these(&metric::REFUSALS, &codes),
+            binding: these(&metric::BINDING, &binding),
+            spilled: these(&metric::SPILLOVERS, &borders),
+            egress_added: these(&metric::SPILL_EGRESS_ADDED, &borders),
+            cost_added: these(&metric::SPILL_COST_ADDED, &borders),
+            cost_saved: these(&metric::SPILL_COST_SAVED, &borders),
+            fresh: these(&metric::FRESHNESS, &each(&FRESH.map(Freshness::as_str))),
+            classified: these(&metric::CLASSIFIED, &each(&SOURCES)),
+            planned: these(&metric::PLANNED, &each(&ATTEMPTS)),
+            last_resort: these(&metric::LAST_RESORT, &alone),
+            undecided: these(&metric::UNDECIDED, &each(&CAUSES)),
+            late: these(&metric::BODY_LATE, &alone),
+            cost: these(&metric::COST, &pairs(&cost_classes, &Regime::ALL.map(Regime::as_str))),
+            sampled: these(&metric::SAMPLED, &alone),
+            rejected: these(&metric::REJECTED, &codes),
+            routers: these(&metric::ROUTERS, &pairs(&routers, &VERDICTS)),
+            breaches: these(&metric::BREACHES, &pairs(&routers, &Dimension::ALL.map(Dimension::as_str))),
+            unreadable: these(&metric::UNREADABLE, &alone),
+            torn: these(&metric::TORN, &alone),
+            classes: classes.len(),
+            substrates: substrates.len(),
+            cost_classes: cost_classes.len(),
+            seen: (0, 0),
+            aside,
+            epoch: define(host, MetricKind::Gauge, &metric::EPOCH, &[]),
+            age_ms: define(host, MetricKind::Gauge, &metric::AGE_MS, &[]),
+            canary: define(host, MetricKind::Gauge, &metric::CANARY, &[]),
+            cells,
+        };
+        metrics.cells.seal();
+        if !aside {
+            stand(host, policy);
+        }
+        metrics
+    }
+}
+
+/// What does not change while this configuration holds.
+fn stand<H: Host>(host: &H, policy: &Policy) {
+    let document = policy.document();
+    let gauge =
+        |family, values: &[&str], value| super::set(host, define(host, MetricKind::Gauge, family, values), value);
+    gauge(&metric::VERSION, &[], u64::from(document.identity.version));
+    let digits = policy.digest().iter().take(4);
+    gauge(&metric::FINGERPRINT, &[], digits.fold(0, |sum, byte| sum << 8 | u64::from(*byte)));
+    gauge(&metric::BUILD, &[&word(env!("CARGO_PKG_VERSION"))], 1);
+    for s in document.substrates.iter().take(MOST_SERIES) {
+        let label = |key: &str| label(s, key);
+        let (hardware, revision) = (label("hardware"), label("revision"));
+        let country = s.location.jurisdiction;
+        let values = [s.name.as_str(), s.kind.as_str(), country.as_str(), s.cost.regime.as_str(), &hardware, &revision];
+        gauge(&metric::SUBSTRATE, &values, 1);
+    }
+}
+
+fn label(substrate: &Substrate, key: &str) -> String {
+    substrate.labels.iter().find(|(k, _)| k == key).map_or_else(|| String::from("none"), |(_, value)| word(value))
+}
+
+/// A value as a name's part: what would end the part is replaced, and so is what other formats trip over.
+fn word(value: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
+    if value.is_empty() { String::from("none") } else { value.chars().take(64).map(plain).collect() }
+}

@@ -1,0 +1,96 @@
+//! What becomes of a decision: the record, the cluster header, the plan for the router, or an answer at once.
+
+use super::{Placement, Side, Verdict};
+use crate::filter::arm::Arm;
+use crate::filter::canary::Canary;
+use crate::filter::config::{Attach, Mode};
+use crate::filter::metrics::Cause;
+use crate::filter::{Host, MapKind, attempts, refusal};
+use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE, SHADOW_HEADER};
+use crate::model::{Decision, Kind, Outcome};
+use crate::place::record::write_record;
+use crate::policy::Policy;
+
+impl Placement {
+    pub(super) fn act<H: Host>(&mut self, host: &H, side: Side, decision: &Decision, grpc: bool) -> Verdict {
+        let policy = at_work(side, &self.current, self.canary.as_deref(), self.previous.as_deref()).policy();
+        write_record(policy, decision, &mut self.record);
+        let _ = host.set_filter_state(DECISION_STATE, self.record.as_bytes());
+        if self.config.mode == Mode::Shadow {
+            self.mirror(host, side, decision);
+            return Verdict::Continue;
+        }
+        match (decision.outcome, decision.plan.first()) {
+            (Outcome::Placed, Some(first)) => {
+                self.count(side, first.substrate, decision.expected_us);
+                self.send(host, side, decision, first.substrate)
+            }
+            _ => refusal::answer(host, decision, self.config.decision_response.then_some(self.record.as_str()), grpc),
+        }
+    }
+
+    /// Has a copy sent to where the request would have gone.
+    fn mirror<H: Host>(&mut self, host: &H, side: Side, decision: &Decision) {
+        let policy = at_work(side, &self.current, self.canary.as_deref(), self.previous.as_deref()).policy();
+        let first = decision.plan.first().filter(|_| self.config.mirror);
+        if let Some(substrate) = first.and_then(|attempt| policy.substrate(attempt.substrate))
+            && host.set_header(MapKind::RequestHeaders, SHADOW_HEADER, &substrate.cluster).is_err()
+        {
+            self.current.account.undecided(Cause::Cluster);
+        }
+    }
+
+    fn send<H: Host>(&mut self, host: &H, side: Side, decision: &Decision, substrate: u16) -> Verdict {
+        let policy = at_work(side, &self.current, self.canary.as_deref(), self.previous.as_deref()).policy();
+        let Some(substrate) = policy.substrate(substrate) else { return Verdict::Continue };
+        let lane = attempts::lane(&self.config.lanes, policy, decision);
+        let cluster = lane.map_or(&substrate.cluster, |lane| &lane.cluster);
+        let tries = if self.config.attach == Attach::Full {
+            decision.plan.len()
+        } else {
+            lane.map_or(1, |l| l.substrates.len())
+        };
+        let bound = attempts::bound(host, decision, tries, &mut self.number);
+        let left = match self.config.attach {
+            Attach::Simple => Ok(()),
+            // What is missing of a plan is not made up for: a retry without it finds no cluster.
+            Attach::Full => attempts::leave(host, policy, decision, &mut self.number),
+            Attach::Lanes => attempts::follow(host, lane, decision, &mut self.number),
+        };
+        let told = self.config.hops.tell(host, decision, left_over(policy, decision, tries), &mut self.number);
+        let led = host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, cluster);
+        if self.config.decision_upstream && substrate.kind != Kind::Provider {
+            let _ = host.set_header(MapKind::RequestHeaders, DECISION_HEADER, &self.record);
+        }
+        if bound.and(left).and(told).is_err() {
+            self.current.account.undecided(Cause::Plan);
+        }
+        if led.is_err() {
+            self.current.account.undecided(Cause::Cluster);
+        }
+        Verdict::Continue
+    }
+
+    /// Counts a placement, for every policy at work: the substrates are the same.
+    fn count(&mut self, side: Side, substrate: u16, expected_us: i64) {
+        let arm = at_work(side, &self.current, self.canary.as_deref(), self.previous.as_deref());
+        let Some(at) = arm.among_all(substrate) else { return };
+        self.reporter.observer.placed(at);
+        self.arms().for_each(|arm| arm.began(at, expected_us));
+    }
+}
+
+/// Whose decision it is.
+fn at_work<'a>(side: Side, current: &'a Arm, canary: Option<&'a Canary>, previous: Option<&'a Arm>) -> &'a Arm {
+    let other = match side {
+        Side::Current => None,
+        Side::Candidate => canary.map(|canary| &canary.arm),
+        Side::Previous => previous,
+    };
+    other.unwrap_or(current)
+}
+
+/// How many attempts the next hop may make: its class's, unless this one tries again itself.
+fn left_over(policy: &Policy, decision: &Decision, tries: usize) -> u8 {
+    if tries > 1 { 1 } else { policy.class(decision.class).attempts.most }
+}

@@ -1,0 +1,59 @@
+//! What tenants spend and have under way: reserved when a request is placed, shared with the other VMs on the tick.
+
+use super::Host;
+use super::store::{Claim, exchange};
+use crate::health::slot::key_of;
+use crate::model::{Decision, Facts, Local, Outcome};
+use crate::place::Underway;
+use crate::policy::Policy;
+
+/// What tenants spend and have under way.
+#[derive(Debug)]
+pub(super) struct Purse {
+    /// By the order of the policy's budgets.
+    claims: Vec<Claim>,
+    /// By the order of its shares: what this VM placed and is probably still under way.
+    underway: Underway,
+}
+
+impl Purse {
+    pub(super) fn new(policy: &Policy) -> Self {
+        let claim = |budget: &crate::model::settings::Budget| Claim {
+            tenant: key_of(&budget.tenant),
+            window_ms: u64::from(budget.window_s).saturating_mul(1_000).max(1),
+            ..Claim::default()
+        };
+        let claims = policy.document().settings.budgets.iter().map(claim).collect();
+        Self { claims, underway: Underway::default() }
+    }
+
+    /// A request was placed.
+    pub(super) fn reserve(&mut self, policy: &Policy, facts: &Facts<'_>, decision: &Decision, local: &mut Local) {
+        let (Outcome::Placed, Some(first), Some(tenant)) = (decision.outcome, decision.plan.first(), facts.tenant)
+        else {
+            return;
+        };
+        if let Some(at) = policy.budget_of(tenant.value) {
+            local.spent_uusd.resize(self.claims.len(), 0);
+            if let (Some(claim), Some(spent)) = (self.claims.get_mut(at), local.spent_uusd.get_mut(at)) {
+                let cost = decision.cost_uusd.max(0);
+                claim.fresh_uusd = claim.fresh_uusd.saturating_add(cost);
+                *spent = spent.saturating_add(cost);
+            }
+        }
+        let share = policy.share_of(tenant.value, first.substrate).and_then(|at| u16::try_from(at).ok());
+        if let Some(share) = share {
+            self.underway.begin(share, decision.expected_us, &mut local.tenant_placed);
+        }
+    }
+
+    /// Time has passed: what others have spent is taken over, and what was begun long ago is over.
+    pub(super) fn settle<H: Host>(&mut self, host: &H, now_ms: u64, passed_us: i64, local: &mut Local) {
+        self.underway.elapse(passed_us, &mut local.tenant_placed);
+        // What cannot be shared now stands as it is, and is shared with the next tick.
+        if !self.claims.is_empty() && now_ms > 0 && exchange(host, &mut self.claims, now_ms).is_ok() {
+            local.spent_uusd.clear();
+            local.spent_uusd.extend(self.claims.iter().map(|claim| claim.spent_uusd));
+        }
+    }
+}

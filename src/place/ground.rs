@@ -1,0 +1,174 @@
+//! What holds for every request that asks for the same, until the next picture: which candidates the law, the model
+//! and the class leave, and what each would take and cost per token. Worked out for the first such request and kept
+//! for the others; most traffic is of few kinds.
+//!
+//! Nothing of the single request is in here: not its tokens, its deadline, its tenant's budget and shares, its
+//! session, nor what this VM has placed.
+
+use super::classify::Asked;
+use super::gate::Law;
+use super::rows::{Open, Shut, Use};
+use crate::model::{Borders, Facts, SubstrateId};
+use crate::policy::Policy;
+use crate::policy::index::Named;
+
+/// A word that the request does not say.
+const ABSENT: u32 = u32::MAX;
+/// A word that the policy does not know.
+const UNKNOWN: u32 = u32::MAX - 1;
+
+/// Everything that a ground depends on besides the policy and the picture. Words are positions: two words that the
+/// policy does not know mean the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Key {
+    base: u16,
+    class: u16,
+    model: u32,
+    residency: u32,
+    region: (u32, bool),
+    zone: u32,
+    features: u16,
+    opened: u8,
+    stream: bool,
+    /// An envelope selected by trusted facts speaks for the request.
+    pub(crate) spoken_for: bool,
+    /// The envelopes that apply, as words of bits.
+    pub(crate) envelopes: Vec<u64>,
+}
+
+impl Key {
+    /// Becomes another one, in the memory that is there.
+    pub(crate) fn copy(&mut self, other: &Self) {
+        let mut envelopes = core::mem::take(&mut self.envelopes);
+        envelopes.clone_from(&other.envelopes);
+        *self = Self { envelopes, ..*other };
+    }
+
+    /// Takes over what is said besides the envelopes.
+    pub(crate) fn set(&mut self, policy: &Policy, facts: &Facts, asked: &Asked) {
+        let lookups = &policy.lookups;
+        (self.base, self.class) = (asked.base, asked.class);
+        self.model = facts.model.map_or(ABSENT, |f| known(&lookups.models, f.value));
+        self.residency = facts.residency.map_or(ABSENT, |f| known(&lookups.residency, f.value));
+        self.region = facts.region.map_or((ABSENT, false), |f| (known(&lookups.egress, f.value), f.trusted));
+        self.zone = facts.zone.map_or(ABSENT, |f| known(&lookups.links, f.value));
+        (self.features, self.opened, self.stream) = (asked.features, asked.opened.bits(), asked.stream);
+    }
+}
+
+fn known<T>(names: &Named<T>, word: &str) -> u32 {
+    names.position(word).unwrap_or(UNKNOWN)
+}
+
+/// The largest figures of those that the law leaves: what no candidate exceeds need not be asked of each.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Most {
+    pub(crate) first_us: i64,
+    pub(crate) input_us: i64,
+    pub(crate) output_us: i64,
+    pub(crate) fixed_pusd: i64,
+    pub(crate) input_pusd: i64,
+    pub(crate) output_pusd: i64,
+    pub(crate) byte_pusd: i64,
+    /// Of burst capacity: how much of what is paid for must be in use first.
+    pub(crate) after_ppm: u32,
+    /// Any share of the previous interval.
+    pub(crate) share_ppm: u32,
+}
+
+/// One kind of request against all substrates.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ground {
+    pub(crate) key: Key,
+    /// The picture that it was made from; 0 before it was made.
+    pub(crate) stamp: u64,
+    pub(crate) law: Law,
+    /// By policy order: everything that rejects whoever asks like this, as the bits of [`crate::model::Codes`].
+    pub(crate) codes: Vec<u64>,
+    pub(crate) quality_ppm: Vec<u32>,
+    pub(crate) context: Vec<u32>,
+    /// The borders that each lies behind, as the bits of [`Borders`].
+    pub(crate) crosses: Vec<u8>,
+    /// Price of each byte on its way back.
+    pub(crate) byte_pusd: Vec<i64>,
+    pub(crate) path_us: Vec<i64>,
+    /// Of burst capacity: how much of what is paid for must be in use first.
+    pub(crate) after_ppm: Vec<u32>,
+    /// Where each is among the open ones.
+    pub(crate) at: Vec<Option<u16>>,
+    /// Those that availability and cost alone may still reject, in policy order, and their load.
+    pub(crate) open: Vec<Open>,
+    pub(crate) ids: Vec<SubstrateId>,
+    /// Their names, hashed.
+    pub(crate) hashes: Vec<u64>,
+    pub(crate) uses: Vec<Use>,
+    /// Those that will not stand: what they would be worth tells what bound.
+    pub(crate) shut: Vec<Shut>,
+    pub(crate) most: Most,
+}
+
+impl Ground {
+    /// Takes the rows away, not their memory.
+    pub(crate) fn clear(&mut self) {
+        self.at.clear();
+        self.after_ppm.clear();
+        self.open.clear();
+        self.ids.clear();
+        self.hashes.clear();
+        self.uses.clear();
+        self.shut.clear();
+    }
+
+    /// The borders that a substrate lies behind.
+    pub(crate) fn crosses(&self, id: SubstrateId) -> Borders {
+        Borders::from_bits(super::table::cell(&self.crosses, id))
+    }
+}
+
+/// The grounds that are kept besides the present one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Grounds {
+    #[expect(clippy::vec_box, reason = "a ground and the present one change places by their pointers")]
+    kept: Vec<Box<Ground>>,
+    /// The one that gives way next.
+    next: usize,
+}
+
+/// At most so many kinds of requests are kept, or so many rows of them, but a few in any case.
+const MOST_KINDS: usize = 32;
+const MOST_ROWS: usize = 16_384;
+const LEAST_KINDS: usize = 4;
+
+impl Grounds {
+    /// Makes the ground of a kind the present one, if it is kept, or else one that may be laid anew.
+    pub(crate) fn swap(&mut self, present: &mut Box<Ground>, wanted: &Key, stamp: u64, rows: usize) {
+        let fits = |g: &Ground| g.stamp == stamp && g.key == *wanted;
+        if fits(present) {
+            return;
+        }
+        if let Some(found) = self.kept.iter_mut().find(|g| fits(g)) {
+            core::mem::swap(present, found);
+            return;
+        }
+        let most = (MOST_ROWS / rows.max(1)).clamp(LEAST_KINDS, MOST_KINDS);
+        // One of an older picture gives way first, then each in turn.
+        let old = self.kept.iter().position(|g| g.stamp != stamp);
+        if present.stamp != stamp {
+            return;
+        }
+        let at = match old {
+            Some(at) => at,
+            None if self.kept.len() < most => {
+                self.kept.push(Box::default());
+                self.kept.len() - 1
+            }
+            None => {
+                self.next = (self.next + 1) % most;
+                self.next
+            }
+        };
+        if let Some(given) = self.kept.get_mut(at) {
+            core::mem::swap(present, given);
+        }
+    }
+}

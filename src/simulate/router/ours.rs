@@ -1,0 +1,239 @@
+//! Berth itself: `place()` and `health/` as the filter runs them. Each proxy has its own fold, snapshot and placer; each of its
+//! workers its own slot, its own observations and its own count of what it placed since the snapshot.
+
+use super::{Answer, Ask, Router, Stop, Words};
+use crate::health::heard::{Dropped, Heard};
+use crate::health::slot::SlotRecord;
+use crate::health::{Fold, Observation, Observer};
+use crate::model::{Document, Local, Outcome, Reading, Signal, Snapshot, Watch};
+use crate::place::{Placer, Underway};
+use crate::policy::Policy;
+use crate::simulate::arrivals::Arrival;
+use crate::simulate::server::Server;
+use std::rc::Rc;
+
+/// A part that can be switched off, to see what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Everything is on.
+    Nothing,
+    /// No equals: always the best.
+    Spread,
+    /// What is old counts as new.
+    Freshness,
+    /// No dwell, no ramp, no bound on how fast shares shift.
+    Hysteresis,
+}
+
+/// Switches a part off, by the policy's own settings.
+fn without(document: &mut Document, part: Part) {
+    let settings = &mut document.settings;
+    match part {
+        Part::Nothing => {}
+        Part::Spread => (settings.selection.margin_ppm, settings.selection.margin_per_second_ppm) = (0, 0),
+        Part::Freshness => {
+            (settings.ages.soft_ms, settings.ages.hard_ms) = (86_400_000, 86_400_000);
+            settings.selection.margin_per_second_ppm = 0;
+        }
+        Part::Hysteresis => {
+            let breaking = &mut settings.breaking;
+            (breaking.bad_samples, breaking.good_samples) = (1, 1);
+            (breaking.dwell_ms, breaking.hold_down_ms) = (1, 1);
+            breaking.exit_ppm = breaking.enter_ppm;
+            (settings.selection.max_shift_ppm, settings.selection.ramp_ms) = (1_000_000, 0);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Proxy {
+    placer: Placer<Rc<Policy>>,
+    fold: Fold,
+    epoch: u64,
+    workers: Vec<Worker>,
+    /// By substrate, for how many snapshots it has drifted.
+    drifts: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    local: Local,
+    underway: Underway,
+    /// The time of its last tick: what it takes for now.
+    ticked_ms: u64,
+    observer: Observer,
+    record: SlotRecord,
+}
+
+/// How often a worker lets time pass, as the filter ships.
+const TICK_MS: u64 = 100;
+
+impl Worker {
+    fn tick(&mut self, now_ms: u64) {
+        let tick = now_ms - now_ms % TICK_MS;
+        let passed_us = i64::try_from(tick.saturating_sub(self.ticked_ms) * 1_000).unwrap_or(i64::MAX);
+        if passed_us > 0 {
+            self.underway.elapse(passed_us, &mut self.local.placed);
+            self.ticked_ms = tick;
+        }
+    }
+}
+
+/// Berth in all proxies.
+#[derive(Debug)]
+pub struct Ours {
+    proxies: Vec<Proxy>,
+    found: Option<(u64, u16)>,
+    /// A fleet that has only just begun drifts in everything.
+    alert_from_ms: u64,
+}
+
+impl Ours {
+    /// A fleet of proxies.
+    #[must_use]
+    pub fn new(mut document: Document, digest: [u8; 32], part: Part, proxies: u32, workers: u32, now_ms: u64) -> Self {
+        without(&mut document, part);
+        let watch = Watch::of(&document);
+        let policy = Rc::new(Policy::new(document, digest));
+        let substrates = policy.document().substrates.len();
+        let worker = |slot: u32, proxy: u32| Worker {
+            local: Local {
+                slot: u8::try_from(slot).unwrap_or(u8::MAX),
+                placed: vec![0; substrates],
+                ..Local::default()
+            },
+            underway: Underway::default(),
+            ticked_ms: now_ms,
+            observer: Observer::new(policy.document().substrates.iter().map(|s| s.name.as_str())),
+            record: SlotRecord {
+                incarnation: u64::from(proxy) * 64 + u64::from(slot) + 1,
+                expires_ms: u64::MAX,
+                places: true,
+                rows: Vec::new(),
+            },
+        };
+        let proxy = |at: u32| Proxy {
+            placer: Placer::new(policy.clone()),
+            fold: Fold::new(watch.clone(), None, u64::from(at), now_ms),
+            epoch: 0,
+            drifts: vec![0; substrates],
+            workers: (0..workers).map(|slot| worker(slot, at)).collect(),
+        };
+        Self { proxies: (0..proxies).map(proxy).collect(), found: None, alert_from_ms: now_ms }
+    }
+
+    /// Alerts only from so long after the beginning.
+    #[must_use]
+    pub const fn alerting_from(mut self, ms: u64) -> Self {
+        self.alert_from_ms += ms;
+        self
+    }
+
+    fn worker(&mut self, arrival: &Arrival) -> Option<&mut Worker> {
+        self.proxies.get_mut(arrival.proxy)?.workers.get_mut(arrival.worker)
+    }
+}
+
+/// From so much slower than usual on, for so many snapshots, a proxy sees it drift.
+const DRIFTS_PPM: i64 = 250_000;
+const SNAPSHOTS: u32 = 5;
+
+impl Proxy {
+    fn watch_drift(&mut self, snapshot: &Snapshot) {
+        for (count, health) in self.drifts.iter_mut().zip(&snapshot.substrates) {
+            let drifts = health.reading(Signal::Drift).is_some_and(|r| r.value >= DRIFTS_PPM);
+            *count = if drifts { *count + 1 } else { 0 };
+        }
+    }
+}
+
+impl Ours {
+    /// What an alert over the published metrics would say: more than half of all proxies see the same substrate drift. One
+    /// proxy alone sees too few answers of some.
+    fn alert(&mut self, now_ms: u64) {
+        if now_ms < self.alert_from_ms {
+            return;
+        }
+        let most = self.proxies.first().map_or(0, |p| p.drifts.len());
+        for at in 0..most {
+            if self.found.is_some() {
+                return;
+            }
+            let sees = |p: &&Proxy| p.drifts.get(at).is_some_and(|n| *n >= SNAPSHOTS);
+            let seen = self.proxies.iter().filter(sees).count();
+            self.found = (seen * 2 > self.proxies.len()).then(|| (now_ms, u16::try_from(at).unwrap_or(0)));
+        }
+    }
+}
+
+impl Router for Ours {
+    fn ask(&mut self, ask: &Ask, _: &[Server]) -> Answer {
+        let refused = Answer::Refused { why: "nobody", wait_ms: None };
+        let Some(proxy) = self.proxies.get_mut(ask.arrival.proxy) else { return refused };
+        let Some(worker) = proxy.workers.get_mut(ask.arrival.worker) else { return refused };
+        worker.tick(ask.now_ms);
+        let decision = proxy.placer.place(&worker.local, ask.facts, worker.ticked_ms, ask.seed);
+        if let Outcome::Refused { reason, retry_after_s, .. } = decision.outcome {
+            return Answer::Refused { why: reason.code.as_str(), wait_ms: retry_after_s.map(|s| u64::from(s) * 1_000) };
+        }
+        if let Some(first) = decision.plan.first() {
+            worker.observer.placed(usize::from(first.substrate));
+            worker.underway.begin(first.substrate, decision.expected_us, &mut worker.local.placed);
+        }
+        let mut stops = [None; 3];
+        for (stop, attempt) in stops.iter_mut().zip(decision.plan.iter()) {
+            // As the filter sends it: one bound for every try.
+            let per_try_ms = if decision.pace.per_try_ms == 0 { u32::MAX } else { decision.pace.per_try_ms };
+            *stop = Some(Stop { substrate: attempt.substrate, per_try_ms });
+        }
+        Answer::Go { stops, whole: true }
+    }
+
+    fn again(&mut self, _: &Ask, _: &[Server]) -> Option<Stop> {
+        None
+    }
+
+    fn began(&mut self, arrival: &Arrival, substrate: u16) {
+        if let Some(worker) = self.worker(arrival) {
+            worker.observer.began(usize::from(substrate));
+        }
+    }
+
+    fn ended(&mut self, arrival: &Arrival, observation: &Observation<'_>, now_ms: u64) {
+        if let Some(worker) = self.worker(arrival) {
+            worker.observer.observe(observation, now_ms);
+        }
+    }
+
+    fn found(&self) -> Option<(u64, u16)> {
+        self.found
+    }
+
+    fn hear(&mut self, proxy: usize, words: &Words, now_ms: u64) {
+        let Some(proxy) = self.proxies.get_mut(proxy) else { return };
+        for (at, word) in words.words.iter().enumerate().filter(|(_, word)| word.heard) {
+            let reading = |&(signal, value): &(_, i64)| (signal, Reading { value, at_ms: words.at_ms });
+            let heard = Heard { readings: word.signals.iter().map(reading).collect(), dropped: Dropped::default() };
+            proxy.fold.hear(at, &heard, now_ms);
+            if let Some(proof) = word.proof {
+                proxy.fold.attest(at, proof, now_ms);
+            }
+        }
+        for (slot, worker) in (0..=u8::MAX).zip(&mut proxy.workers) {
+            worker.observer.write(&mut worker.record);
+            proxy.fold.absorb(slot, worker.record.clone(), now_ms);
+        }
+        proxy.fold.fold(now_ms);
+        proxy.epoch += 1;
+        let mut snapshot = proxy.fold.snapshot(1, now_ms);
+        snapshot.epoch = proxy.epoch;
+        proxy.watch_drift(&snapshot);
+        proxy.placer.refresh(Some(&snapshot), now_ms);
+        for worker in &mut proxy.workers {
+            worker.tick(now_ms);
+            worker.underway.clear(&mut worker.local.placed);
+            worker.local.probes.clear();
+        }
+        self.alert(now_ms);
+    }
+}

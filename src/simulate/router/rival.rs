@@ -1,0 +1,178 @@
+//! What others do, each as its own documentation says and with what it would have: the same model map, the same telemetry at
+//! the same age, its own proxy's requests in flight and latencies at once, and passive health (an outlier is ejected for a
+//! time that grows; who answers 429 or 503 rests). What is a matter of taste is a [`Tuning`], searched by grid for the
+//! variant behind an allow-list.
+
+use super::scene::Scene;
+use super::{Answer, Ask, Router, Stop, Words, per_try_ms};
+use crate::health::Observation;
+use crate::model::Signal;
+use crate::simulate::arrivals::Arrival;
+use crate::simulate::random::mix;
+use crate::simulate::server::Server;
+
+/// By what it chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The least smoothed latency seen from this proxy, declared where none was seen.
+    Latency,
+    /// The least price of this request's tokens, at the prices last heard.
+    Cost,
+    /// The caller's region, then the rest.
+    Region,
+    /// The hardware that is declared fastest for this request.
+    Sku,
+    /// The account of the class's first home, then the rest.
+    Account,
+    /// One after another.
+    RoundRobin,
+    /// The fewest in flight from this proxy, of two drawn at random.
+    LeastRequest,
+    /// The less loaded by what was heard, of two drawn at random.
+    TwoChoices,
+    /// Zone, region, rest; in each the least loaded of two; overflow by the share that is healthy.
+    Locality,
+    /// The most points for a short queue and free memory, as heard.
+    Scorers,
+}
+
+/// What is a matter of taste.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Only what stands written as permitted.
+    pub listed: bool,
+    /// How long an outlier is ejected the first time, and rests who said 429 or 503.
+    pub cool_ms: u64,
+    /// The rule's own taste: 0, 1 or 2.
+    pub taste: u8,
+}
+
+impl Tuning {
+    /// What is shipped: Envoy's thirty seconds, and the plainest taste.
+    pub const SHIPPED: Self = Self { listed: false, cool_ms: 30_000, taste: 0 };
+}
+
+/// All tunings of the grid, behind an allow-list.
+#[must_use]
+pub fn grid() -> Vec<Tuning> {
+    let tastes = |cool_ms| (0..3).map(move |taste| Tuning { listed: true, cool_ms, taste });
+    [1_000, 5_000, 30_000].into_iter().flat_map(tastes).collect()
+}
+
+/// Failures in a row that eject.
+const CONSECUTIVE: u32 = 5;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    pub(super) queue: i64,
+    pub(super) running: i64,
+    pub(super) memory_ppm: i64,
+    pub(super) price: Option<(i64, i64)>,
+    pub(super) in_flight: u32,
+    pub(super) latency_us: i64,
+    pub(super) streak: u32,
+    pub(super) ejections: u32,
+    pub(super) out_until_ms: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct View {
+    pub(super) seen: Vec<Seen>,
+    pub(super) turn: u64,
+}
+
+/// A rival in all proxies.
+#[derive(Debug)]
+pub struct Rival {
+    rule: Rule,
+    tuning: Tuning,
+    views: Vec<View>,
+    fleet: i64,
+}
+
+impl Rival {
+    /// A fleet of proxies.
+    #[must_use]
+    pub fn new(rule: Rule, tuning: Tuning, proxies: u32, substrates: usize) -> Self {
+        let view = View { seen: vec![Seen::default(); substrates], turn: 0 };
+        let views = (0..proxies).map(|at| View { turn: mix(u64::from(at)), ..view.clone() }).collect();
+        Self { rule, tuning, views, fleet: i64::from(proxies) }
+    }
+
+    fn choose(&mut self, ask: &Ask) -> Option<u16> {
+        let (rule, tuning, fleet) = (self.rule, self.tuning, self.fleet);
+        let view = self.views.get_mut(ask.arrival.proxy)?;
+        view.turn = view.turn.wrapping_add(1);
+        let able = |at: &usize| ask.able(*at) && (!tuning.listed || ask.allowed(*at));
+        let all: Vec<usize> = (0..view.seen.len()).filter(able).collect();
+        let untried: Vec<usize> =
+            all.iter().copied().filter(|at| !ask.tried.iter().any(|t| usize::from(*t) == *at)).collect();
+        let pool = if untried.is_empty() { all } else { untried };
+        let well = |at: &usize| view.seen.get(*at).is_some_and(|s| s.out_until_ms <= ask.now_ms);
+        let healthy: Vec<usize> = pool.iter().copied().filter(well).collect();
+        let scene = Scene { ask, view, tuning, fleet, draw: mix(ask.seed ^ ask.tried.len() as u64) };
+        // With nobody left, better an outlier than nobody: as in Envoy's panic mode.
+        let standing = if healthy.is_empty() { &pool } else { &healthy };
+        let chosen = match rule {
+            Rule::Locality => scene.locality(&pool, standing),
+            _ => scene.pick(rule, standing),
+        };
+        chosen.and_then(|at| u16::try_from(at).ok())
+    }
+}
+
+impl Router for Rival {
+    fn ask(&mut self, ask: &Ask, _: &[Server]) -> Answer {
+        match self.choose(ask) {
+            Some(substrate) => {
+                let first = Stop { substrate, per_try_ms: per_try_ms(ask.class) };
+                Answer::Go { stops: [Some(first), None, None], whole: false }
+            }
+            None => Answer::Refused { why: "nobody", wait_ms: None },
+        }
+    }
+
+    fn again(&mut self, ask: &Ask, _: &[Server]) -> Option<Stop> {
+        self.choose(ask).map(|substrate| Stop { substrate, per_try_ms: per_try_ms(ask.class) })
+    }
+
+    fn began(&mut self, arrival: &Arrival, substrate: u16) {
+        if let Some(seen) = self.views.get_mut(arrival.proxy).and_then(|v| v.seen.get_mut(usize::from(substrate))) {
+            seen.in_flight += 1;
+        }
+    }
+
+    fn ended(&mut self, arrival: &Arrival, it: &Observation<'_>, now_ms: u64) {
+        let cool_ms = self.tuning.cool_ms;
+        let Some(seen) = self.views.get_mut(arrival.proxy).and_then(|v| v.seen.get_mut(it.substrate)) else { return };
+        seen.in_flight = seen.in_flight.saturating_sub(1);
+        if let Some(us) = it.total_us.filter(|_| it.status == 200).and_then(|us| i64::try_from(us).ok()) {
+            // An eighth of each new sample.
+            seen.latency_us = if seen.latency_us == 0 { us } else { seen.latency_us + (us - seen.latency_us) / 8 };
+            seen.streak = 0;
+            return;
+        }
+        if let Some(hint) = it.retry_after_s {
+            seen.out_until_ms = now_ms + u64::from(hint) * 1_000;
+            return;
+        }
+        seen.streak += 1;
+        if seen.streak >= CONSECUTIVE {
+            seen.streak = 0;
+            seen.ejections = (seen.ejections + 1).min(10);
+            seen.out_until_ms = now_ms + cool_ms * u64::from(seen.ejections);
+        }
+    }
+
+    fn hear(&mut self, proxy: usize, words: &Words, _: u64) {
+        let Some(view) = self.views.get_mut(proxy) else { return };
+        for (seen, word) in view.seen.iter_mut().zip(&words.words).filter(|(_, word)| word.heard) {
+            let of = |signal| word.signals.iter().find(|(s, _)| *s == signal).map(|(_, value)| *value);
+            seen.queue = of(Signal::QueueDepth).unwrap_or(0);
+            // What is said to run contains what waits.
+            seen.running = of(Signal::Running).unwrap_or(0) - seen.queue;
+            seen.memory_ppm = of(Signal::MemoryPressure).unwrap_or(0);
+            seen.price = of(Signal::InputPrice).zip(of(Signal::OutputPrice));
+        }
+    }
+}

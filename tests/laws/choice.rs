@@ -1,0 +1,229 @@
+//! Laws of the choice, of the plan and of giving way.
+
+use super::agree::look;
+use super::build::*;
+use super::generate::case;
+use berth::model::*;
+use berth::place::{Inspection, Placer, inspect, record::record};
+use berth::policy::Policy;
+use proptest::prelude::*;
+
+/// Substrates that differ by nothing but their names: all are equals.
+fn alike(count: usize) -> Document {
+    let names: Vec<String> = (0..count).map(|n| format!("s{n}")).collect();
+    let mut chat = class("chat", &["s0"]);
+    chat.attempts.most = 1;
+    document(names.iter().map(|n| substrate(n)).collect(), vec![chat], vec![envelope("open")])
+}
+
+/// Records of everybody with little to do.
+fn idle(count: usize) -> Snapshot {
+    snapshot((0..count).map(|n| health(&format!("s{n}"), &[(Signal::InFlight, 1)])).collect())
+}
+
+/// The share of requests that each substrate gets, of many.
+fn shares(document: &Document, snapshot: &Snapshot, now_ms: u64) -> Vec<f64> {
+    const MANY: u64 = 20_000;
+    let policy = Policy::new(document.clone(), [0; 32]);
+    let mut placer = Placer::new(&policy);
+    placer.refresh(Some(snapshot), now_ms);
+    let mut counts = vec![0.0; document.substrates.len()];
+    for seed in 0..MANY {
+        let decision = placer.place(&Local::default(), &Facts::default(), now_ms, seed.wrapping_mul(0x9e37_79b9));
+        let first = decision.plan.first().expect("somebody stands");
+        counts[usize::from(first.substrate)] += 1.0 / MANY as f64;
+    }
+    counts
+}
+
+fn decide(document: &Document, snapshot: &Snapshot, facts: &Facts, seed: u64) -> Inspection {
+    let policy = Policy::new(document.clone(), [0; 32]);
+    inspect(&policy, Some(snapshot), &Local::default(), facts, NOW_MS, seed)
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, max_global_rejects: 100_000, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config(12))]
+
+    #[test]
+    fn no_share_grows_by_more_than_the_bound_in_an_interval(
+        before in prop::collection::vec(0..10_u32, 3), most in 1..5_u32, loads in prop::collection::vec(0..30_i64, 3)
+    ) {
+        let sum: u32 = before.iter().sum();
+        prop_assume!(sum > 0);
+        let mut document = alike(3);
+        document.settings.selection.max_shift_ppm = most * 100_000;
+        let mut snapshot = idle(3);
+        for ((health, part), load) in snapshot.substrates.iter_mut().zip(&before).zip(loads) {
+            health.set(Signal::InFlight, Reading { value: load, at_ms: NOW_MS });
+            health.share_ppm = part * 1_000_000 / sum;
+        }
+        let shares = shares(&document, &snapshot, NOW_MS);
+        for (share, &part) in shares.iter().zip(&before) {
+            let bound = f64::from(part) / f64::from(sum) + f64::from(most) / 10.0;
+            prop_assert!(*share <= bound + 0.02, "{shares:?} after {before:?}, {most}");
+        }
+    }
+
+    #[test]
+    fn a_recovered_substrate_gets_more_from_moment_to_moment_until_it_has_its_whole_share(step in 1..9_u64) {
+        let document = alike(2);
+        let at = |elapsed: u64| {
+            let mut snapshot = idle(2);
+            snapshot.substrates[0].since_ms = Some(NOW_MS - elapsed);
+            shares(&document, &snapshot, NOW_MS)[0]
+        };
+        let (fresh, midway, whole) = (at(0), at(step * 1_000), at(10_000));
+        // A tenth of its weight at first: 0.1 of 1.1. Then evenly to the whole: a half.
+        prop_assert!((fresh - 0.1 / 1.1).abs() < 0.02, "{fresh}");
+        let weight = 0.1 + 0.9 * step as f64 / 10.0;
+        prop_assert!((midway - weight / (1.0 + weight)).abs() < 0.02, "{midway}");
+        prop_assert!((whole - 0.5).abs() < 0.02, "{whole}");
+    }
+
+    #[test]
+    fn the_older_the_snapshot_the_more_are_equals(worse in 1..12_i64, age_s in 0..9_u64) {
+        // One is worse by so many percent of what the answer is worth: 5 % are equals at once, 1 % more a second.
+        let mut document = alike(2);
+        document.settings.ages = settings::Ages { soft_ms: 20_000, hard_ms: 60_000 };
+        document.settings.selection.affinity_ppm = 0;
+        document.substrates[1].cost.request_uusd = worse * 160;
+        let mut snapshot = idle(2);
+        snapshot.at_ms = NOW_MS - age_s * 1_000;
+        let share = shares(&document, &snapshot, NOW_MS)[1];
+        prop_assert_eq!(share > 0.0, worse <= 5 + age_s as i64, "{}", share);
+    }
+}
+
+proptest! {
+    #![proptest_config(config(300))]
+
+    #[test]
+    fn shedding_begins_at_its_threshold_and_grows_with_the_square_batch_first_critical_last(used in 0..=64_i64) {
+        let mut document = alike(1);
+        document.settings.headroom_ppm = 0;
+        document.substrates[0].capacity.keep_for_ppm = [0; 3];
+        let full = snapshot(vec![health("s0", &[(Signal::InFlight, used)])]);
+        let shed = Tier::ALL.map(|tier| {
+            document.classes[0].tier = tier;
+            decide(&document, &full, &Facts::default(), 1).shed_ppm
+        });
+        let load = used * 1_000_000 / 64;
+        for ((tier, shed), (from, most)) in
+            Tier::ALL.into_iter().zip(shed).zip([(850_000, 800_000), (900_000, 500_000), (950_000, 0)])
+        {
+            let over = (load - from).max(0) as f64 / (1_000_000 - from) as f64;
+            let expected = over * over * most as f64;
+            prop_assert!((shed as f64 - expected).abs() <= 3.0, "{tier:?} at {load}: {shed}, not {expected}");
+        }
+        prop_assert!(shed[0] >= shed[1] && shed[1] >= shed[2] && shed[2] == 0, "{shed:?}");
+    }
+
+    #[test]
+    fn as_many_are_shed_as_is_said(seeds in 0..1_000_000_u64) {
+        let mut document = alike(1);
+        document.settings.headroom_ppm = 0;
+        document.substrates[0].capacity.keep_for_ppm = [0; 3];
+        document.classes[0].tier = Tier::Batch;
+        let full = snapshot(vec![health("s0", &[(Signal::InFlight, 63)])]);
+        let said = decide(&document, &full, &Facts::default(), 0).shed_ppm;
+        let refused = (0..200).filter(|n| {
+            let seed = (seeds + n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let outcome = decide(&document, &full, &Facts::default(), seed).decision.outcome;
+            matches!(outcome, Outcome::Refused { status: 429, .. })
+        });
+        let share = refused.count() as i64 * 1_000_000 / 200;
+        prop_assert!((share - said).abs() < 200_000, "{share} of {said}");
+    }
+
+    #[test]
+    fn a_trusted_session_stays_where_only_existing_ones_are_admitted(session in 0..1_000_u32, trusted: bool) {
+        let document = alike(4);
+        let name = session.to_string();
+        let fact = Fact { value: name.as_str(), trusted };
+        let facts = Facts { session: Some(fact), ..Facts::default() };
+        let mut snapshot = idle(4);
+        let home = decide(&document, &snapshot, &facts, 1).rows.iter().position(|r| r.affine).unwrap();
+        snapshot.substrates.iter_mut().for_each(|h| h.admission = Admission::Existing);
+        let mut document = document;
+        document.settings.selection.panic_ppm = 0;
+        let seen = decide(&document, &snapshot, &facts, 1);
+        for (at, row) in seen.rows.iter().enumerate() {
+            prop_assert_eq!(row.reasons.is_empty(), trusted && at == home, "s{}", at);
+        }
+        prop_assert_eq!(seen.decision.plan.is_empty(), !trusted);
+    }
+
+    #[test]
+    fn every_attempt_can_finish_within_the_bound_of_one_try(mut case in case(), bound in 100..4_000_u32) {
+        for class in &mut case.document.classes {
+            class.attempts.per_try_ms = Some(bound);
+        }
+        let seen = look(&case);
+        for attempt in seen.decision.plan.iter() {
+            let need = seen.rows[usize::from(attempt.substrate)].need_us;
+            prop_assert!(attempt.per_try_ms <= bound);
+            prop_assert!(need <= i64::from(bound) * 1_000, "{need}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_hedged_is_so_by_its_class_and_goes_elsewhere(mut case in case()) {
+        for class in &mut case.document.classes {
+            class.attempts.hedge = case.seed % 2 == 0;
+        }
+        let decision = look(&case).decision;
+        let domain = |a: &Attempt| {
+            case.document.substrates[usize::from(a.substrate)].location.failure_domain.clone()
+        };
+        let domains: Vec<Name> = decision.plan.iter().map(domain).collect();
+        let elsewhere = domains.len() > 1 && domains[0] != domains[1];
+        prop_assert_eq!(decision.pace.hedge, case.seed % 2 == 0 && elsewhere);
+    }
+
+    #[test]
+    fn a_spillover_says_what_its_best_home_was_rejected_for(case in case()) {
+        let seen = look(&case);
+        let Some(spill) = seen.decision.spill else { return Ok(()) };
+        let home = &seen.rows[usize::from(spill.from)];
+        prop_assert_eq!(spill.why.is_none(), home.reasons.is_empty());
+        if let Some(why) = spill.why {
+            prop_assert!(home.reasons.contains(&why), "{why:?} is not of {:?}", home.reasons);
+            let policy = Policy::new(case.document.clone(), [0; 32]);
+            let said = format!(";why={}", why.code.as_str());
+            prop_assert!(record(&policy, &seen.decision).contains(&said));
+        }
+    }
+
+    #[test]
+    fn what_is_unsteady_is_risky(mut case in case(), sign in 0..4_usize, more in 1..=10_i64) {
+        let signal = [Signal::Drift, Signal::Jitter, Signal::Oscillation, Signal::Failover][sign];
+        let called = case.document.substrates[0].name.as_str().to_string();
+        let mut calm = snapshot(vec![health(&called, &[(signal, 0)])]);
+        (case.snapshot, case.local) = (Some(calm.clone()), Local::default());
+        let before = look(&case);
+        // A tenth of the whole; of jitter, a tenth of the declared time of the first token.
+        let full = if signal == Signal::Jitter { case.document.substrates[0].latency.first_token_us } else { 1_000_000 };
+        calm.substrates[0].set(signal, Reading { value: full / 10 * more, at_ms: NOW_MS });
+        case.snapshot = Some(calm);
+        let after = look(&case);
+        let lost = before.rows[0].utility_pusd - after.rows[0].utility_pusd;
+        let worth = &case.document.classes;
+        prop_assert!(lost >= 0);
+        prop_assert!(lost > 0 || worth.iter().any(|c| c.worth.failure_uusd == 0), "{signal:?} costs nothing");
+    }
+
+    #[test]
+    fn who_proves_to_be_elsewhere_is_nowhere(case in case()) {
+        let seen = look(&case);
+        for (row, s) in seen.rows.iter().zip(&case.document.substrates) {
+            let record = case.snapshot.as_ref().and_then(|snapshot| snapshot.of(s.name.as_str()));
+            if record.and_then(|h| h.attestation).is_some_and(|a| a.jurisdiction != s.location.jurisdiction) {
+                prop_assert!(row.dimensions.contains(Dimension::Sovereignty));
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The simulator: the same files and seed give the same bytes, the law holds on every attempt, spreading holds where always
+//! taking the best does not, and the tool says what is wrong with a scenario.
+#![cfg(not(target_family = "wasm"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
+use berth::policy::Policy;
+use berth::simulate::experiment::{Run, Setup, Variant};
+use berth::simulate::router::{Tuning, grid};
+use berth::simulate::{Figures, read};
+use std::process::{Command, Output};
+use std::{fs, path::Path};
+
+const STANDARD: [&str; 10] = [
+    "five-failures",
+    "spillover",
+    "locality-collapse",
+    "degraded-node",
+    "law-in-motion",
+    "herd",
+    "metastable",
+    "retry-storm",
+    "cascade",
+    "drift",
+];
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/simulate")
+}
+
+/// A standard scenario, with its text changed.
+fn setup(name: &str, changes: &[(&str, &str)]) -> Setup {
+    let mut text = fs::read_to_string(folder().join(format!("{name}.yaml"))).unwrap();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{name} says `{from}`");
+        text = text.replace(from, to);
+    }
+    let scenario = read(&text).unwrap();
+    let checked = berth::policy::read_yaml(&fs::read_to_string(folder().join(&scenario.policy)).unwrap()).unwrap();
+    let policy = Policy::new(checked.document, checked.digest.0);
+    Setup { scenario, document: policy.document().clone(), digest: *policy.digest(), trace: Vec::new(), tunes: false }
+}
+
+fn plain(router: &'static str) -> Variant {
+    Variant { router, tuning: None }
+}
+
+fn figures(setup: &Setup, variant: Variant) -> Figures {
+    let Run { figures, .. } = setup.run(variant, 1_000_000, &mut |_, _| {});
+    figures
+}
+
+fn berth(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_berth")).args(args).current_dir(folder()).output().unwrap()
+}
+
+#[test]
+fn no_attempt_of_berth_leaves_the_envelope_in_any_standard_scenario() {
+    for name in STANDARD {
+        let mut setup = setup(name, &[]);
+        setup.scenario.sweep = None;
+        let seen = figures(&setup, plain("berth"));
+        assert!(seen.attempts > 1_000, "{name}: {}", seen.attempts);
+        assert_eq!(seen.outside(), 0, "{name}");
+    }
+}
+
+#[test]
+fn every_router_that_looks_at_one_thing_only_leaves_the_envelope_and_a_list_stops_what_stands_written() {
+    let setup = setup("law-in-motion", &[]);
+    for router in ["latency-only", "cost-only", "region-only", "sku-only", "account-only"] {
+        let shipped = figures(&setup, Variant { router, tuning: Some(Tuning::SHIPPED) });
+        assert!(shipped.outside_written > 100, "{router}: {}", shipped.outside_written);
+        let listed = figures(&setup, Variant { router, tuning: Some(Tuning { listed: true, ..Tuning::SHIPPED }) });
+        assert_eq!(listed.outside_written, 0, "{router}");
+        // A list does not see that a proof has lapsed or that a site stands in another country now.
+        assert!(listed.outside_proof > 10, "{router}: {}", listed.outside_proof);
+    }
+}
+
+#[test]
+fn the_same_files_and_seed_give_the_same_bytes_and_another_seed_others() {
+    let args = |seed| {
+        ["simulate", "cascade.yaml", "--quiet", "--untuned", "--format", "json", "--shorten", "25", "--seed", seed]
+    };
+    let (one, again, other) = (berth(&args("7")), berth(&args("7")), berth(&args("8")));
+    assert!(!one.stdout.is_empty() && one.stdout == again.stdout, "{}", String::from_utf8_lossy(&one.stderr));
+    assert_ne!(one.stdout, other.stdout);
+}
+
+#[test]
+fn old_pictures_do_not_make_a_herd_of_berth_where_they_make_one_of_always_taking_the_best() {
+    for proxies in ["10", "100"] {
+        let fleet = format!("proxies: {proxies}, workers: 1, period_ms: 10000");
+        let setup = setup("herd", &[("proxies: 100, workers: 1, period_ms: 1000", &fleet)]);
+        let ours = figures(&setup, plain("berth"));
+        let best = figures(&setup, Variant { router: "scorers", tuning: Some(Tuning::SHIPPED) });
+        assert!(ours.imbalance_ppm <= 1_500_000, "{proxies}: {}", ours.imbalance_ppm);
+        assert!(best.imbalance_ppm > 3_000_000, "{proxies}: {}", best.imbalance_ppm);
+        assert!(ours.goodput_ppm > best.goodput_ppm, "{proxies}");
+    }
+}
+
+#[test]
+fn overload_that_nobody_sheds_stays_after_its_cause_is_gone_and_with_berth_it_does_not() {
+    let mut setup = setup("metastable", &[]);
+    setup.scenario.capacity = false;
+    let listed = Tuning { listed: true, ..Tuning::SHIPPED };
+    let mesh = figures(&setup, Variant { router: "locality-failover", tuning: Some(listed) });
+    let ours = figures(&setup, plain("berth"));
+    assert!(ours.recovery_ms.is_some_and(|ms| ms <= 30_000), "{:?}", ours.recovery_ms);
+    assert!(mesh.recovery_ms.is_none_or(|ms| ms > 60_000), "{:?}", mesh.recovery_ms);
+    assert!(ours.goodput_ppm > 2 * mesh.goodput_ppm, "{} {}", ours.goodput_ppm, mesh.goodput_ppm);
+}
+
+#[test]
+fn what_was_offered_is_what_ended_and_every_router_meets_the_same_arrivals() {
+    let setup = setup("retry-storm", &[]);
+    let all = ["berth", "ideal", "round-robin", "locality-failover"].map(|router| figures(&setup, plain(router)));
+    for seen in &all {
+        assert_eq!(seen.offered, seen.good + seen.late + seen.refused + seen.failed);
+        assert_eq!(seen.offered, all[0].offered);
+    }
+}
+
+#[test]
+fn the_ideal_is_hard_to_beat() {
+    for name in ["spillover", "metastable", "cascade"] {
+        let mut setup = setup(name, &[]);
+        setup.scenario.capacity = false;
+        let ideal = figures(&setup, plain("ideal"));
+        let mut others = grid().into_iter().map(|tuning| Variant { router: "least-request", tuning: Some(tuning) });
+        assert!(others.all(|variant| figures(&setup, variant).goodput_ppm <= ideal.goodput_ppm), "{name}");
+        assert_eq!(ideal.outside(), 0, "{name}");
+    }
+}
+
+/// The rivals and the ideal only: what the core decides may change, what they do may not, unseen.
+#[test]
+fn the_short_report_of_a_small_run_is_what_is_checked_in() {
+    let routers = "latency-only,cost-only,round-robin,least-request,locality-failover,scorers,ideal";
+    let args = [
+        "simulate",
+        "five-failures.yaml",
+        "cascade.yaml",
+        "--quiet",
+        "--untuned",
+        "--summary",
+        "--shorten",
+        "30",
+        "--seed",
+        "5",
+        "--routers",
+        routers,
+    ];
+    let seen = String::from_utf8(berth(&args).stdout).unwrap();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/simulate/summary.md");
+    if std::env::var_os("BLESS").is_some() {
+        fs::create_dir_all(golden.parent().unwrap()).unwrap();
+        fs::write(&golden, &seen).unwrap();
+    }
+    assert_eq!(seen, fs::read_to_string(golden).unwrap(), "BLESS=1 cargo test --test simulate rewrites it; look at it");
+}
+
+/// The checked-in report is of the scenarios and policies as they are now.
+#[test]
+fn the_report_in_the_readme_is_of_these_scenarios() {
+    let readme = fs::read_to_string(folder().join("README.md")).unwrap();
+    let files = STANDARD.map(|name| format!("{name}.yaml"));
+    let args = ["simulate", "--quiet", "--untuned", "--summary", "--shorten", "3", "--routers", "ideal"];
+    let args: Vec<&str> = args.into_iter().chain(files.iter().map(String::as_str)).collect();
+    let seen = String::from_utf8(berth(&args).stdout).unwrap();
+    let heads: Vec<&str> = seen.lines().filter(|line| line.contains("policy `") || line.starts_with("### ")).collect();
+    assert_eq!(heads.len(), 2 * STANDARD.len());
+    for line in heads {
+        assert!(readme.contains(line), "`make simulation` rewrites the report: missing {line}");
+    }
+}
+
+#[test]
+fn a_scenario_that_is_wrong_is_refused_with_every_place() {
+    let text = "simulate: 1\nname: x\ntitle: t\npolicy: world.yaml\nduration_s: 5\nwarmup_s: 9\nload: {rps: many, mix: [{tennant: a}]}\nevents: [{at_s: 9, until_s: 3, what: dwn}]\n";
+    let said: Vec<String> = read(text).unwrap_err().iter().map(ToString::to_string).collect();
+    for place in ["warmup_s", "load.rps", "load.mix[0].tennant", "events[0].what", "events[0].until_s"] {
+        assert!(said.iter().any(|line| line.contains(place)), "{place}: {said:#?}");
+    }
+}
+
+#[test]
+fn the_tool_says_what_is_wrong_and_ends_with_two() {
+    for (args, expected) in [
+        (vec!["simulate", "nobody.yaml"], "nobody.yaml: "),
+        (vec!["simulate", "herd.yaml", "--routers", "berht"], "no such router"),
+    ] {
+        let output = berth(&args);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(String::from_utf8(output.stderr).unwrap().contains(expected), "{args:?}");
+    }
+}
+
+#[test]
+fn a_page_is_one_file_that_asks_for_nothing() {
+    let out = std::env::temp_dir().join(format!("berth-simulate-{}.html", std::process::id()));
+    let file = out.to_str().unwrap();
+    berth(&["simulate", "cascade.yaml", "--quiet", "--untuned", "--shorten", "20", "--report", file]);
+    let page = fs::read_to_string(&out).unwrap();
+    fs::remove_file(&out).unwrap();
+    assert!(page.contains("<svg") && page.contains("prefers-color-scheme:dark") && page.contains("seed 1"));
+    for outside in ["src=", "href=", "<script", "url(", "@import"] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+}
+
+#[test]
+fn a_trace_is_played_as_it_was_recorded() {
+    let mut setup = setup("cascade", &[("load:\n", "load:\n  trace: {file: trace.csv}\n")]);
+    setup.trace = berth::simulate::arrivals::trace("at,input,output\n10.5,100,10\n11,200,20\n11.25,50,5\n").unwrap();
+    setup.scenario.warmup_ms = 0;
+    setup.scenario.events.clear();
+    let seen = figures(&setup, plain("round-robin"));
+    assert_eq!((seen.offered, seen.good), (3, 3));
+}

@@ -1,0 +1,235 @@
+//! The telemetry role inside clusters: what it counts, whom it tells, and that nothing which a host says breaks it.
+
+use crate::fake_host::{EVERY_ERROR, FakeHost};
+use crate::role::{TICK_MS, published, watch};
+use berth::filter::observing::{ObserveConfig, Observing};
+use berth::filter::store::slot_key;
+use berth::filter::telemetry::{PULL_HEADER, Telemetry};
+use berth::filter::telemetry_config::TelemetryConfig;
+use berth::filter::{MapKind, Role, Vm};
+use berth::health::{codec, slot};
+use berth::model::{Circuit, Signal, Snapshot};
+
+/// A VM with the role and a filter inside its clusters.
+struct Proxy {
+    host: FakeHost,
+    role: Telemetry,
+    filter: Observing,
+}
+
+impl Proxy {
+    fn start(host: FakeHost) -> Self {
+        let vm = Vm::default();
+        let config = TelemetryConfig::new(watch(&["metal-fr", "onprem-de"]), 100, Vec::new());
+        let role = Telemetry::configure_in(&host, config, &vm).unwrap();
+        let filter = Observing::configure(&host, ObserveConfig { tick_ms: 100 }, &vm).unwrap();
+        let mut proxy = Self { host, role, filter };
+        proxy.tick();
+        proxy
+    }
+
+    fn tick(&mut self) {
+        self.role.on_tick(&self.host);
+        self.filter.on_tick(&self.host);
+        self.host.advance_ms(TICK_MS);
+    }
+
+    /// One attempt at a cluster, with the headers of its answer if there is one, whole or cut.
+    fn attempt(&mut self, cluster: &str, answer: Option<&[(&str, &str)]>, whole: bool) {
+        self.host.set_property(&["xds", "cluster_name"], cluster.as_bytes());
+        let mut attempt = self.filter.on_attempt(&self.host);
+        if let Some(headers) = answer {
+            self.host.advance_ms(200);
+            self.host.set_headers(MapKind::ResponseHeaders, headers);
+            self.filter.on_answer(&self.host, &mut attempt);
+            attempt.on_part(1_000, whole);
+        }
+        self.filter.on_end(&self.host, &mut attempt);
+    }
+
+    fn counted(&self) -> [i64; 6] {
+        ["good", "failed", "overloaded", "refused", "abandoned", "strangers"]
+            .map(|what| self.host.metric_value(&format!("berth.observed.{what}")))
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        self.tick();
+        self.tick();
+        published(&self.host)
+    }
+}
+
+const OK: [(&str, &str); 1] = [(":status", "200")];
+
+#[test]
+fn however_many_roots_a_vm_has_it_has_one_slot() {
+    let (host, vm) = (FakeHost::new(), Vm::default());
+    let config = || TelemetryConfig::new(watch(&["metal-fr"]), 100, Vec::new());
+    let mut role = Telemetry::configure_in(&host, config(), &vm).unwrap();
+    let mut filters: Vec<Observing> =
+        (0..3).map(|_| Observing::configure(&host, ObserveConfig { tick_ms: 100 }, &vm).unwrap()).collect();
+    for _ in 0..3 {
+        filters.iter_mut().for_each(|filter| filter.on_tick(&host));
+        role.on_tick(&host);
+        host.advance_ms(TICK_MS);
+    }
+    let slots = host.shared_keys().into_iter().filter(|key| key.contains("/slot/")).collect::<Vec<_>>();
+    assert_eq!(slots, [slot_key(0)]);
+    host.reset_counts();
+    filters.iter_mut().for_each(|filter| filter.on_tick(&host));
+    assert_eq!(host.count("shared_set"), 1, "what one root has told the others need not tell again");
+}
+
+#[test]
+fn attempts_of_a_cluster_count_for_the_substrate_behind_it() {
+    let mut proxy = Proxy::start(FakeHost::new());
+    for _ in 0..5 {
+        proxy.attempt("metal-fr", None, false);
+        proxy.attempt("onprem-de", Some(&OK), true);
+        proxy.attempt("somebody-else", None, false);
+    }
+    let snapshot = proxy.snapshot();
+    let circuit = |name: &str| snapshot.of(name).unwrap().circuit;
+    assert!(matches!(circuit("metal-fr"), Circuit::Open { .. }));
+    assert_eq!(circuit("onprem-de"), Circuit::Closed);
+    let first = snapshot.of("onprem-de").unwrap().reading(Signal::FirstToken).unwrap();
+    assert_eq!(first.value, 200_000);
+    assert_eq!(snapshot.substrates.len(), 2, "of clusters that no substrate names nothing is kept");
+}
+
+#[test]
+fn several_substrates_behind_one_cluster_share_what_is_seen_of_it() {
+    let (host, vm) = (FakeHost::new(), Vm::default());
+    let mut watched = watch(&["a", "b", "c"]);
+    watched.substrates[1].cluster = "a".to_string();
+    let role = Telemetry::configure_in(&host, TelemetryConfig::new(watched, 100, Vec::new()), &vm).unwrap();
+    let filter = Observing::configure(&host, ObserveConfig { tick_ms: 100 }, &vm).unwrap();
+    let mut proxy = Proxy { host, role, filter };
+    proxy.tick();
+    (0..5).for_each(|_| proxy.attempt("a", None, false));
+    let snapshot = proxy.snapshot();
+    let open = ["a", "b", "c"].map(|name| matches!(snapshot.of(name).unwrap().circuit, Circuit::Open { .. }));
+    assert_eq!(open, [true, true, false]);
+}
+
+#[test]
+fn what_ends_early_is_the_substrates_fault_unless_the_client_has_gone() {
+    let mut proxy = Proxy::start(FakeHost::new());
+    let mut expected = [0; 6];
+    // Good, failed, overloaded, refused, abandoned, strangers.
+    let cases: [(u64, Option<&str>, bool, [i64; 6]); 9] = [
+        (0, Some("200"), true, [1, 0, 0, 0, 0, 0]),
+        (0, Some("200"), false, [1, 1, 0, 0, 0, 0]),
+        (0, None, false, [0, 1, 0, 0, 0, 0]),
+        (1 << 14, None, false, [0, 0, 0, 0, 1, 0]),
+        (1 << 28, Some("200"), false, [1, 0, 0, 0, 1, 0]),
+        // Of several attempts the last: flags of the one before are still there.
+        (1 << 15, None, false, [0, 1, 0, 0, 0, 0]),
+        (1 << 14, Some("200"), true, [1, 0, 0, 0, 0, 0]),
+        // The router reads no further than the status of an answer that it tries again.
+        (0, Some("503"), false, [0, 1, 0, 0, 1, 0]),
+        (0, Some("429"), false, [0, 0, 1, 0, 1, 0]),
+    ];
+    for (flags, status, whole, change) in cases {
+        proxy.host.set_property(&["response", "flags"], &flags.to_le_bytes());
+        proxy.attempt("metal-fr", status.map(|status| [(":status", status)]).as_ref().map(|h| &h[..]), whole);
+        expected.iter_mut().zip(change).for_each(|(all, more)| *all += more);
+        assert_eq!(proxy.counted(), expected, "{flags:x} {status:?} {whole}");
+    }
+}
+
+#[test]
+fn the_roles_own_questions_are_no_work_and_an_attempt_without_a_cluster_is_a_strangers() {
+    let mut proxy = Proxy::start(FakeHost::new());
+    let mut attempt = proxy.filter.on_attempt(&proxy.host);
+    proxy.filter.on_end(&proxy.host, &mut attempt);
+    assert_eq!(proxy.counted(), [0, 0, 0, 0, 0, 1]);
+    proxy.host.set_property(&["request", "headers", PULL_HEADER], b"1");
+    proxy.attempt("metal-fr", Some(&OK), true);
+    assert_eq!(proxy.counted(), [0, 0, 0, 0, 0, 1]);
+    assert_eq!(proxy.snapshot().of("metal-fr").unwrap().reading(Signal::InFlight), None);
+}
+
+#[test]
+fn what_an_answer_says_is_heard_and_what_it_cannot_mean_is_counted() {
+    let mut proxy = Proxy::start(FakeHost::new());
+    let said = [
+        (":status", "200"),
+        ("endpoint-load-metrics", "TEXT named_metrics.num_requests_waiting=7, interconnect=NaN"),
+        ("x-ratelimit-remaining-requests", "-3"),
+    ];
+    proxy.attempt("metal-fr", Some(&said), true);
+    proxy.attempt("onprem-de", Some(&[(":status", "429"), ("retry-after", "30")]), true);
+    let now_ms = proxy.host.now_ms();
+    let snapshot = proxy.snapshot();
+    assert_eq!(snapshot.of("metal-fr").unwrap().reading(Signal::QueueDepth).unwrap().value, 7);
+    let until_ms = snapshot.of("onprem-de").unwrap().retry_at_ms.unwrap();
+    assert!(until_ms.abs_diff(now_ms + 30_000) < 1_000);
+    for (reason, n) in [("not-finite", 1), ("out-of-range", 1)] {
+        assert_eq!(proxy.host.metric_value(&format!("berth.telemetry.dropped.reason.{reason}")), n, "{reason}");
+    }
+}
+
+#[test]
+fn no_status_of_any_host_call_makes_a_panic() {
+    let calls = ["property", "headers", "now_ns", "shared_get", "shared_set", "define_metric", "increment"];
+    for call in calls {
+        for error in EVERY_ERROR {
+            let host = FakeHost::new();
+            host.fail_always(call, error);
+            let mut proxy = Proxy::start(host);
+            (0..3).for_each(|_| proxy.attempt("metal-fr", Some(&OK), true));
+            proxy.tick();
+            proxy.host.heal();
+            (0..3).for_each(|_| proxy.attempt("metal-fr", Some(&OK), true));
+            assert!(proxy.snapshot().of("metal-fr").is_some(), "{call} with {error}");
+        }
+    }
+}
+
+#[test]
+fn a_replaced_role_of_the_same_vm_hands_over_and_what_was_seen_goes_on() {
+    let (host, vm) = (FakeHost::new(), Vm::default());
+    let config = || TelemetryConfig::new(watch(&["metal-fr"]), 100, Vec::new());
+    host.set_configuration("old");
+    let mut old = Telemetry::configure_in(&host, config(), &vm).unwrap();
+    let mut filter = Observing::configure(&host, ObserveConfig { tick_ms: 100 }, &vm).unwrap();
+    old.on_tick(&host);
+    host.advance_ms(TICK_MS);
+    host.set_configuration("new");
+    let mut new = Telemetry::configure_in(&host, config(), &vm).unwrap();
+    for _ in 0..4 {
+        [&mut new, &mut old].into_iter().for_each(|role| role.on_tick(&host));
+        filter.on_tick(&host);
+        assert!(!(new.published().is_some() && old.published().is_some()), "both lead");
+        host.advance_ms(TICK_MS);
+    }
+    assert!(new.published().is_some());
+    let bytes = host.shared(&slot_key(0)).unwrap();
+    assert!(!bytes.is_empty(), "the slot stays: it is the VM's, not the root's");
+    let record: slot::SlotRecord = codec::decode_slot(&bytes).unwrap();
+    assert!(record.expires_ms > host.now_ms());
+}
+
+#[test]
+fn the_configuration_is_small_and_takes_nothing_that_belongs_elsewhere() {
+    let configure = |text: &str| {
+        let host = FakeHost::new();
+        host.set_configuration(text);
+        Role::configure(&host).map(|role| role.observes())
+    };
+    assert_eq!(configure(r#"{"role": "telemetry", "observe": true}"#), Ok(true));
+    assert_eq!(configure(r#"{"role": "telemetry", "observe": true, "tick_ms": 50, "log_level": "warn"}"#), Ok(true));
+    for (text, why) in [
+        (r#"{"role": "placement", "observe": true}"#, "observe: belongs to role `telemetry`"),
+        (r#"{"role": "telemetry", "observe": true, "policy": {}}"#, "policy: found beside `observe`"),
+        (r#"{"role": "telemetry", "observe": true, "sources": []}"#, "sources: found beside `observe`"),
+        (r#"{"role": "telemetry", "observe": true, "refresh_ms": 100}"#, "refresh_ms: belongs to role `placement`"),
+        (r#"{"role": "telemetry", "observe": true, "tick_ms": 1}"#, "tick_ms: found 1, expected 10 to 60000"),
+        (r#"{"role": "telemetry", "observe": {}}"#, "invalid type: map, expected a boolean"),
+        (r#"{"role": "telemetry", "observe": false}"#, "policy: missing"),
+    ] {
+        let said = configure(text).unwrap_err();
+        assert!(said.contains(why), "{text}: {said}");
+    }
+}

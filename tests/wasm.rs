@@ -9,12 +9,18 @@
 
 #[path = "wasm/budget.rs"]
 mod budget;
+#[path = "wasm/differential.rs"]
+mod differential;
 #[path = "support/fake_host.rs"]
 mod fake_host;
 #[path = "wasm/faults.rs"]
 mod faults;
+#[path = "wasm/hostile.rs"]
+mod hostile;
 #[path = "support/policy.rs"]
 mod policy;
+#[path = "support/random.rs"]
+mod random;
 mod wasm_host;
 
 const FULL: &str = "berth.wasm";

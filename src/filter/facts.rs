@@ -40,6 +40,9 @@ pub struct Sources {
 /// The most headers that predicates may ask for; the configuration refuses more.
 pub const MOST_PREDICATES: usize = 64;
 
+/// The most bytes of lists of features that are read, over all headers; more asks for every feature there is.
+const MOST_LISTED: usize = 512;
+
 /// What one pass over the headers found; borrows from the header map.
 #[derive(Debug, Default)]
 pub struct Found<'a> {
@@ -48,6 +51,8 @@ pub struct Found<'a> {
     kept: Vec<(&'a str, Fact<&'a str>)>,
     cancelled: u64,
     features: Features,
+    /// How much was read of lists of features.
+    listed: usize,
     content_bytes: Option<u64>,
     deadline_ms: Option<u32>,
     idempotent: bool,
@@ -111,6 +116,12 @@ impl Sources {
         }
         found.idempotent |= self.idempotency.as_deref() == Some(name);
         if self.features.as_deref() == Some(name) {
+            found.listed = found.listed.saturating_add(value.len());
+            if found.listed > MOST_LISTED {
+                // Left unread it could only permit more; asked for everything, it permits less.
+                Feature::ALL.into_iter().for_each(|f| found.features = found.features.with(f));
+                return;
+            }
             for word in value.split(',').map(str::trim) {
                 if let Some(feature) = Feature::ALL.into_iter().find(|f| f.as_str() == word) {
                     found.features = found.features.with(feature);
@@ -252,7 +263,7 @@ impl<'a> Found<'a> {
 mod tests {
     use super::{Source, Sources};
     use crate::filter::Headers;
-    use crate::model::{Fact, FactName};
+    use crate::model::{Fact, FactName, Feature};
 
     fn sources() -> Sources {
         let source = |fact, header: &str, trusted| Source { fact, header: header.into(), trusted };
@@ -314,6 +325,17 @@ mod tests {
         let (sources, headers) =
             (sources(), headers(&[("x-placement-cluster", "trap"), ("x-envoy-attempt-count", "2"), ("x-a", "b")]));
         assert_eq!(sources.read(&headers).forged, ["x-placement-cluster", "x-envoy-attempt-count"]);
+    }
+
+    #[test]
+    fn a_list_of_features_too_long_to_be_read_asks_for_all_of_them() {
+        let (sources, long) = (sources(), ",".repeat(super::MOST_LISTED));
+        for list in [vec![("x-needs", long.as_str()), ("x-needs", "tools")], vec![("x-needs", &*(long.clone() + ","))]]
+        {
+            let found = headers(&list);
+            let features = sources.read(&found).facts().features;
+            assert!(Feature::ALL.into_iter().all(|f| features.with(f) == features), "{features:?}");
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn call(caller: &mut Caller<'_, State>, name: &str, a: &[u64]) -> Result<u32, Er
 }
 
 /// Which arguments are the out-pointers of data and its length.
-pub(super) fn gives_bytes(name: &str) -> Option<(usize, usize)> {
+pub(crate) fn gives_bytes(name: &str) -> Option<(usize, usize)> {
     Some(match name {
         "proxy_get_buffer_bytes" => (3, 4),
         "proxy_get_header_map_pairs" => (1, 2),
@@ -163,6 +163,8 @@ fn truth(caller: &mut Caller<'_, State>, name: &str, a: &[u64]) -> Result<u32, E
         "proxy_remove_header_map_value" => {
             map(a[0]).map_or(Err(HostError::BadArgument), |map| host.remove_header(map, &said(1)))
         }
+        "proxy_set_effective_context" => host.turn_to(size(a[0]) as u32),
+        "proxy_continue_stream" => host.resume(),
         "proxy_set_property" => host.set_filter_state(&said(0), &read(caller, a[2], a[3])),
         "proxy_set_shared_data" => {
             host.shared_set(&said(0), &read(caller, a[2], a[3]), (a[4] != 0).then_some(size(a[4]) as u32))

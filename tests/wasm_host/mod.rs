@@ -12,6 +12,8 @@
 
 mod imports;
 
+pub(crate) use imports::{encode, gives_bytes};
+
 use crate::fake_host::FakeHost;
 use std::collections::BTreeMap;
 use std::fmt;

@@ -4,7 +4,7 @@
 //! refreshes it with each snapshot and decides without allocating. Stages add to the codes that reject a candidate and
 //! never remove one, so that explaining a decision is printing its table ([`inspect()`]).
 //!
-//! What is the same for all requests of a kind is worked out once a picture ([`Ground`]): the filter, the gate, health
+//! What is the same for all requests of a kind is worked out once a picture (`Ground`): the filter, the gate, health
 //! and what each candidate is worth per token. A request itself then touches each candidate that is left about three
 //! times.
 

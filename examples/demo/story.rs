@@ -31,6 +31,10 @@ pub async fn tell(world: World) -> Result<(), String> {
     let mut say = |scene, seen| lines.push(Line { scene, seen });
     say("acme, personal data, all is well", world.ask(PERSONAL).await);
 
+    // Nobody knows yet that it is full: the attempt finds out, and the next one of the plan answers.
+    world.change("metal-fr", |b| b.full = true);
+    say("… metal-fr answers 429", world.ask(PERSONAL).await);
+
     world.change("metal-fr", |b| b.queue_depth = 500);
     let moved = until(&world, PERSONAL, |d| d.contains("substrate=onprem-de")).await;
     say("… metal-fr reports a queue of 500", moved);
@@ -76,8 +80,8 @@ fn print(lines: &[Line]) {
                 format!("{}{by}", binding.unwrap_or("–"))
             }
         };
-        let crossed = parameter(decision, "spill", "x").unwrap_or("–").to_string();
         let ran = line.seen.header("x-served-by").unwrap_or("–").to_string();
+        let crossed = crossed(decision, &ran).unwrap_or("–").to_string();
         rows.push([line.scene.into(), line.seen.status.to_string(), ran, because, get("unbound"), crossed]);
     }
     let widths: Vec<usize> = (0..6).map(|i| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0)).collect();
@@ -89,9 +93,15 @@ fn print(lines: &[Line]) {
             println!("{}", widths.iter().map(|w| "─".repeat(*w)).collect::<Vec<_>>().join("  "));
         }
     }
-    if let Some(decision) = lines.get(1).and_then(|l| l.seen.header("x-placement-decision")) {
-        println!("\nThe second decision, as the access log has it:\n  {decision}");
+    if let Some(decision) = lines.get(2).and_then(|l| l.seen.header("x-placement-decision")) {
+        println!("\nThe third decision, as the access log has it:\n  {decision}");
     }
+}
+
+/// What the attempt that ran crosses, by the plan.
+fn crossed<'d>(decision: &'d str, ran: &str) -> Option<&'d str> {
+    let plan = member(decision, "plan")?.trim_start_matches('(').split(')').next()?;
+    plan.split(' ').find_map(|attempt| attempt.strip_prefix(ran)?.strip_prefix(";x="))
 }
 
 /// A member of the decision's dictionary, without its parameters.

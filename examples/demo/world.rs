@@ -5,6 +5,7 @@ use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
 use crate::support::client::{Ask, Seen};
 use crate::support::envoy::Envoy;
 use crate::support::{built, eventually};
+use berth::manifest::envoy::route::Way;
 use berth::policy;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -31,7 +32,7 @@ impl World {
         policy["breaking"] = json!({"dwell_ms": 200, "hold_down_ms": 400});
         let mut substrates = BTreeMap::new();
         let mut bootstrap = Bootstrap::default();
-        let mut sources = Vec::new();
+        let (mut sources, mut clusters) = (Vec::new(), Vec::new());
         for declared in policy["substrates"].as_array().into_iter().flatten() {
             let name = declared["name"].as_str().expect("a checked policy names its substrates");
             let cluster = declared["cluster"].as_str().unwrap_or(name);
@@ -41,16 +42,19 @@ impl World {
             tokio::spawn(substrate.clone().serve(listener));
             substrates.insert(name.to_string(), (substrate, address));
             bootstrap = bootstrap.cluster(cluster, address);
+            clusters.push(cluster.to_string());
             sources.push(json!({"cluster": cluster, "path": "/health", "format": "berth", "substrate": name,
                 "interval_ms": 200, "timeout_ms": 150}));
         }
         let module = built("berth.wasm");
-        let placement = json!({"role": "placement", "policy": policy, "decision_upstream": true, "decision_response": true,
+        let placement = json!({"role": "placement", "attach": "full", "policy": policy, "decision_upstream": true, "decision_response": true,
             "trusted_headers": ["x-workload"],
             "facts": {"tenant": {"header": "x-tenant", "trusted": true}, "data": {"header": "x-data-class", "trusted": true},
                 "model": {"header": "x-model"}, "input_tokens": {"header": "x-prompt-tokens"}}});
         let telemetry = json!({"role": "telemetry", "policy": policy, "tick_ms": 50, "sources": sources});
+        let clusters: Vec<&str> = clusters.iter().map(String::as_str).collect();
         let bootstrap = bootstrap
+            .routes(Way::Full, &clusters, None)
             .filter(wasm_filter(&module, "placement", &placement, Carried::Text))
             .telemetry(wasm_filter(&module, "telemetry", &telemetry, Carried::Text));
         let world = Self { envoy: Envoy::start(&bootstrap.build()).await, substrates };

@@ -150,6 +150,14 @@ fn sum(metrics: &BTreeMap<String, u64>, name: &str) -> u64 {
     metrics.iter().filter(|(key, _)| of(key)).map(|(_, n)| n).sum()
 }
 
+/// What is counted of requests, which does not change while there are none.
+fn counted(metrics: &BTreeMap<String, u64>) -> Vec<(&String, &u64)> {
+    let of_requests = ["decisions", "binding", "spillovers", "refusals", "planned", "sampled", "routers", "undecided"];
+    let counts =
+        |key: &str| of_requests.iter().any(|name| key.strip_prefix("berth_").is_some_and(|k| k.starts_with(name)));
+    metrics.iter().filter(|(key, _)| counts(key)).collect()
+}
+
 fn series(name: &str, labels: &[(&str, &str)]) -> String {
     let mut labels: Vec<_> = labels.iter().map(|(k, v)| format!("{k}=\"{v}\"")).collect();
     labels.sort();
@@ -223,9 +231,12 @@ async fn metrics_logs_and_substrates_agree_to_the_last_request_and_the_log_repla
     }
     assert!(asked >= 5_000);
     let asked_u64 = asked as u64;
+    // A scrape may fall between two counters of the same tick: two that say the same do not.
     let metrics = eventually("every decision was told", || async {
         let metrics = books.metrics().await;
-        (sum(&metrics, "berth_decisions") >= asked_u64).then_some(metrics)
+        let told = sum(&metrics, "berth_decisions") >= asked_u64;
+        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        (told && counted(&books.metrics().await) == counted(&metrics)).then_some(metrics)
     })
     .await;
     let lines = books.envoy.access_log(asked).await;

@@ -165,11 +165,12 @@ fn proofs(q: &Question, all: &[&Envelope], s: &Substrate) -> BTreeSet<Code> {
     let mut codes = BTreeSet::new();
     let health = q.snapshot.and_then(|snapshot| snapshot.of(s.name.as_str()));
     // To the end of the step of time in which pictures are made: a proof that runs out within it does not count.
-    let now = q.now_ms - q.now_ms % 250 + 249;
+    let now = q.now_ms - q.now_ms % 250;
+    let age = |at_ms: u64| now.saturating_sub(at_ms) + 249;
     let proof = health
         .and_then(|h| h.attestation)
         .filter(|a| a.jurisdiction == s.location.jurisdiction || q.bug == Bug::AttestationOfAnyCountry)
-        .map(|a| now.saturating_sub(a.at_ms));
+        .map(|a| age(a.at_ms));
     let needed = s.sovereignty.attestation == Attested::Required && q.bug != Bug::AttestationNotNeeded;
     let moved = health.and_then(|h| h.attestation).is_some_and(|a| a.jurisdiction != s.location.jurisdiction);
     let moved = moved && !matches!(q.bug, Bug::ProofOfElsewhereIgnored | Bug::AttestationOfAnyCountry);
@@ -178,7 +179,7 @@ fn proofs(q: &Question, all: &[&Envelope], s: &Substrate) -> BTreeSet<Code> {
         codes.insert(Code::Attestation);
     }
     let heard = health.and_then(|h| h.readings.iter().flatten().map(|r| r.at_ms).max());
-    let heard = heard.map(|at| now.saturating_sub(at));
+    let heard = heard.map(age);
     if all.iter().filter_map(|e| e.require.health_max_age_ms).any(|most| heard.is_none_or(|age| age > most)) {
         codes.insert(Code::Unverified);
     }

@@ -79,3 +79,22 @@ fn a_placed_request_costs_one_callback_one_upcall_and_four_calls() {
         assert_eq!(bill, Bill { entries, upcalls: 1, calls: counts(&calls) }, "{module}");
     }
 }
+
+#[test]
+fn a_plan_of_three_for_the_router_costs_a_few_calls_more() {
+    let mut configuration = by_default();
+    configuration["attach"] = "full".into();
+    configuration["policy"]["classes"][0]["attempts"] = serde_json::json!({"most": 3});
+    // Long enough for two attempts to fit in.
+    configuration["policy"]["classes"][0]["deadline_ms"] = 60_000.into();
+    let (bill, went) = bill(PLACEMENT, &configuration, &CHAT);
+    assert_eq!(went, Went::On);
+    let calls = [
+        ("proxy_get_header_map_pairs", 1),
+        // The cluster, the deadline, and how many more attempts.
+        ("proxy_replace_header_map_value", 3),
+        // The decision, and the second attempt: the policy has two substrates that this tenant may use.
+        ("proxy_set_property", 2),
+    ];
+    assert_eq!(bill, Bill { entries: counts(&ENTRIES), upcalls: 1, calls: counts(&calls) });
+}

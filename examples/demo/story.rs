@@ -8,6 +8,14 @@ type Headers = &'static [(&'static str, &'static str)];
 
 const PERSONAL: Headers =
     &[("x-tenant", "acme"), ("x-data-class", "personal"), ("x-workload", "chat"), ("x-model", "llama-3.3-70b")];
+/// The same as a stream: only its first byte has a deadline, so that several attempts fit into it.
+const STREAMED: Headers = &[
+    ("x-tenant", "acme"),
+    ("x-data-class", "personal"),
+    ("x-workload", "chat"),
+    ("x-model", "llama-3.3-70b"),
+    ("accept", "text/event-stream"),
+];
 const AMERICAN: Headers = &[("x-tenant", "initech"), ("x-workload", "chat"), ("x-model", "llama-3.3-70b")];
 const LONG: Headers = &[
     ("x-tenant", "initech"),
@@ -33,7 +41,7 @@ pub async fn tell(world: World) -> Result<(), String> {
 
     // Nobody knows yet that it is full: the attempt finds out, and the next one of the plan answers.
     world.change("metal-fr", |b| b.full = true);
-    say("… metal-fr answers 429", world.ask(PERSONAL).await);
+    say("… streamed, and metal-fr answers 429", world.ask(STREAMED).await);
 
     world.change("metal-fr", |b| b.queue_depth = 500);
     let moved = until(&world, PERSONAL, |d| d.contains("substrate=onprem-de")).await;

@@ -32,17 +32,16 @@ pub(crate) fn account(scene: &Scene, table: &mut Table, plan: Plan) -> Decision 
 }
 
 /// A try that is cut short and not followed by another only loses: where work may not be begun twice, and its answer is
-/// bounded as a whole, a try has the bound that its class sets and no part of the deadline.
+/// bounded as a whole, only the deadline bounds a try.
 fn pace(scene: &Scene, plan: &Plan) -> Pace {
     let asked = scene.asked;
     let part = plan.first().map_or(0, |a| a.per_try_ms);
-    let own = asked.per_try_ms.unwrap_or(0);
     Pace {
         deadline_ms: u32::try_from(asked.deadline_us / 1_000).unwrap_or(u32::MAX),
         stream: asked.stream,
         repeatable: asked.repeatable,
         hedge: asked.hedge && elsewhere(scene, plan),
-        per_try_ms: if asked.stream || asked.repeatable { part } else { own },
+        per_try_ms: if asked.stream || asked.repeatable { part } else { 0 },
     }
 }
 

@@ -31,7 +31,8 @@ fn of(scene: &Scene, table: &Table, first: SubstrateId, tries: usize) -> Option<
 
 /// The class's bound, or an equal part of the deadline if that is less.
 fn per_try_us(scene: &Scene, tries: usize) -> i64 {
-    (scene.asked.deadline_us / tries.max(1) as i64).min(scene.asked.try_us)
+    let bound_us = if tries > 1 { scene.asked.part_us } else { scene.asked.try_us };
+    (scene.asked.deadline_us / tries.max(1) as i64).min(bound_us)
 }
 
 /// The next of those that can finish: in another failure domain if there is one, an equal of the first if there is

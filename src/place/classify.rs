@@ -32,8 +32,8 @@ pub(crate) struct Asked {
     pub(crate) max_queue: Option<i64>,
     pub(crate) cost_limit_uusd: Option<i64>,
     pub(crate) deadline_us: i64,
-    /// The class's bound on one attempt, if it sets one.
-    pub(crate) per_try_ms: Option<u32>,
+    /// How long one of several attempts may take.
+    pub(crate) part_us: i64,
     /// How long one attempt may take: by that bound, or the deadline.
     pub(crate) try_us: i64,
     pub(crate) attempts: u8,
@@ -56,6 +56,7 @@ pub(crate) fn classify(policy: &Policy, facts: &Facts, now_ms: u64, seed: u64) -
     let deadline_ms = [Some(a.deadline_ms), Some(b.deadline_ms), facts.deadline_ms.map(|f| f.value)];
     let deadline_us = (i64::from(deadline_ms.into_iter().flatten().min().unwrap_or(0)) * 1_000).min(MOST_US);
     let try_ms = least(a.attempts.per_try_ms, b.attempts.per_try_ms);
+    let part_us = try_ms.map_or(deadline_us, |ms| deadline_us.min(i64::from(ms) * 1_000));
     Asked {
         class,
         base,
@@ -74,8 +75,10 @@ pub(crate) fn classify(policy: &Policy, facts: &Facts, now_ms: u64, seed: u64) -
         max_queue: least(a.limits.max_queue, b.limits.max_queue).map(i64::from),
         cost_limit_uusd: least(a.limits.cost_uusd, b.limits.cost_uusd),
         deadline_us,
-        per_try_ms: try_ms,
-        try_us: try_ms.map_or(deadline_us, |ms| deadline_us.min(i64::from(ms) * 1_000)),
+        part_us,
+        // A bound until the first byte: where the answer comes as a whole, its first byte is its last, and the only
+        // attempt may take all the time.
+        try_us: if stream { part_us } else { deadline_us },
         attempts: attempts(policy, facts, a, b),
         repeatable: (a.attempts.repeatable && b.attempts.repeatable) || may_be_done_twice(facts),
         hedge: a.attempts.hedge && b.attempts.hedge,

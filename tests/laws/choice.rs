@@ -163,6 +163,7 @@ proptest! {
             class.attempts.per_try_ms = Some(bound);
         }
         let seen = look(&case);
+        prop_assume!(seen.decision.pace.stream);
         for attempt in seen.decision.plan.iter() {
             let need = seen.rows[usize::from(attempt.substrate)].need_us;
             prop_assert!(attempt.per_try_ms <= bound);

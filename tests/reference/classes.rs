@@ -33,7 +33,10 @@ pub(crate) fn demand<'a>(q: &Question<'a>) -> Demand<'a> {
         || claimed.worth.failure_uusd > base.worth.failure_uusd;
     let deadline_ms = base.deadline_ms.min(claimed.deadline_ms).min(facts.deadline_ms.map_or(u32::MAX, |d| d.value));
     let per_try = [base.attempts.per_try_ms, claimed.attempts.per_try_ms].into_iter().flatten().min();
-    let try_ms = per_try.map_or(deadline_ms, |ms| ms.min(deadline_ms));
+    let stream = facts.streaming.is_some_and(|f| f.value)
+        || facts.features.contains(Feature::Streaming)
+        || base.needs.contains(Feature::Streaming);
+    let try_ms = per_try.filter(|_| stream).map_or(deadline_ms, |ms| ms.min(deadline_ms));
     let floors = [base.limits.min_quality_ppm, claimed.limits.min_quality_ppm];
     Demand {
         base,
@@ -41,9 +44,7 @@ pub(crate) fn demand<'a>(q: &Question<'a>) -> Demand<'a> {
         tier: if q.bug == Bug::ClaimedTierCounts { claimed.tier } else { base.tier.min(claimed.tier) },
         input: i128::from(estimated.max(facts.input_tokens.map_or(0, |f| u64::from(f.value)))),
         output: i128::from(output),
-        stream: facts.streaming.is_some_and(|f| f.value)
-            || facts.features.contains(Feature::Streaming)
-            || base.needs.contains(Feature::Streaming),
+        stream,
         try_us: i128::from(if q.bug == Bug::BoundOfOneTryIgnored { deadline_ms } else { try_ms }) * 1_000,
         min_quality: if q.bug == Bug::QualityFloorOfOneClass { floors[1] } else { floors[0].max(floors[1]) },
         max_queue: [base.limits.max_queue, claimed.limits.max_queue].into_iter().flatten().min(),

@@ -38,6 +38,8 @@ mod openai;
 mod page;
 #[path = "e2e/prometheus.rs"]
 mod prometheus;
+#[path = "e2e/rendered.rs"]
+mod rendered;
 #[path = "e2e/singleton.rs"]
 mod singleton;
 #[path = "e2e/slice.rs"]

@@ -48,3 +48,5 @@ mod singleton;
 mod slice;
 #[path = "e2e/sources.rs"]
 mod sources;
+#[path = "e2e/upgrade.rs"]
+mod upgrade;

@@ -21,6 +21,8 @@ mod hostile;
 mod policy;
 #[path = "support/random.rs"]
 mod random;
+#[path = "wasm/series.rs"]
+mod series;
 mod wasm_host;
 
 const FULL: &str = "berth.wasm";

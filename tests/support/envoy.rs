@@ -56,6 +56,11 @@ impl Envoy {
 
     /// The same in a folder that the test has put files into.
     pub async fn start_in(dir: PathBuf, bootstrap: &Value) -> Self {
+        Self::start_with(dir, bootstrap, 2).await
+    }
+
+    /// The same with so many workers.
+    pub async fn start_with(dir: PathBuf, bootstrap: &Value, workers: u32) -> Self {
         let config = dir.join("envoy.json");
         fs::write(&config, serde_json::to_vec_pretty(bootstrap).unwrap()).unwrap();
         let log = fs::File::create(dir.join("envoy.log")).unwrap();
@@ -64,7 +69,7 @@ impl Envoy {
             .arg(&config)
             .arg("--admin-address-path")
             .arg(dir.join("admin"))
-            .args(["--concurrency", "2", "--disable-hot-restart", "--log-level", "warning"])
+            .args(["--concurrency", &workers.to_string(), "--disable-hot-restart", "--log-level", "warning"])
             .args(["--component-log-level", "wasm:info,config:info"])
             .args(["--file-flush-interval-msec", "20", "--drain-time-s", "2", "--base-id-path"])
             .arg(dir.join("base-id"))

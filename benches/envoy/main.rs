@@ -36,6 +36,11 @@ fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     match arguments.next().as_deref() {
         Some("ext-proc") => ext_proc::serve(arguments.next().and_then(|n| n.parse().ok()).unwrap_or(6)),
+        Some("print") => {
+            let size = arguments.next().unwrap().parse().unwrap();
+            let more = if arguments.next().as_deref() == Some("off") { variants::off("simple") } else { variants::by_default() };
+            println!("{}", world::placement(size, &more));
+        }
         Some("quick") => whole(QUICK),
         None => whole(WHOLE),
         Some(other) => {

@@ -8,22 +8,30 @@
     reason = "a benchmark that cannot go on has nothing to say"
 )]
 
+mod beside;
+mod chart;
 mod ext_proc;
+mod guard;
 mod load;
 mod lua;
 mod placer;
 mod process;
 #[path = "../../tests/support/random.rs"]
 mod random;
+mod report;
 mod rounds;
+mod start;
 mod stats;
 #[path = "../../tests/support/mod.rs"]
 mod support;
+mod table;
 mod upstream;
 mod variants;
 mod world;
 
-use rounds::{Effort, Setting};
+use rounds::Effort;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 use support::built;
 use variants::Modules;
 
@@ -36,45 +44,97 @@ fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     match arguments.next().as_deref() {
         Some("ext-proc") => ext_proc::serve(arguments.next().and_then(|n| n.parse().ok()).unwrap_or(6)),
-        Some("print") => {
-            let size = arguments.next().unwrap().parse().unwrap();
-            let more = if arguments.next().as_deref() == Some("off") { variants::off("simple") } else { variants::by_default() };
-            println!("{}", world::placement(size, &more));
-        }
+        Some("guard") => guard::run(&modules(), &arguments.next().unwrap_or_default()),
         Some("quick") => whole(QUICK),
         None => whole(WHOLE),
         Some(other) => {
-            eprintln!("unknown argument `{other}`: expected `quick` or nothing");
+            eprintln!("unknown argument `{other}`: expected `quick`, `guard FOLDER` or nothing");
             std::process::exit(2);
         }
     }
 }
 
+/// Measures everything and writes it down; a quick run only prints it.
 fn whole(effort: Effort) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let modules = Modules {
-        full: built("berth.wasm"),
-        placement: built("berth-placement.wasm"),
-        sdk: noop("sdk"),
-        raw: noop("raw"),
-    };
-    process::pin(std::process::id(), process::Side::Rest);
+    let quick = effort.sessions == QUICK.sessions;
+    let began = Instant::now();
+    let modules = modules();
+    let mut variants = variants::all(&modules);
+    let only = std::env::var("ONLY").ok();
+    if let Some(only) = &only {
+        variants.retain(|v| v.id.starts_with("none") || only.split(',').any(|id| id == v.id));
+    }
+    let pinned = process::pin(std::process::id(), process::Side::Rest);
+    let busy = process::busy();
     let upstream = upstream::start().unwrap();
-    let variants = variants::all(&modules);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let measured = runtime.block_on(rounds::measure(&variants, upstream, effort));
-    for setting in [Setting::NoHop, Setting::Proxied] {
-        for v in &variants {
-            let Some(series) = measured.get(&(v.id, setting)) else { continue };
-            let base = &measured[&(v.base(), setting)];
-            let tax = stats::difference(&stats::paired(series, base));
-            println!("{:40} {:6.1} tax {:6.1} [{:5.1} {:5.1}] alone {:.0}", v.label, stats::median(&series.sessions.concat()), tax.value, tax.low, tax.high, stats::median(&series.alone));
+    if only.is_some() {
+        print(&variants, &measured);
+        return;
+    }
+    let repeats = if quick { 1 } else { 5 };
+    let say = |what: &str| eprintln!("{what}: {} s", began.elapsed().as_secs());
+    say("starts");
+    let starts = runtime.block_on(start::starts(&modules, upstream, repeats));
+    let pushes = runtime.block_on(start::pushes(&modules, upstream, repeats + 2));
+    say("streams");
+    let streams = runtime.block_on(beside::streams(&modules, upstream, 1 + repeats / 2, 4 + repeats));
+    say("telemetry");
+    let telemetry = runtime.block_on(beside::telemetry(&modules, upstream, repeats.min(3) + 1, if quick { 2 } else { 4 }));
+    let place = |path: &Path| format!("{} {} bytes", path.file_name().unwrap().to_string_lossy(), start::size(path));
+    let files = [&modules.placement, &modules.full, &modules.sdk, &modules.raw].map(|path| place(path));
+    let run = report::Run {
+        envelope: vec![
+            ("Envoy", support::envoy::version()),
+            ("machine", process::machine()),
+            ("its load before and after, a minute's mean", format!("{busy} and {}", process::busy())),
+            ("Envoy and the load on a processor each", if pinned { "yes" } else { "no" }.into()),
+            ("modules", files.join(", ")),
+            ("took", format!("{} s", began.elapsed().as_secs())),
+        ],
+        module: start::size(&modules.placement),
+        variants: &variants,
+        measured,
+        effort,
+        starts,
+        pushes,
+        streams,
+        telemetry,
+    };
+    let text = run.text();
+    println!("{text}");
+    if !quick {
+        let benches = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
+        std::fs::write(benches.join("envoy.md"), text).unwrap();
+        std::fs::write(benches.join("envoy.svg"), chart::draw(&run.bars())).unwrap();
+        eprintln!("benches/envoy.md and benches/envoy.svg are written");
+    }
+}
+
+/// A few variants, for who works on one of them.
+fn print(variants: &[variants::Variant], measured: &rounds::Measured) {
+    for v in variants {
+        for setting in v.settings {
+            let series = |id| &measured[&(id, *setting)];
+            let stats::Figure { value, low, high } = stats::difference(&stats::paired(series(v.id), series(v.base())));
+            println!("{:40} {setting:?} tax {value:6.1} µs, {low:.1} to {high:.1}", v.label);
         }
     }
 }
 
+fn modules() -> Modules {
+    Modules {
+        full: built("berth.wasm"),
+        placement: built("berth-placement.wasm"),
+        sdk: noop("sdk"),
+        raw: noop("raw"),
+    }
+}
+
 /// A module that does nothing, made by the Makefile.
-fn noop(name: &str) -> std::path::PathBuf {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/noop_{name}.wasm"));
+fn noop(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("target/noop_{name}.wasm"));
     assert!(path.is_file(), "{} is missing: `make bench-envoy` makes it", path.display());
     path
 }

@@ -63,7 +63,7 @@ pub(crate) fn off(attach: &str) -> Value {
 
 /// All of them, in the order of the table.
 pub(crate) fn all(modules: &Modules) -> Vec<Variant> {
-    let variant = |id, label, filter| Variant { id, label, size: 6, filter, telemetry: None, body: 400, settings: &[Setting::NoHop] };
+    let variant = |id, label, filter| Variant::plain(id, label, 6, filter);
     let berth = |more: Value| Filter::Berth(modules.placement.clone(), more);
     let body = Filter::Berth(modules.full.clone(), json!({"attach": "full", "decision_upstream": true, "body": {"headers_stop": true}}));
     let sized = |id, label, size, filter| Variant { size, ..variant(id, label, filter) };
@@ -73,6 +73,8 @@ pub(crate) fn all(modules: &Modules) -> Vec<Variant> {
         hop(variant("none", "no filter", Filter::None)),
         variant("raw", "wasm no-op, bare ABI", Filter::NoOp(modules.raw.clone())),
         hop(variant("sdk", "wasm no-op, SDK", Filter::NoOp(modules.sdk.clone()))),
+        variant("passthrough", "Berth, reading headers only", berth(json!({"mode": "passthrough"}))),
+        variant("shadow", "Berth, deciding and recording only", berth(json!({"mode": "shadow", "sample": 0}))),
         hop(variant("off-simple", "Berth, accounting off, simple", berth(off("simple")))),
         variant("off-full", "Berth, accounting off, full", berth(off("full"))),
         hop(variant("default", "Berth by default", berth(by_default()))),
@@ -91,6 +93,11 @@ pub(crate) fn all(modules: &Modules) -> Vec<Variant> {
 }
 
 impl Variant {
+    /// One that is measured without a hop only.
+    pub(crate) const fn plain(id: &'static str, label: &'static str, size: usize, filter: Filter) -> Self {
+        Self { id, label, size, filter, telemetry: None, body: 400, settings: &[Setting::NoHop] }
+    }
+
     /// What it is compared with: the same request without a filter.
     pub(crate) const fn base(&self) -> &'static str {
         if self.body > 400 { "none-2k" } else { "none" }
@@ -109,6 +116,11 @@ impl Variant {
             Filter::None | Filter::NoOp(_) => false,
         };
         if full { Way::Full } else { Way::Simple }
+    }
+
+    /// Whether requests go where they were placed.
+    pub(crate) fn places(&self) -> bool {
+        !matches!(&self.filter, Filter::Berth(_, more) if more["mode"].is_string())
     }
 
     /// The filter before the router.
@@ -151,8 +163,7 @@ impl Variant {
         };
         let clusters = all.iter().map(String::as_str).collect();
         let mut config = Routes { way: self.way(), clusters, otherwise: None, keep_bytes: 1 << 20, mirror: false }.render();
-        let placed = json!([{"name": "x-placement-cluster", "present_match": true}]);
-        let direct = json!({"match": {"prefix": "/direct", "headers": placed}, "direct_response": {"status": 200}});
+        let direct = json!({"match": {"prefix": "/direct"}, "direct_response": {"status": 200}});
         config["virtual_hosts"][0]["routes"].as_array_mut().unwrap().insert(0, direct);
         if let Some(format) = self.decision() {
             config["response_headers_to_add"] = json!([{"header": {"key": "x-placement-decision", "value": format}}]);

@@ -38,6 +38,13 @@ fn binary() -> String {
     std::env::var("ENVOY").unwrap_or_else(|_| FOUND.get_or_init(find).clone())
 }
 
+/// Which Envoy it is.
+pub fn version() -> String {
+    let said = Command::new(binary()).arg("--version").output();
+    let said = said.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
+    said.split_whitespace().last().unwrap_or("unknown").to_string()
+}
+
 /// A fresh folder for one Envoy's files.
 pub fn workdir() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);

@@ -25,7 +25,11 @@ pub(crate) fn draw(bars: &[Bar]) -> String {
     while at <= most {
         let x = LEFT + at * scale;
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "<line class=\"line\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{height}\"/><text x=\"{x:.1}\" y=\"{:.0}\" text-anchor=\"middle\" font-size=\"11\">{at:.0}</text>", TOP - 6.0);
+        let _ = writeln!(
+            out,
+            "<line class=\"line\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{height}\"/><text x=\"{x:.1}\" y=\"{:.0}\" text-anchor=\"middle\" font-size=\"11\">{at:.0}</text>",
+            TOP - 6.0
+        );
         at += step;
     }
     for (row, bar) in bars.iter().enumerate() {

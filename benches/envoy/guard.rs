@@ -45,7 +45,11 @@ pub(crate) fn run(modules: &Modules, other: &str) {
         let verdict = if low > MORE { "dearer" } else { "ok" };
         failed |= low > MORE;
         let each = |pairs: &[Vec<f64>]| crate::stats::median(&pairs.concat());
-        println!("{what:<40} {:6.1} µs, was {:6.1} µs: {value:.2} [{low:.2} {high:.2}] {verdict}", each(&now), each(&before));
+        println!(
+            "{what:<40} {:6.1} µs, was {:6.1} µs: {value:.2} [{low:.2} {high:.2}] {verdict}",
+            each(&now),
+            each(&before)
+        );
     }
     if failed {
         std::process::exit(1);

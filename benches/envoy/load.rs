@@ -116,7 +116,8 @@ impl Connection {
                 self.more()?;
             };
             let digits = std::str::from_utf8(&self.bytes[..line]).unwrap_or_default();
-            let size = usize::from_str_radix(digits, 16).map_err(|_| io::Error::other(format!("no chunk: `{digits}`")))?;
+            let size =
+                usize::from_str_radix(digits, 16).map_err(|_| io::Error::other(format!("no chunk: `{digits}`")))?;
             self.drop_front(line + 2 + size + 2)?;
             all += size;
             if size == 0 {
@@ -147,7 +148,10 @@ pub(crate) struct Load {
 impl Load {
     /// Opens them.
     pub(crate) fn open(to: SocketAddr, connections: usize) -> io::Result<Self> {
-        (0..connections).map(|_| Connection::open(to)).collect::<io::Result<_>>().map(|connections| Self { connections })
+        (0..connections)
+            .map(|_| Connection::open(to))
+            .collect::<io::Result<_>>()
+            .map(|connections| Self { connections })
     }
 
     /// Sends so many requests and awaits every answer; how many were good.

@@ -28,7 +28,10 @@ pub(crate) fn script(size: usize, leaves: Leaves) -> String {
             () => "\"zone+jurisdiction\"",
         };
         // Writing to a String cannot fail.
-        let _ = writeln!(rows, r#"  {{"{name}", "{country}", {crosses}, {quality_ppm}, {first_token_ms}, {output_pusd}}},"#);
+        let _ = writeln!(
+            rows,
+            r#"  {{"{name}", "{country}", {crosses}, {quality_ppm}, {first_token_ms}, {output_pusd}}},"#
+        );
     }
     let (before, rest) = SCRIPT.split_once(BARE).unwrap();
     let (bare, rest) = rest.split_once(EQUAL).unwrap();
@@ -45,5 +48,6 @@ pub(crate) fn script(size: usize, leaves: Leaves) -> String {
     ] {
         text = text.replace(word, &value.to_string());
     }
-    text.replace("DEADLINE", &format!("\"{}\"", world::DEADLINE_MS)).replace("TRY", &format!("\"{}\"", world::DEADLINE_MS / 3))
+    text.replace("DEADLINE", &format!("\"{}\"", world::DEADLINE_MS))
+        .replace("TRY", &format!("\"{}\"", world::DEADLINE_MS / 3))
 }

@@ -38,7 +38,7 @@ use variants::Modules;
 const WHOLE: Effort =
     Effort { sessions: 6, rounds: 8, requests: 3_000, connections: 32, warm: 4_000, proxied_sessions: 4, alone: 300 };
 const QUICK: Effort =
-    Effort { sessions: 2, rounds: 4, requests: 2_000, connections: 32, warm: 2_000, proxied_sessions: 1, alone: 200 };
+    Effort { sessions: 2, rounds: 3, requests: 2_000, connections: 32, warm: 1_500, proxied_sessions: 1, alone: 200 };
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
@@ -81,7 +81,8 @@ fn whole(effort: Effort) {
     say("streams");
     let streams = runtime.block_on(beside::streams(&modules, upstream, 1 + repeats / 2, 4 + repeats));
     say("telemetry");
-    let telemetry = runtime.block_on(beside::telemetry(&modules, upstream, repeats.min(3) + 1, if quick { 2 } else { 4 }));
+    let telemetry =
+        runtime.block_on(beside::telemetry(&modules, upstream, repeats.min(3) + 1, if quick { 2 } else { 4 }));
     let place = |path: &Path| format!("{} {} bytes", path.file_name().unwrap().to_string_lossy(), start::size(path));
     let files = [&modules.placement, &modules.full, &modules.sdk, &modules.raw].map(|path| place(path));
     let run = report::Run {
@@ -124,12 +125,7 @@ fn print(variants: &[variants::Variant], measured: &rounds::Measured) {
 }
 
 fn modules() -> Modules {
-    Modules {
-        full: built("berth.wasm"),
-        placement: built("berth-placement.wasm"),
-        sdk: noop("sdk"),
-        raw: noop("raw"),
-    }
+    Modules { full: built("berth.wasm"), placement: built("berth-placement.wasm"), sdk: noop("sdk"), raw: noop("raw") }
 }
 
 /// A module that does nothing, made by the Makefile.

@@ -48,7 +48,8 @@ pub(crate) fn machine() -> String {
         line.split_once(": ").map(|(_, value)| value.trim().to_string())
     };
     let mhz = of("cpu MHz").and_then(|mhz| mhz.parse::<f64>().ok()).unwrap_or(0.0);
-    let cores = available_parallelism().map_or(1, usize::from);
+    // Not those that this process may use: it has been pinned to one.
+    let cores = info.lines().filter(|line| line.starts_with("processor")).count();
     format!("{cores} × {} at {:.1} GHz", of("model name").unwrap_or_else(|| "unknown".into()), mhz / 1_000.0)
 }
 

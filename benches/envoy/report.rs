@@ -87,7 +87,8 @@ impl Run<'_> {
         let percent = |us: f64| us / 10.0 / whole_ms;
         let share = Figure { value: percent(added.value), low: percent(added.low), high: percent(added.high) };
         most("a stream of 1,000 events, added", share, 1.0, " %");
-        for (what, setting, goal) in [("ext_proc ÷ Berth by default", NoHop, 7.0), ("the same, proxied", Proxied, 5.0)] {
+        for (what, setting, goal) in [("ext_proc ÷ Berth by default", NoHop, 7.0), ("the same, proxied", Proxied, 5.0)]
+        {
             judge(&mut table, what, over("ext-proc", "default", setting), goal, "", false);
         }
         let alone = |id: &'static str| median(&self.measured[&(id, Proxied)].alone);

@@ -42,7 +42,6 @@ pub(crate) struct Starts {
     pub(crate) table: Table,
     pub(crate) first_mib: f64,
     pub(crate) further_mib: f64,
-    pub(crate) load_ms: f64,
 }
 
 fn ways(modules: &Modules) -> Vec<Way> {
@@ -51,9 +50,21 @@ fn ways(modules: &Modules) -> Vec<Way> {
     let both = Variant { telemetry: Some(modules.full.clone()), ..variant("both", placement()) };
     vec![
         Way { label: "no filter", variant: variant("none", Filter::None), modules: Vec::new() },
-        Way { label: "no-op, SDK", variant: variant("sdk", Filter::NoOp(modules.sdk.clone())), modules: vec![modules.sdk.clone()] },
-        Way { label: "Berth, placement", variant: variant("one", placement()), modules: vec![modules.placement.clone()] },
-        Way { label: "Berth, both roles", variant: both, modules: vec![modules.placement.clone(), modules.full.clone()] },
+        Way {
+            label: "no-op, SDK",
+            variant: variant("sdk", Filter::NoOp(modules.sdk.clone())),
+            modules: vec![modules.sdk.clone()],
+        },
+        Way {
+            label: "Berth, placement",
+            variant: variant("one", placement()),
+            modules: vec![modules.placement.clone()],
+        },
+        Way {
+            label: "Berth, both roles",
+            variant: both,
+            modules: vec![modules.placement.clone(), modules.full.clone()],
+        },
     ]
 }
 
@@ -76,7 +87,14 @@ pub(crate) async fn starts(modules: &Modules, upstream: SocketAddr, repeats: usi
     };
     let started: Vec<Started> = seen.iter().map(started).collect();
     let mut table = Table::new(&[
-        "start", "module, bytes", "CPU to ready, ms", "over no filter", "wall, ms", "memory, MiB: 1 worker", "2", "4",
+        "start",
+        "module, bytes",
+        "CPU to ready, ms",
+        "over no filter",
+        "wall, ms",
+        "memory, MiB: 1 worker",
+        "2",
+        "4",
     ]);
     let base = &started[0];
     for (way, it) in ways.iter().zip(&started) {
@@ -87,7 +105,7 @@ pub(crate) async fn starts(modules: &Modules, upstream: SocketAddr, repeats: usi
         table.row(row);
     }
     let over = |at: usize| started[2].memory[at] - base.memory[at];
-    Starts { table, first_mib: over(0), further_mib: (over(2) - over(0)) / 3.0, load_ms: started[2].cpu_ms - base.cpu_ms }
+    Starts { table, first_mib: over(0), further_mib: (over(2) - over(0)) / 3.0 }
 }
 
 /// Bytes of a file.

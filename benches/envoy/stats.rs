@@ -57,7 +57,8 @@ fn with_interval(a: &[Vec<f64>], b: &[Vec<f64>], figure: impl Fn(&[f64], &[f64])
         let (mut of_a, mut of_b) = (Vec::new(), Vec::new());
         for _ in 0..sessions {
             // Sessions first, since they differ more than rounds do.
-            let (a, b) = match random.below(sessions) { at => (&a[at], &b[at]) };
+            let at = random.below(sessions);
+            let (a, b) = (&a[at], &b[at]);
             for _ in 0..a.len().min(b.len()) {
                 let at = random.below(a.len().min(b.len()));
                 of_a.push(a[at]);

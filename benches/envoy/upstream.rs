@@ -72,7 +72,10 @@ fn answer(out: &mut TcpStream, path: &str, cluster: &str) -> io::Result<()> {
         return stream(out);
     }
     let (body, more) = match path.strip_prefix("/health/") {
-        Some(name) => (format!(r#"{{"substrate":"{name}","signals":{{"queue_depth":1,"in_flight":3,"memory_pressure":0.4}}}}"#), String::new()),
+        Some(name) => (
+            format!(r#"{{"substrate":"{name}","signals":{{"queue_depth":1,"in_flight":3,"memory_pressure":0.4}}}}"#),
+            String::new(),
+        ),
         None => (r#"{"choices":[]}"#.to_string(), format!("x-got: {cluster}\r\n")),
     };
     let text = format!("HTTP/1.1 200 OK\r\n{json}{more}content-length: {}\r\n\r\n{body}", body.len());

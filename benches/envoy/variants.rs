@@ -65,7 +65,10 @@ pub(crate) fn off(attach: &str) -> Value {
 pub(crate) fn all(modules: &Modules) -> Vec<Variant> {
     let variant = |id, label, filter| Variant::plain(id, label, 6, filter);
     let berth = |more: Value| Filter::Berth(modules.placement.clone(), more);
-    let body = Filter::Berth(modules.full.clone(), json!({"attach": "full", "decision_upstream": true, "body": {"headers_stop": true}}));
+    let body = Filter::Berth(
+        modules.full.clone(),
+        json!({"attach": "full", "decision_upstream": true, "body": {"headers_stop": true}}),
+    );
     let sized = |id, label, size, filter| Variant { size, ..variant(id, label, filter) };
     let hop = |v: Variant| Variant { settings: &[Setting::NoHop, Setting::Proxied], ..v };
     let large = |v: Variant| Variant { body: 2_048, settings: &[Setting::Proxied], ..v };
@@ -78,7 +81,10 @@ pub(crate) fn all(modules: &Modules) -> Vec<Variant> {
         hop(variant("off-simple", "Berth, accounting off, simple", berth(off("simple")))),
         variant("off-full", "Berth, accounting off, full", berth(off("full"))),
         hop(variant("default", "Berth by default", berth(by_default()))),
-        Variant { telemetry: Some(modules.full.clone()), ..variant("live", "Berth by default, live state", berth(by_default())) },
+        Variant {
+            telemetry: Some(modules.full.clone()),
+            ..variant("live", "Berth by default, live state", berth(by_default()))
+        },
         hop(variant("lua-bare", "Lua, bare decision", Filter::Lua(Leaves::Cluster))),
         hop(variant("lua-equal", "Lua, equal outputs", Filter::Lua(Leaves::Equal))),
         hop(variant("ext-proc", "ext_proc, Rust server", Filter::ExtProc)),
@@ -127,15 +133,19 @@ impl Variant {
     fn chain(&self) -> Option<Value> {
         Some(match &self.filter {
             Filter::None => return None,
-            Filter::NoOp(module) => json!({"name": "noop", "typed_config": plugin(module, "noop", &json!({}), Carried::Text)}),
+            Filter::NoOp(module) => {
+                json!({"name": "noop", "typed_config": plugin(module, "noop", &json!({}), Carried::Text)})
+            }
             Filter::Berth(module, more) => {
                 let configuration = world::placement(self.size, more);
                 let mut typed = plugin(module, "placement", &configuration, Carried::Text);
                 typed["config"]["allow_on_headers_stop_iteration"] = json!(!more["body"].is_null());
                 json!({"name": "berth.placement", "typed_config": typed})
             }
-            Filter::Lua(leaves) => json!({"name": "lua", "typed_config": {"@type": format!("{TYPES}.filters.http.lua.v3.Lua"),
-                "default_source_code": {"inline_string": script(self.size, *leaves)}}}),
+            Filter::Lua(leaves) => {
+                json!({"name": "lua", "typed_config": {"@type": format!("{TYPES}.filters.http.lua.v3.Lua"),
+                "default_source_code": {"inline_string": script(self.size, *leaves)}}})
+            }
             Filter::ExtProc => json!({"name": "ext_proc", "typed_config": {
                 "@type": format!("{TYPES}.filters.http.ext_proc.v3.ExternalProcessor"),
                 "grpc_service": {"envoy_grpc": {"cluster_name": "ext_proc"}, "timeout": "5s"}, "message_timeout": "5s",
@@ -162,7 +172,8 @@ impl Variant {
             world::substrates(self.size).into_iter().map(|d| d.name).collect()
         };
         let clusters = all.iter().map(String::as_str).collect();
-        let mut config = Routes { way: self.way(), clusters, otherwise: None, keep_bytes: 1 << 20, mirror: false }.render();
+        let mut config =
+            Routes { way: self.way(), clusters, otherwise: None, keep_bytes: 1 << 20, mirror: false }.render();
         let direct = json!({"match": {"prefix": "/direct"}, "direct_response": {"status": 200}});
         config["virtual_hosts"][0]["routes"].as_array_mut().unwrap().insert(0, direct);
         if let Some(format) = self.decision() {
@@ -174,12 +185,15 @@ impl Variant {
     /// The whole bootstrap.
     pub(crate) fn bootstrap(&self, upstream: SocketAddr, ext_proc: Option<SocketAddr>) -> Value {
         let mut filters: Vec<Value> = self.chain().into_iter().collect();
-        filters.push(json!({"name": "router", "typed_config": {"@type": format!("{TYPES}.filters.http.router.v3.Router")}}));
+        filters.push(
+            json!({"name": "router", "typed_config": {"@type": format!("{TYPES}.filters.http.router.v3.Router")}}),
+        );
         let mut listeners = vec![listener(LISTENER, &filters, &self.routes())];
         if let Some(module) = &self.telemetry {
             listeners.push(telemetry(module, &world::telemetry(self.size, 1_000)));
         }
-        let mut clusters: Vec<Value> = world::plan(self.size).iter().map(|name| cluster(name, upstream, false)).collect();
+        let mut clusters: Vec<Value> =
+            world::plan(self.size).iter().map(|name| cluster(name, upstream, false)).collect();
         clusters.extend(ext_proc.map(|address| cluster("ext_proc", address, true)));
         json!({"admin": {"address": address(None)}, "node": {"id": "bench", "cluster": "bench"},
             "static_resources": {"listeners": listeners, "clusters": clusters}})
@@ -188,7 +202,8 @@ impl Variant {
 
 /// The telemetry role on a listener of its own.
 pub(crate) fn telemetry(module: &Path, configuration: &Value) -> Value {
-    let filter = json!({"name": "berth.telemetry", "typed_config": plugin(module, "telemetry", configuration, Carried::Text)});
+    let filter =
+        json!({"name": "berth.telemetry", "typed_config": plugin(module, "telemetry", configuration, Carried::Text)});
     let router = json!({"name": "router", "typed_config": {"@type": format!("{TYPES}.filters.http.router.v3.Router")}});
     let routes = json!({"virtual_hosts": [{"name": "none", "domains": ["*"],
         "routes": [{"match": {"prefix": "/"}, "direct_response": {"status": 404}}]}]});

@@ -138,5 +138,6 @@ pub(crate) fn telemetry(size: usize, every_ms: u32) -> Value {
 pub(crate) fn body(bytes: usize) -> String {
     let ask = "Summarise the incident report in five points. ";
     let prompt = ask.repeat(1 + bytes.saturating_sub(120) / ask.len());
-    json!({"model": "llama-3.3-70b", "max_tokens": OUTPUT_TOKENS, "messages": [{"role": "user", "content": prompt}]}).to_string()
+    json!({"model": "llama-3.3-70b", "max_tokens": OUTPUT_TOKENS, "messages": [{"role": "user", "content": prompt}]})
+        .to_string()
 }

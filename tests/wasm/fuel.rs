@@ -33,7 +33,11 @@ fn count(module: &str, configuration: &Value, headers: &[(&str, &str)]) -> u64 {
 }
 
 fn headers() -> Vec<(&'static str, &'static str)> {
-    let own = [(":method", "POST"), (":path", "/v1/chat/completions"), ("x-request-id", "4f7c0e9a-0000-4000-8000-000000000001")];
+    let own = [
+        (":method", "POST"),
+        (":path", "/v1/chat/completions"),
+        ("x-request-id", "4f7c0e9a-0000-4000-8000-000000000001"),
+    ];
     own.into_iter().chain(world::HEADERS).collect()
 }
 

@@ -45,6 +45,21 @@ pub fn version() -> String {
     said.split_whitespace().last().unwrap_or("unknown").to_string()
 }
 
+/// What Envoy says of a configuration that it only looks at: whether it would start, and its log.
+pub fn validate(dir: &Path, config: &str) -> (bool, String) {
+    let said = Command::new(binary())
+        .args(["--mode", "validate", "--log-level", "error", "-c"])
+        .arg(dir.join(config))
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    (
+        said.status.success(),
+        format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr)),
+    )
+}
+
 /// A fresh folder for one Envoy's files.
 pub fn workdir() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -68,12 +83,20 @@ impl Envoy {
 
     /// The same with so many workers.
     pub async fn start_with(dir: PathBuf, bootstrap: &Value, workers: u32) -> Self {
-        let config = dir.join("envoy.json");
-        fs::write(&config, serde_json::to_vec_pretty(bootstrap).unwrap()).unwrap();
+        fs::write(dir.join("envoy.json"), serde_json::to_vec_pretty(bootstrap).unwrap()).unwrap();
+        Self::start_on(dir, "envoy.json", workers).await
+    }
+
+    /// The same with a bootstrap that is in the folder already.
+    pub async fn start_file(dir: PathBuf, config: &str) -> Self {
+        Self::start_on(dir, config, 2).await
+    }
+
+    async fn start_on(dir: PathBuf, config: &str, workers: u32) -> Self {
         let log = fs::File::create(dir.join("envoy.log")).unwrap();
         let mut child = Command::new("/bin/sh")
             .args(["-c", WATCHED, "sh", &binary(), "-c"])
-            .arg(&config)
+            .arg(dir.join(config))
             .arg("--admin-address-path")
             .arg(dir.join("admin"))
             .args(["--concurrency", &workers.to_string(), "--disable-hot-restart", "--log-level", "warning"])
@@ -82,7 +105,7 @@ impl Envoy {
             .arg(dir.join("base-id"))
             .current_dir(&dir)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(fs::File::create(dir.join("stdout.log")).unwrap())
             .stderr(log)
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {}: {e}", binary()));

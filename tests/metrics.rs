@@ -28,6 +28,7 @@ use berth::policy::Policy;
 use fake_host::FakeHost;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -114,6 +115,60 @@ fn what_the_host_does_not_take_now_is_told_with_the_next_tick() {
     assert_eq!(host.metric_value(placed), 2);
     role.on_tick(&host);
     assert_eq!(host.metric_value(placed), 2, "told once");
+}
+
+const CHAT: [(&str, &str); 3] = [("x-tenant", "acme"), ("x-workload", "chat"), ("x-model", "llama-3.3-70b")];
+
+#[test]
+fn placed_requests_are_counted_by_what_they_were_placed_on_and_from_zone_to_zone() {
+    let mut policy = policy::policy();
+    policy["substrates"][0]["labels"] = json!({"hardware": "h200", "revision": "2026-10"});
+    let mut configuration = policy::placement(&policy);
+    configuration["facts"]["zone"] = json!({"header": "x-zone"});
+    configuration["facts"]["model"] = json!({"header": "x-model"});
+    let host = FakeHost::new();
+    host.set_configuration(&configuration.to_string());
+    let mut role = Role::configure(&host).unwrap();
+    let mut expected_uusd = 0;
+    for zone in [None, Some("z-onprem-de"), Some("moon"), Some("moon")] {
+        let headers: Vec<_> = CHAT.into_iter().chain(zone.map(|zone| ("x-zone", zone))).collect();
+        host.set_headers(MapKind::RequestHeaders, &headers);
+        role.on_request(&host);
+        let decision = String::from_utf8(host.filter_state("placement").unwrap()).unwrap();
+        let line = Line::parse(&decision).unwrap();
+        assert_eq!(line.get("substrate"), Some("metal-fr"), "{decision}");
+        expected_uusd += line.get("cost").unwrap().parse::<i64>().unwrap();
+    }
+    role.on_tick(&host);
+    let on = "class.interactive.hardware.h200.revision.2026-10";
+    assert_eq!(host.metric_value(&format!("berth.run.{on}")), 4);
+    assert_eq!(host.metric_value(&format!("berth.run_quality_ppm.{on}")), 4 * 800_000);
+    assert!(expected_uusd > 0);
+    assert_eq!(host.metric_value(&format!("berth.run_cost_uusd.{on}")), expected_uusd);
+    for (origin, count) in [("none", 1), ("z-onprem-de", 1), ("other", 2), ("z-metal-fr", 0)] {
+        let way = format!("berth.ways.origin.{origin}.destination.z-metal-fr");
+        assert_eq!(host.metric(&way).unwrap().value, count, "{way}");
+    }
+}
+
+#[test]
+fn only_a_timed_decision_asks_for_the_time() {
+    for (sample, timed) in [(0, 0), (1, 3)] {
+        let host = FakeHost::new();
+        let mut configuration = policy::placement(&policy::policy());
+        configuration["time_sample"] = sample.into();
+        host.set_configuration(&configuration.to_string());
+        let mut role = Role::configure(&host).unwrap();
+        host.set_headers(MapKind::RequestHeaders, &CHAT);
+        host.reset_counts();
+        for _ in 0..3 {
+            role.on_request(&host);
+        }
+        // Once before the first stage and once after each of the five.
+        assert_eq!(host.count("now_ns"), timed * 6);
+        role.on_tick(&host);
+        assert_eq!(host.metric_value("berth.timed"), i64::try_from(timed).unwrap());
+    }
 }
 
 /// The rows of the table under a heading of the README, as cells.

@@ -3,7 +3,7 @@
 
 use super::Host;
 use super::config::Accounting;
-use super::metrics::{Cause, Metrics};
+use super::metrics::{Cause, Metrics, Stopwatch};
 use super::store::SnapshotReader;
 use crate::model::contract::REPLAY_STATE;
 use crate::model::{Decision, Facts, Local};
@@ -27,6 +27,16 @@ impl Account {
         Self { config, metrics, snapshot: None, text: String::with_capacity(512) }
     }
 
+    /// Whether the stages of this decision are timed.
+    pub(super) fn times(&self, seed: u64) -> bool {
+        one_in(self.config.time_sample, seed >> 24)
+    }
+
+    /// They were.
+    pub(super) fn timed<H>(&mut self, watch: &Stopwatch<'_, H>) {
+        self.metrics.timed(watch);
+    }
+
     /// Writes a decision down, from what it was made of. To be called before anything is counted as placed.
     pub(super) fn write<H: Host, P: Deref<Target = Policy>>(
         &mut self,
@@ -35,7 +45,7 @@ impl Account {
         (local, facts, now_ms): (&Local, &Facts, u64),
         decision: &Decision,
     ) {
-        self.metrics.decided(decision);
+        self.metrics.decided(decision, facts);
         if self.config.replay {
             let (policy, snapshot, seed) = (placer.policy(), self.snapshot, decision.id);
             let inputs = Inputs { policy, snapshot, local, facts, now_ms, seed };
@@ -48,8 +58,7 @@ impl Account {
                 let _ = host.set_filter_state(key.state(), self.text.as_bytes());
             }
         }
-        // Low bits pick among equals elsewhere; any others do here.
-        if self.config.sample > 0 && (decision.id >> 32).is_multiple_of(u64::from(self.config.sample)) {
+        if one_in(self.config.sample, decision.id >> 32) {
             let inspection = placer.inspect(local, facts, now_ms, decision.id);
             let routed = routers::all(placer.policy(), facts, &inspection);
             self.metrics.sampled(decision, &inspection.rows, &routed);
@@ -75,4 +84,9 @@ impl Account {
         self.snapshot = reader.mark().map(|m| Identity { writer: m.writer, epoch: m.epoch, checksum: m.checksum });
         self.metrics.tell(host, reader, now_ms);
     }
+}
+
+/// Whether this is one of so many; 0 for none. Low bits pick among equals elsewhere: whoever asks takes others.
+fn one_in(many: u32, bits: u64) -> bool {
+    many > 0 && bits.is_multiple_of(u64::from(many))
 }

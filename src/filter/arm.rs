@@ -4,6 +4,7 @@
 use super::Host;
 use super::account::Account;
 use super::config::Accounting;
+use super::metrics::Stopwatch;
 use super::probes::Probes;
 use super::purse::Purse;
 use crate::model::{Decision, Facts, Local, Snapshot, SubstrateId};
@@ -81,11 +82,21 @@ impl Arm {
         (now_ms, seed): (u64, u64),
         carried_out: bool,
     ) -> Decision {
-        let decision = self.placer.place(&self.local, facts, now_ms, seed);
+        let decision = self.place(host, facts, now_ms, seed);
         self.account.write(host, &mut self.placer, (&self.local, facts, now_ms), &decision);
         if carried_out {
             self.purse.reserve(self.placer.policy(), facts, &decision, &mut self.local);
         }
+        decision
+    }
+
+    fn place<H: Host>(&mut self, host: &H, facts: &Facts<'_>, now_ms: u64, seed: u64) -> Decision {
+        if !self.account.times(seed) {
+            return self.placer.place(&self.local, facts, now_ms, seed);
+        }
+        let mut watch = Stopwatch::start(host);
+        let decision = self.placer.place_watched(&self.local, facts, now_ms, seed, |stage| watch.ended(stage));
+        self.account.timed(&watch);
         decision
     }
 

@@ -46,6 +46,12 @@ families! {
     UNDECIDED = "undecided" counter ["cause"] "Requests left to the route without a header: `headers` could not be read, or the `cluster` or `plan` not be left.";
     BODY_LATE = "body_late" counter [] "Held requests whose client was slow with its body: decided by their headers.";
     COST = "cost_uusd" counter ["class", "regime"] "Micro-dollars that placed requests are expected to cost.";
+    RUN = "run" counter ["class", "hardware", "revision"] "Placed requests, by what they were placed on: the labels `hardware` and `revision` of the substrate.";
+    RUN_QUALITY = "run_quality_ppm" counter ["class", "hardware", "revision"] "Declared quality of those, summed in parts per million.";
+    RUN_COST = "run_cost_uusd" counter ["class", "hardware", "revision"] "Micro-dollars that those are expected to cost.";
+    WAYS = "ways" counter ["origin", "destination"] "Placed requests, by the caller's zone and the substrate's; `other` is a zone where no substrate is, `none` an unknown one.";
+    TIMED = "timed" counter [] "Decided requests whose stages were timed: one in `time_sample`.";
+    STAGE_NS = "stage_ns" counter ["stage"] "Nanoseconds that those spent in each stage, summed.";
     SAMPLED = "sampled" counter [] "Decided requests that were looked at closely: one in `sample`.";
     REJECTED = "sampled_rejections" counter ["dimension", "reason"] "Of those, rejected candidates by every reason that each had.";
     ROUTERS = "routers" counter ["router", "verdict"] "Of those, what a router that looks at one thing would have done: `same`, `other`, `breach`, `nothing`.";

@@ -81,6 +81,20 @@ fn a_placed_request_costs_one_callback_one_upcall_and_four_calls() {
 }
 
 #[test]
+fn a_timed_decision_asks_six_times_for_the_time() {
+    let mut configuration = by_default();
+    configuration["time_sample"] = 1.into();
+    let (bill, _) = bill(PLACEMENT, &configuration, &CHAT);
+    let calls = [
+        ("proxy_get_current_time_nanoseconds", 6),
+        ("proxy_get_header_map_pairs", 1),
+        ("proxy_replace_header_map_value", 2),
+        ("proxy_set_property", 1),
+    ];
+    assert_eq!(bill, Bill { entries: counts(&ENTRIES), upcalls: 1, calls: counts(&calls) });
+}
+
+#[test]
 fn a_plan_of_three_for_the_router_costs_a_few_calls_more() {
     let mut configuration = by_default();
     configuration["attach"] = "full".into();

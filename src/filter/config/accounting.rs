@@ -15,12 +15,16 @@ pub struct Accounting {
     pub keys: Vec<Key>,
     /// One decision in so many is looked at closely; 0 for none.
     pub sample: u32,
+    /// The stages of one decision in so many are timed; 0 for none.
+    pub time_sample: u32,
     /// The account of a policy beside the ruling one: it does not speak for the proxy.
     pub aside: bool,
 }
 
 /// How many decisions there are for each that is looked at closely, where nothing is said.
 const SAMPLE: u32 = 128;
+/// The same for those that are timed: six calls for the time each.
+const TIME_SAMPLE: u32 = 1_024;
 
 impl Accounting {
     /// The same for a policy beside the ruling one.
@@ -49,13 +53,14 @@ impl Accounting {
             hash_tenants: hash_tenants.unwrap_or(false),
             keys: found,
             sample: raw.sample.unwrap_or(SAMPLE),
+            time_sample: raw.time_sample.unwrap_or(TIME_SAMPLE),
             aside: false,
         })
     }
 }
 
 /// Which fields about what decisions leave behind stand there.
-pub(super) fn given(raw: &RawConfig<'_>) -> [(&'static str, bool); 6] {
+pub(super) fn given(raw: &RawConfig<'_>) -> [(&'static str, bool); 7] {
     [
         ("decision_upstream", raw.decision_upstream.is_some()),
         ("decision_response", raw.decision_response.is_some()),
@@ -63,5 +68,6 @@ pub(super) fn given(raw: &RawConfig<'_>) -> [(&'static str, bool); 6] {
         ("hash_tenants", raw.hash_tenants.is_some()),
         ("keys", raw.keys.is_some()),
         ("sample", raw.sample.is_some()),
+        ("time_sample", raw.time_sample.is_some()),
     ]
 }

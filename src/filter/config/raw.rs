@@ -67,6 +67,7 @@ pub(super) struct RawConfig<'a> {
     pub(super) hash_tenants: Option<bool>,
     pub(super) keys: Option<Vec<String>>,
     pub(super) sample: Option<u32>,
+    pub(super) time_sample: Option<u32>,
     #[serde(borrow)]
     pub(super) sources: Option<Vec<RawScrape<'a>>>,
     pub(super) tick_ms: Option<u32>,

@@ -1,18 +1,20 @@
 //! Declaring: which series there are, from the policy's own lists and from closed ones.
 
 use super::cells::{Cells, define};
+use super::runs::{Runs, Ways};
 use super::{ATTEMPTS, CAUSES, FRESH, Metrics, SOURCES, VERDICTS};
 use crate::filter::{Host, MetricKind};
 use crate::model::metric::{self, Family, MOST_SERIES};
 use crate::model::{Border, Code, Dimension, Freshness, Regime, Substrate};
 use crate::place::routers::Router;
+use crate::place::stage::Stage;
 use crate::policy::Policy;
 
 /// Rows of labels' values, one a series.
-type Rows<'a> = Vec<Vec<&'a str>>;
+pub(super) type Rows<'a> = Vec<Vec<&'a str>>;
 
 /// Every pair of two lists, the first list's members outside.
-fn pairs<'a>(outer: &[&'a str], inner: &[&'a str]) -> Rows<'a> {
+pub(super) fn pairs<'a>(outer: &[&'a str], inner: &[&'a str]) -> Rows<'a> {
     outer.iter().flat_map(|o| inner.iter().map(move |i| vec![*o, *i])).collect()
 }
 
@@ -21,7 +23,7 @@ fn each<'a>(words: &[&'a str]) -> Rows<'a> {
 }
 
 /// The names, or one for all of them where they would be too many.
-fn at_most(most: usize, names: Vec<&str>) -> Vec<&str> {
+pub(super) fn at_most(most: usize, names: Vec<&str>) -> Vec<&str> {
     if names.len() > most { vec!["all"] } else { names }
 }
 
@@ -32,7 +34,7 @@ impl Metrics {
         let named: Vec<&str> = document.classes.iter().map(|c| c.name.as_str()).collect();
         let named = if named.is_empty() { vec![document.default_class.as_str()] } else { named };
         let classes = at_most(MOST_SERIES / (substrates.len() + 1), named.clone());
-        let cost_classes = at_most(MOST_SERIES / Regime::ALL.len(), named);
+        let cost_classes = at_most(MOST_SERIES / Regime::ALL.len(), named.clone());
         let grid = pairs(&classes, &substrates);
         let grid: Rows = grid.into_iter().map(|row| [row, vec!["placed"]].concat()).collect();
         let refused: Rows = classes.iter().map(|class| vec![*class, "none", "refused"]).collect();
@@ -67,6 +69,10 @@ impl Metrics {
             breaches: these(&metric::BREACHES, &pairs(&routers, &Dimension::ALL.map(Dimension::as_str))),
             unreadable: these(&metric::UNREADABLE, &alone),
             torn: these(&metric::TORN, &alone),
+            runs: Runs::declare(policy, &named, &mut these),
+            ways: Ways::declare(policy, &mut these),
+            timed: these(&metric::TIMED, &alone),
+            stages: these(&metric::STAGE_NS, &each(&Stage::ALL.map(Stage::as_str))),
             classes: classes.len(),
             substrates: substrates.len(),
             cost_classes: cost_classes.len(),
@@ -103,7 +109,7 @@ fn stand<H: Host>(host: &H, policy: &Policy) {
     }
 }
 
-fn label(substrate: &Substrate, key: &str) -> String {
+pub(super) fn label(substrate: &Substrate, key: &str) -> String {
     substrate.labels.iter().find(|(k, _)| k == key).map_or_else(|| String::from("none"), |(_, value)| word(value))
 }
 

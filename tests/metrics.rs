@@ -22,7 +22,7 @@ mod policy;
 use berth::explain::line::Line;
 use berth::filter::{MapKind, Role};
 use berth::model::contract::Key;
-use berth::model::metric::{FAMILIES, Family, MOST_SERIES, PREFIX, labels};
+use berth::model::metric::{CHANGES, FAMILIES, Family, MOST_SERIES, PREFIX, labels};
 use berth::place::{place, record::record};
 use berth::policy::Policy;
 use fake_host::FakeHost;
@@ -60,7 +60,9 @@ fn declared(host: &FakeHost) -> BTreeMap<String, usize> {
 #[test]
 fn every_metric_of_the_list_is_declared_and_none_besides() {
     let host = FakeHost::new();
-    host.set_configuration(&policy::placement(&policy::policy()).to_string());
+    let mut configuration = policy::placement(&policy::policy());
+    configuration["outcomes"] = 1.into();
+    host.set_configuration(&configuration.to_string());
     Role::configure(&host).unwrap();
     let listed: BTreeSet<String> = FAMILIES.iter().map(|f| String::from(f.name)).collect();
     assert_eq!(declared(&host).into_keys().collect::<BTreeSet<_>>(), listed);
@@ -74,6 +76,8 @@ fn however_many_classes_and_substrates_there_are_a_metric_has_no_more_than_its_m
         let mut one = substrate.clone();
         one["name"] = format!("s{n}").into();
         one["cluster"] = format!("s{n}").into();
+        one["location"]["zone"] = format!("z{n}").into();
+        one["labels"] = json!({"hardware": format!("h{n}")});
         large["substrates"].as_array_mut().unwrap().push(one);
     }
     for n in 0..60 {
@@ -82,7 +86,9 @@ fn however_many_classes_and_substrates_there_are_a_metric_has_no_more_than_its_m
         large["classes"].as_array_mut().unwrap().push(one);
     }
     let host = FakeHost::new();
-    host.set_configuration(&policy::placement(&large).to_string());
+    let mut configuration = policy::placement(&large);
+    configuration["outcomes"] = 1.into();
+    host.set_configuration(&configuration.to_string());
     let mut role = Role::configure(&host).unwrap();
     for (name, count) in declared(&host) {
         assert!(count <= MOST_SERIES, "{name} has {count} series");
@@ -97,6 +103,23 @@ fn however_many_classes_and_substrates_there_are_a_metric_has_no_more_than_its_m
         .map(|name| host.metric_value(name))
         .sum();
     assert_eq!(told, 1);
+    for (stem, of) in [("berth.run.class.", "hardware.all.revision.all"), ("berth.ways.origin.all.", "")] {
+        let names = host.metric_names().into_iter().filter(|name| name.starts_with(stem) && name.contains(of));
+        assert_eq!(names.map(|name| host.metric_value(&name)).sum::<i64>(), 1, "{stem}");
+    }
+}
+
+#[test]
+fn the_telemetry_role_declares_what_changes() {
+    let host = FakeHost::new();
+    host.set_configuration(&policy::telemetry(&policy::policy()).to_string());
+    Role::configure(&host).unwrap();
+    for family in CHANGES {
+        let stem = format!("{PREFIX}{}.substrate.metal-fr.to.", family.name);
+        assert_eq!(host.metric_names().iter().filter(|name| name.starts_with(&stem)).count(), 3, "{stem}");
+        let name = format!("`berth_{}`", family.name.replace('.', "_"));
+        assert!(file("README.md").contains(&name), "{name}");
+    }
 }
 
 #[test]
@@ -169,6 +192,85 @@ fn only_a_timed_decision_asks_for_the_time() {
         role.on_tick(&host);
         assert_eq!(host.metric_value("berth.timed"), i64::try_from(timed).unwrap());
     }
+}
+
+/// What the proxy says of a stream that has ended.
+fn end(host: &FakeHost, cluster: &str, status: u64, flags: u64) {
+    host.set_property(&["xds", "cluster_name"], cluster.as_bytes());
+    for (path, figure) in [
+        (["response", "code"], status),
+        (["response", "flags"], flags),
+        (["request", "size"], 100),
+        (["response", "size"], 2_000),
+    ] {
+        host.set_property(&path, &figure.to_le_bytes());
+    }
+}
+
+#[test]
+fn the_end_of_a_request_says_what_it_came_to_and_where_it_really_went() {
+    // Bits of the flags: the client reset, the upstream reset.
+    let (gone, cut) = (1 << 28, 1 << 4);
+    for (cluster, status, flags, passed_ms, stream, came, went) in [
+        ("metal-fr", 200, 0, 10, false, "good", "first"),
+        ("metal-fr", 200, 0, 60_000, false, "good", "first"),
+        ("metal-fr", 200, 0, 60_001, false, "late", "first"),
+        ("metal-fr", 200, 0, 99_000, true, "good", "first"),
+        ("onprem-de", 200, 0, 10, false, "good", "later"),
+        ("provider-us", 200, 0, 10, false, "good", "elsewhere"),
+        ("unheard-of", 503, 0, 10, false, "failed", "elsewhere"),
+        ("metal-fr", 200, cut, 10, false, "failed", "first"),
+        ("metal-fr", 200, gone, 10, false, "abandoned", "first"),
+        ("", 0, gone, 10, false, "abandoned", "nowhere"),
+        ("", 503, 0, 10, false, "failed", "nowhere"),
+        ("metal-fr", 429, 0, 10, false, "overloaded", "first"),
+        ("metal-fr", 404, 0, 10, false, "refused", "first"),
+    ] {
+        let case = format!("{cluster} {status} {flags} {passed_ms} {stream}");
+        let mut configuration = policy::placement(&policy::policy());
+        configuration["attach"] = "full".into();
+        configuration["policy"]["classes"][0]["attempts"] = json!({"most": 2});
+        // Long enough for two attempts to fit in.
+        configuration["policy"]["classes"][0]["deadline_ms"] = 60_000.into();
+        configuration["facts"]["streaming"] = json!({"header": "x-stream"});
+        configuration["outcomes"] = 1.into();
+        let host = FakeHost::new();
+        host.set_configuration(&configuration.to_string());
+        let mut role = Role::configure(&host).unwrap();
+        let headers: Vec<_> = CHAT.into_iter().chain(stream.then_some(("x-stream", "true"))).collect();
+        host.set_headers(MapKind::RequestHeaders, &headers);
+        role.arrive(&host, 7, true);
+        host.advance_ms(5);
+        role.on_response(&host, 7);
+        host.advance_ms(passed_ms - 5);
+        end(&host, cluster, status, flags);
+        role.on_done(&host, 7);
+        role.forget(7);
+        role.on_done(&host, 7);
+        role.on_tick(&host);
+        let on = "class.interactive.hardware.none.revision.none";
+        assert_eq!(host.metric_value(&format!("berth.answers.{on}.answer.{came}")), 1, "{case}");
+        assert_eq!(host.metric_value(&format!("berth.destinations.went.{went}")), 1, "{case}");
+        let known = !matches!(cluster, "" | "unheard-of");
+        for (flow, bytes) in [("request", 100), ("answer", 2_000)] {
+            let way = format!("berth.way_bytes.origin.none.destination.z-{cluster}.flow.{flow}");
+            assert_eq!(host.metric_value(&way), if known { bytes } else { 0 }, "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_request_whose_end_nobody_awaits_asks_the_host_for_nothing() {
+    let host = FakeHost::new();
+    host.set_configuration(&policy::placement(&policy::policy()).to_string());
+    let mut role = Role::configure(&host).unwrap();
+    host.set_headers(MapKind::RequestHeaders, &CHAT);
+    role.arrive(&host, 7, true);
+    host.reset_counts();
+    role.on_response(&host, 7);
+    role.on_done(&host, 7);
+    role.forget(7);
+    assert_eq!(host.counts().len(), 0, "{:?}", host.counts());
 }
 
 /// The rows of the table under a heading of the README, as cells.

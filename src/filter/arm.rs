@@ -79,11 +79,11 @@ impl Arm {
         &mut self,
         host: &H,
         facts: &Facts<'_>,
-        (now_ms, seed): (u64, u64),
+        (context, now_ms, seed): (u32, u64, u64),
         carried_out: bool,
     ) -> Decision {
         let decision = self.place(host, facts, now_ms, seed);
-        self.account.write(host, &mut self.placer, (&self.local, facts, now_ms), &decision);
+        self.account.write(host, &mut self.placer, (&self.local, facts, now_ms), (context, &decision));
         if carried_out {
             self.purse.reserve(self.placer.policy(), facts, &decision, &mut self.local);
         }
@@ -98,6 +98,11 @@ impl Arm {
         let decision = self.placer.place_watched(&self.local, facts, now_ms, seed, |stage| watch.ended(stage));
         self.account.timed(&watch);
         decision
+    }
+
+    /// A stream has ended, and the proxy still knows how.
+    pub(super) fn ended<H: Host>(&mut self, host: &H, context: u32) {
+        self.account.ended(host, self.placer.policy(), context);
     }
 
     /// Where one of its substrates stands among those of all arms.

@@ -4,6 +4,7 @@
 
 mod cells;
 mod declare;
+mod outcomes;
 mod runs;
 mod times;
 
@@ -62,6 +63,7 @@ pub(super) struct Metrics {
     cost_classes: usize,
     runs: Runs,
     ways: Ways,
+    went: usize,
     timed: usize,
     stages: usize,
     sampled: usize,

@@ -4,6 +4,7 @@
 //! shared data: the tick does, into this VM's memory.
 
 mod deed;
+mod ending;
 
 use super::arm::Arm;
 use super::body::Body;
@@ -13,7 +14,7 @@ use super::held::Held;
 use super::metrics::Cause;
 use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
 use super::{Headers, Host, MapKind, Vm};
-use crate::model::{Decision, Facts};
+use crate::model::Facts;
 use crate::policy::Policy;
 use std::rc::Rc;
 
@@ -218,12 +219,6 @@ impl Placement {
         }
     }
 
-    /// A stream is gone.
-    pub fn forget(&mut self, context: u32) {
-        self.held.release(context);
-        self.tickets.take(context);
-    }
-
     fn decide<H: Host>(&mut self, host: &H, context: u32, headers: &Headers, body: Option<&Body>) -> Verdict {
         let mut found = self.config.sources.read(headers);
         if let Some(body) = body {
@@ -243,39 +238,19 @@ impl Placement {
         let (current, now_ms, enforced) = (&mut self.current, self.now_ms, self.config.mode == Mode::Enforce);
         let decision = match (side, self.canary.as_deref_mut(), self.previous.as_deref_mut()) {
             (Side::Candidate, Some(canary), _) => {
-                let decision = canary.arm.decide(host, &facts, (now_ms, seed), enforced);
+                let decision = canary.arm.decide(host, &facts, (context, now_ms, seed), enforced);
                 if canary.looks(&decision) {
                     canary.look(current, &facts, &decision, now_ms);
                 }
                 decision
             }
-            (Side::Previous, _, Some(previous)) => previous.decide(host, &facts, (now_ms, seed), enforced),
-            _ => current.decide(host, &facts, (now_ms, seed), enforced),
+            (Side::Previous, _, Some(previous)) => previous.decide(host, &facts, (context, now_ms, seed), enforced),
+            _ => current.decide(host, &facts, (context, now_ms, seed), enforced),
         };
         let grpc = found.grpc;
         drop(found);
         self.judge(host, context, side, &decision);
         self.act(host, side, &decision, grpc)
-    }
-
-    /// Has the answer of a request counted for its side, while a canary is judged.
-    fn judge<H: Host>(&mut self, host: &H, context: u32, side: Side, decision: &Decision) {
-        let Some(canary) = self.canary.as_deref_mut().filter(|canary| side != Side::Previous && !canary.is_back())
-        else {
-            return;
-        };
-        if let Some(ticket) = canary.decided(decision, side == Side::Candidate, host.now_ns()) {
-            self.tickets.keep(context, ticket);
-        }
-    }
-
-    /// The headers of an answer have come.
-    pub fn on_answer<H: Host>(&mut self, host: &H, context: u32) {
-        let (Some(ticket), Some(canary)) = (self.tickets.take(context), self.canary.as_deref_mut()) else { return };
-        let Ok(headers) = host.headers(MapKind::ResponseHeaders) else { return };
-        // Overload is no failure of a policy's choice alone, but who chose the overloaded one could have known.
-        let failed = headers.get(":status").and_then(|s| s.parse::<u16>().ok()).is_none_or(|s| s >= 500 || s == 429);
-        canary.answered(ticket, failed, host.now_ns());
     }
 }
 

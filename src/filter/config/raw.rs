@@ -61,6 +61,7 @@ pub(super) struct RawConfig<'a> {
     pub(super) trusted_headers: Option<Vec<String>>,
     pub(super) trust_path: Option<bool>,
     pub(super) refresh_ms: Option<u32>,
+    pub(super) accounting: Option<bool>,
     pub(super) decision_upstream: Option<bool>,
     pub(super) decision_response: Option<bool>,
     pub(super) replay: Option<bool>,
@@ -68,6 +69,7 @@ pub(super) struct RawConfig<'a> {
     pub(super) keys: Option<Vec<String>>,
     pub(super) sample: Option<u32>,
     pub(super) time_sample: Option<u32>,
+    pub(super) outcomes: Option<u32>,
     #[serde(borrow)]
     pub(super) sources: Option<Vec<RawScrape<'a>>>,
     pub(super) tick_ms: Option<u32>,

@@ -1,8 +1,10 @@
 //! Declaring: which series there are, from the policy's own lists and from closed ones.
 
 use super::cells::{Cells, define};
+use super::outcomes::WENT;
 use super::runs::{Runs, Ways};
 use super::{ATTEMPTS, CAUSES, FRESH, Metrics, SOURCES, VERDICTS};
+use crate::filter::config::Accounting;
 use crate::filter::{Host, MetricKind};
 use crate::model::metric::{self, Family, MOST_SERIES};
 use crate::model::{Border, Code, Dimension, Freshness, Regime, Substrate};
@@ -18,6 +20,11 @@ pub(super) fn pairs<'a>(outer: &[&'a str], inner: &[&'a str]) -> Rows<'a> {
     outer.iter().flat_map(|o| inner.iter().map(move |i| vec![*o, *i])).collect()
 }
 
+/// Every row with every word behind it.
+pub(super) fn times<'a>(rows: &Rows<'a>, words: &[&'a str]) -> Rows<'a> {
+    rows.iter().flat_map(|row| words.iter().map(|word| [row.as_slice(), &[*word]].concat())).collect()
+}
+
 fn each<'a>(words: &[&'a str]) -> Rows<'a> {
     words.iter().map(|word| vec![*word]).collect()
 }
@@ -28,7 +35,8 @@ pub(super) fn at_most(most: usize, names: Vec<&str>) -> Vec<&str> {
 }
 
 impl Metrics {
-    pub(in crate::filter) fn declare<H: Host>(host: &H, policy: &Policy, aside: bool) -> Self {
+    pub(in crate::filter) fn declare<H: Host>(host: &H, policy: &Policy, config: &Accounting) -> Self {
+        let (aside, ends) = (config.aside, config.outcomes > 0);
         let document = policy.document();
         let substrates = at_most(MOST_SERIES, document.substrates.iter().map(|s| s.name.as_str()).collect());
         let named: Vec<&str> = document.classes.iter().map(|c| c.name.as_str()).collect();
@@ -69,8 +77,9 @@ impl Metrics {
             breaches: these(&metric::BREACHES, &pairs(&routers, &Dimension::ALL.map(Dimension::as_str))),
             unreadable: these(&metric::UNREADABLE, &alone),
             torn: these(&metric::TORN, &alone),
-            runs: Runs::declare(policy, &named, &mut these),
-            ways: Ways::declare(policy, &mut these),
+            runs: Runs::declare(policy, &named, ends, &mut these),
+            ways: Ways::declare(policy, ends, &mut these),
+            went: if ends { these(&metric::WENT, &each(&WENT)) } else { 0 },
             timed: these(&metric::TIMED, &alone),
             stages: these(&metric::STAGE_NS, &each(&Stage::ALL.map(Stage::as_str))),
             classes: classes.len(),

@@ -14,8 +14,10 @@ use crate::policy::Policy;
 impl Placement {
     pub(super) fn act<H: Host>(&mut self, host: &H, side: Side, decision: &Decision, grpc: bool) -> Verdict {
         let policy = at_work(side, &self.current, self.canary.as_deref(), self.previous.as_deref()).policy();
-        write_record(policy, decision, &mut self.record);
-        let _ = host.set_filter_state(DECISION_STATE, self.record.as_bytes());
+        if self.config.accounting.on {
+            write_record(policy, decision, &mut self.record);
+            let _ = host.set_filter_state(DECISION_STATE, self.record.as_bytes());
+        }
         if self.config.mode == Mode::Shadow {
             self.mirror(host, side, decision);
             return Verdict::Continue;

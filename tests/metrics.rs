@@ -225,6 +225,9 @@ fn the_end_of_a_request_says_what_it_came_to_and_where_it_really_went() {
         ("", 503, 0, 10, false, "failed", "nowhere"),
         ("metal-fr", 429, 0, 10, false, "overloaded", "first"),
         ("metal-fr", 404, 0, 10, false, "refused", "first"),
+        // What the proxy makes up of a status where nobody speaks gRPC says nothing.
+        ("metal-fr", 200, 0, 20, false, "good", "first"),
+        ("metal-fr", 200, 0, 30, false, "failed", "first"),
     ] {
         let case = format!("{cluster} {status} {flags} {passed_ms} {stream}");
         let mut configuration = policy::placement(&policy::policy());
@@ -237,13 +240,18 @@ fn the_end_of_a_request_says_what_it_came_to_and_where_it_really_went() {
         let host = FakeHost::new();
         host.set_configuration(&configuration.to_string());
         let mut role = Role::configure(&host).unwrap();
-        let headers: Vec<_> = CHAT.into_iter().chain(stream.then_some(("x-stream", "true"))).collect();
+        let headers = CHAT.into_iter().chain(stream.then_some(("x-stream", "true")));
+        let headers: Vec<_> =
+            headers.chain((passed_ms == 30).then_some(("content-type", "application/grpc"))).collect();
         host.set_headers(MapKind::RequestHeaders, &headers);
         role.arrive(&host, 7, true);
         host.advance_ms(5);
         role.on_response(&host, 7);
         host.advance_ms(passed_ms - 5);
         end(&host, cluster, status, flags);
+        if passed_ms > 10 {
+            host.set_property(&["response", "grpc_status"], &14_u64.to_le_bytes());
+        }
         role.on_done(&host, 7);
         role.forget(7);
         role.on_done(&host, 7);
@@ -256,6 +264,37 @@ fn the_end_of_a_request_says_what_it_came_to_and_where_it_really_went() {
             let way = format!("berth.way_bytes.origin.none.destination.z-{cluster}.flow.{flow}");
             assert_eq!(host.metric_value(&way), if known { bytes } else { 0 }, "{case}");
         }
+    }
+}
+
+#[test]
+fn without_accounting_a_request_goes_the_same_way_and_leaves_nothing_behind() {
+    let mut configuration = policy::placement(&policy::policy());
+    for field in ["decision_upstream", "decision_response"] {
+        configuration.as_object_mut().unwrap().remove(field);
+    }
+    configuration["accounting"] = false.into();
+    let host = FakeHost::new();
+    host.set_configuration(&configuration.to_string());
+    let mut role = Role::configure(&host).unwrap();
+    host.set_headers(MapKind::RequestHeaders, &CHAT);
+    role.on_request(&host);
+    assert_eq!(host.header(MapKind::RequestHeaders, "x-placement-cluster").as_deref(), Some("metal-fr"));
+    host.set_headers(MapKind::RequestHeaders, &[("x-tenant", "nobody")]);
+    role.on_request(&host);
+    assert_eq!(host.responses().len(), 1, "and is refused the same way");
+    assert_eq!(host.filter_state("placement"), None);
+    role.on_tick(&host);
+    let counted = host.metric_names().into_iter().filter(|name| host.metric_value(name) != 0);
+    let standing = ["berth.policy.", "berth.build.", "berth.substrate_info."];
+    let counted: Vec<_> = counted.filter(|name| !standing.iter().any(|stem| name.starts_with(stem))).collect();
+    assert!(counted.is_empty(), "{counted:?}");
+    for field in ["replay", "decision_response", "decision_upstream"] {
+        let mut configuration = configuration.clone();
+        configuration[field] = true.into();
+        host.set_configuration(&configuration.to_string());
+        let refused = Role::configure(&host).unwrap_err();
+        assert!(refused.contains(&format!("{field}: nothing is left behind with `accounting: false`")), "{refused}");
     }
 }
 

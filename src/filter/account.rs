@@ -2,6 +2,7 @@
 //! the counts.
 
 use super::Host;
+use super::arm::Stream;
 use super::config::Accounting;
 use super::ends::{End, Ends};
 use super::metrics::{Cause, Metrics, Stopwatch};
@@ -45,7 +46,7 @@ impl Account {
         host: &H,
         placer: &mut Placer<P>,
         (local, facts, now_ms): (&Local, &Facts, u64),
-        (context, decision): (u32, &Decision),
+        (stream, decision): (Stream, &Decision),
     ) {
         if !self.config.on {
             return;
@@ -64,7 +65,7 @@ impl Account {
             }
         }
         if decision.outcome == Outcome::Placed && one_in(self.config.outcomes, decision.id >> 40) {
-            self.ends.keep(context, decision, self.metrics.origin(facts), host.now_ns());
+            self.ends.keep(stream, decision, self.metrics.origin(facts), host.now_ns());
         }
         if one_in(self.config.sample, decision.id >> 32) {
             let inspection = placer.inspect(local, facts, now_ms, decision.id);

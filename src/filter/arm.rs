@@ -12,6 +12,22 @@ use crate::place::{Placer, Underway};
 use crate::policy::Policy;
 use std::rc::Rc;
 
+/// The stream of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stream {
+    pub(super) context: u32,
+    /// Its client speaks gRPC.
+    pub(super) grpc: bool,
+}
+
+/// Which request is decided, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) stream: Stream,
+    pub(super) now_ms: u64,
+    pub(super) seed: u64,
+}
+
 /// One policy at work.
 #[derive(Debug)]
 pub(super) struct Arm {
@@ -79,11 +95,11 @@ impl Arm {
         &mut self,
         host: &H,
         facts: &Facts<'_>,
-        (context, now_ms, seed): (u32, u64, u64),
+        Moment { stream, now_ms, seed }: Moment,
         carried_out: bool,
     ) -> Decision {
         let decision = self.place(host, facts, now_ms, seed);
-        self.account.write(host, &mut self.placer, (&self.local, facts, now_ms), (context, &decision));
+        self.account.write(host, &mut self.placer, (&self.local, facts, now_ms), (stream, &decision));
         if carried_out {
             self.purse.reserve(self.placer.policy(), facts, &decision, &mut self.local);
         }

@@ -2,6 +2,7 @@
 //! only in the module that has the callbacks; a request whose end nobody awaits costs nothing.
 
 use super::Host;
+use super::arm::Stream;
 use super::observing::{CLIENT_GONE, CLUSTER, FLAGS, number};
 use crate::health::{Meaning, answer};
 use crate::model::{ClassId, Decision, Plan};
@@ -25,6 +26,7 @@ pub(super) struct Awaited {
     pub(super) origin: usize,
     deadline_ms: u32,
     stream: bool,
+    grpc: bool,
     begun_ns: u64,
     answered_ns: Option<u64>,
 }
@@ -34,12 +36,13 @@ pub(super) struct Awaited {
 pub(super) struct Ends(HashMap<u32, Awaited>);
 
 impl Ends {
-    pub(super) fn keep(&mut self, context: u32, decision: &Decision, origin: usize, now_ns: u64) {
+    pub(super) fn keep(&mut self, of: Stream, decision: &Decision, origin: usize, now_ns: u64) {
         if self.0.len() < MOST {
             let (class, plan, pace) = (decision.class, decision.plan, decision.pace);
             let (deadline_ms, stream) = (pace.deadline_ms, pace.stream);
-            let awaited = Awaited { class, plan, origin, deadline_ms, stream, begun_ns: now_ns, answered_ns: None };
-            self.0.insert(context, awaited);
+            let (grpc, begun_ns) = (of.grpc, now_ns);
+            let awaited = Awaited { class, plan, origin, deadline_ms, stream, grpc, begun_ns, answered_ns: None };
+            self.0.insert(of.context, awaited);
         }
     }
 
@@ -98,7 +101,11 @@ impl End {
         let figure = |path: &[&str]| host.property(path).ok().and_then(|bytes| number(&bytes)).unwrap_or(0);
         Self {
             cluster: host.property(&CLUSTER).unwrap_or_default(),
-            came: came(awaited, figure(&STATUS), figure(&GRPC_STATUS), figure(&FLAGS), host.now_ns()),
+            // Of others the proxy makes a status up, and it is a bad one.
+            came: {
+                let grpc = if awaited.grpc { figure(&GRPC_STATUS) } else { 0 };
+                came(awaited, figure(&STATUS), grpc, figure(&FLAGS), host.now_ns())
+            },
             sent: figure(&SENT),
             received: figure(&RECEIVED),
         }

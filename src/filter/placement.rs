@@ -6,7 +6,7 @@
 mod deed;
 mod ending;
 
-use super::arm::Arm;
+use super::arm::{Arm, Moment, Stream};
 use super::body::Body;
 use super::canary::{Canary, Tickets};
 use super::config::{Attach, Mode, PlacementConfig};
@@ -236,16 +236,17 @@ impl Placement {
         told.narrow(&mut facts);
         let side = side(&self.rollout, self.previous.is_some(), self.canary.as_deref(), &facts, seed);
         let (current, now_ms, enforced) = (&mut self.current, self.now_ms, self.config.mode == Mode::Enforce);
+        let moment = Moment { stream: Stream { context, grpc: found.grpc }, now_ms, seed };
         let decision = match (side, self.canary.as_deref_mut(), self.previous.as_deref_mut()) {
             (Side::Candidate, Some(canary), _) => {
-                let decision = canary.arm.decide(host, &facts, (context, now_ms, seed), enforced);
+                let decision = canary.arm.decide(host, &facts, moment, enforced);
                 if canary.looks(&decision) {
                     canary.look(current, &facts, &decision, now_ms);
                 }
                 decision
             }
-            (Side::Previous, _, Some(previous)) => previous.decide(host, &facts, (context, now_ms, seed), enforced),
-            _ => current.decide(host, &facts, (context, now_ms, seed), enforced),
+            (Side::Previous, _, Some(previous)) => previous.decide(host, &facts, moment, enforced),
+            _ => current.decide(host, &facts, moment, enforced),
         };
         let grpc = found.grpc;
         drop(found);

@@ -71,9 +71,13 @@ impl Books {
         }
         let mut placement = attempts::placement(Way::Full);
         placement["policy"] = policy();
-        for (key, value) in
-            [("replay", json!(true)), ("hash_tenants", json!(true)), ("sample", json!(10)), ("time_sample", json!(10))]
-        {
+        for (key, value) in [
+            ("replay", json!(true)),
+            ("hash_tenants", json!(true)),
+            ("sample", json!(10)),
+            ("time_sample", json!(10)),
+            ("outcomes", json!(1)),
+        ] {
             placement[key] = value;
         }
         placement["facts"]["zone"] = json!({"header": "x-zone"});
@@ -87,7 +91,7 @@ impl Books {
         for upstream in &upstreams {
             bootstrap = bootstrap.substrate(&upstream.name, &at(upstream, upstream.name == "b"));
         }
-        let filter = wasm_filter(&built("berth-placement.wasm"), "placement", &placement, Carried::Text);
+        let filter = wasm_filter(&built("berth.wasm"), "placement", &placement, Carried::Text);
         let mut bootstrap =
             bootstrap.filter(filter).routes(Way::Full, &["a", "b", "c", "forbidden"], None).telemetry(watcher).build();
         let http = &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
@@ -174,6 +178,9 @@ fn counted(metrics: &BTreeMap<String, u64>) -> Vec<(&String, &u64)> {
         "ways",
         "timed",
         "stage_ns",
+        "answers",
+        "destinations",
+        "way_bytes",
     ];
     let counts =
         |key: &str| of_requests.iter().any(|name| key.strip_prefix("berth_").is_some_and(|k| k.starts_with(name)));
@@ -290,6 +297,7 @@ async fn metrics_logs_and_substrates_agree_to_the_last_request_and_the_log_repla
     assert!((asked_u64 / 20..asked_u64 / 5).contains(&sampled), "{sampled} of {asked} were sampled");
     assert_eq!(sum(&metrics, "berth_routers"), sampled * 5);
     zones_agree(&metrics, &decisions);
+    ends_agree(&metrics, &lines);
     let timed = sum(&metrics, "berth_timed");
     assert!((asked_u64 / 20..asked_u64 / 5).contains(&timed), "{timed} of {asked} were timed");
     let spent_ns = sum(&metrics, "berth_stage_ns");
@@ -312,6 +320,58 @@ fn zones_agree(metrics: &BTreeMap<String, u64>, decisions: &[Line]) {
         assert_eq!(from("z1") + from("other") + from("z2") + from("none"), placed as u64, "{to}");
         assert!(from("z1") > 0 && from("other") > 0 && from("z2") + from("none") == 0, "{to}");
     }
+}
+
+/// What the role saw of every end is what the proxy's own log says of it: how it came out, where it went, how many bytes.
+fn ends_agree(metrics: &BTreeMap<String, u64>, lines: &[Value]) {
+    let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut good, mut late) = (0, 0);
+    for line in lines {
+        let d = Line::parse(line["decision"].as_str().unwrap()).unwrap();
+        let Some(chosen) = d.get("substrate") else { continue };
+        let planned: Vec<String> = d.items("plan").iter().map(|item| item.value.clone()).collect();
+        let ran = line["cluster"].as_str().unwrap_or_else(|| panic!("{line}"));
+        let went = match planned.iter().position(|name| name == ran) {
+            Some(0) => "first",
+            Some(_) => "later",
+            None => "elsewhere",
+        };
+        *expected.entry(series("berth_destinations", &[("went", went)])).or_default() += 1;
+        let policy = policy();
+        let mut all = policy["substrates"].as_array().unwrap().iter();
+        let substrate = all.find(|s| s["name"] == ran).unwrap();
+        let label = |key: &str| substrate["labels"][key].as_str().unwrap_or("none").to_string();
+        let (hardware, revision) = (label("hardware"), label("revision"));
+        let came = match line["status"].as_u64().unwrap() {
+            200 => "good",
+            429 => "overloaded",
+            _ => "failed",
+        };
+        assert_eq!(chosen, planned[0]);
+        let on =
+            [("class", d.get("class").unwrap()), ("hardware", &hardware), ("revision", &revision), ("answer", came)];
+        *expected.entry(series("berth_answers", &on)).or_default() += 1;
+        let to = substrate["location"]["zone"].as_str().unwrap();
+        let bytes = |field: &str| line[field].as_u64().unwrap();
+        for (flow, bytes) in [("request", bytes("bytes_in")), ("answer", bytes("bytes_out"))] {
+            *expected.entry(format!("{to} {flow}")).or_default() += bytes;
+        }
+        (good, late) = (good + usize::from(came == "good"), late + usize::from(went == "later"));
+    }
+    assert!(good > 1_000 && late > 200, "{good} good, {late} elsewhere than first");
+    for (what, count) in &expected {
+        if let Some((to, flow)) = what.split_once(' ').filter(|_| !what.contains('{')) {
+            let of = |name: &&String| {
+                name.starts_with("berth_way_bytes{")
+                    && name.contains(&format!("destination=\"{to}\""))
+                    && name.contains(&format!("flow=\"{flow}\""))
+            };
+            assert_eq!(metrics.keys().filter(of).map(|name| metrics[name]).sum::<u64>(), *count, "{what}");
+        } else {
+            assert_eq!(metrics.get(what), Some(count), "{what}");
+        }
+    }
+    assert_eq!(sum(metrics, "berth_answers"), sum(metrics, "berth_run"));
 }
 
 /// Each attempt has its line, each line was received, and the last line's cluster is the request's.

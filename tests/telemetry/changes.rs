@@ -23,8 +23,7 @@ fn start(host: &FakeHost) -> Role {
 
 /// How often the admission of a substrate became closed, and became open to all.
 fn changes(host: &FakeHost) -> [i64; 2] {
-    ["closed", "all"]
-        .map(|to| host.metric_value(&format!("berth.health.admission_changes.substrate.metal-fr.to.{to}")))
+    ["closed", "all"].map(|to| host.metric_value(&format!("berth.health.admission_changes.substrate.metal-fr.to.{to}")))
 }
 
 #[test]

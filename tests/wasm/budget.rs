@@ -80,6 +80,42 @@ fn a_placed_request_costs_one_callback_one_upcall_and_four_calls() {
     }
 }
 
+/// What accounting costs in the default setting: nothing else than one write of filter state. How much time that and
+/// the text of it are, only a real proxy says.
+#[test]
+fn without_accounting_there_is_one_call_less_and_nothing_else_changes() {
+    let mut configuration = by_default();
+    configuration["accounting"] = false.into();
+    for module in [PLACEMENT, FULL] {
+        let (with, _) = bill(module, &by_default(), &CHAT);
+        let (without, went) = bill(module, &configuration, &CHAT);
+        assert_eq!(went, Went::On);
+        assert_eq!((&with.entries, with.upcalls), (&without.entries, without.upcalls), "{module}");
+        assert_eq!(without.calls, counts(&[("proxy_get_header_map_pairs", 1), ("proxy_replace_header_map_value", 2)]));
+        let more: Vec<_> = with.calls.iter().filter(|(name, n)| without.calls.get(*name) != Some(n)).collect();
+        assert_eq!(more, [(&String::from("proxy_set_property"), &1)], "{module}");
+    }
+}
+
+/// What asking for more costs: each is off by default.
+#[test]
+fn what_is_asked_for_besides_is_paid_for_by_the_call() {
+    let upcalls = |configuration: &Value| bill(FULL, configuration, &CHAT).0.upcalls;
+    for (field, value, call, more) in [
+        ("replay", Value::from(true), "proxy_set_property", 1),
+        ("keys", serde_json::json!(["substrate", "class"]), "proxy_set_property", 2),
+        ("outcomes", Value::from(1), "proxy_get_property", 5),
+        ("outcomes", Value::from(1), "proxy_get_current_time_nanoseconds", 2),
+    ] {
+        let mut configuration = by_default();
+        configuration[field] = value;
+        let calls = |configuration: &Value| bill(FULL, configuration, &CHAT).0.calls.get(call).copied().unwrap_or(0);
+        assert_eq!(calls(&configuration) - calls(&by_default()), more, "{field}: {call}");
+        // The fake host has none of these properties, so none of them has to be copied.
+        assert_eq!(upcalls(&configuration), 1, "{field}");
+    }
+}
+
 #[test]
 fn a_timed_decision_asks_six_times_for_the_time() {
     let mut configuration = by_default();

@@ -260,6 +260,15 @@ fn the_end_of_a_request_says_what_it_came_to_and_where_it_really_went() {
         assert_eq!(host.metric_value(&format!("berth.answers.{on}.answer.{came}")), 1, "{case}");
         assert_eq!(host.metric_value(&format!("berth.destinations.went.{went}")), 1, "{case}");
         let known = !matches!(cluster, "" | "unheard-of");
+        let crossed = match cluster {
+            "metal-fr" => "none",
+            "onprem-de" => "jurisdiction",
+            _ => "",
+        };
+        for border in ["none", "jurisdiction"] {
+            let name = format!("berth.crossed.border.{border}");
+            assert_eq!(host.metric_value(&name), i64::from(border == crossed), "{case}");
+        }
         for (flow, bytes) in [("request", 100), ("answer", 2_000)] {
             let way = format!("berth.way_bytes.origin.none.destination.z-{cluster}.flow.{flow}");
             assert_eq!(host.metric_value(&way), if known { bytes } else { 0 }, "{case}");

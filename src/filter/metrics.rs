@@ -64,6 +64,7 @@ pub(super) struct Metrics {
     runs: Runs,
     ways: Ways,
     went: usize,
+    crossed: usize,
     timed: usize,
     stages: usize,
     sampled: usize,

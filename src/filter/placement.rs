@@ -12,6 +12,7 @@ use super::canary::{Canary, Tickets};
 use super::config::{Attach, Mode, PlacementConfig};
 use super::held::Held;
 use super::metrics::Cause;
+use super::refusal::Client;
 use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
 use super::{Headers, Host, MapKind, Vm};
 use crate::model::Facts;
@@ -248,10 +249,10 @@ impl Placement {
             (Side::Previous, _, Some(previous)) => previous.decide(host, &facts, moment, enforced),
             _ => current.decide(host, &facts, moment, enforced),
         };
-        let grpc = found.grpc;
+        let client = Client { grpc: found.grpc, known: facts.tenant.is_some_and(|tenant| tenant.trusted) };
         drop(found);
         self.judge(host, context, side, &decision);
-        self.act(host, side, &decision, grpc)
+        self.act(host, side, &decision, client)
     }
 }
 

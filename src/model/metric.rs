@@ -53,6 +53,7 @@ families! {
     WAYS = "ways" counter ["origin", "destination"] "Placed requests, by the caller's zone and the substrate's; `other` is a zone where no substrate is, `none` an unknown one.";
     ANSWERS = "answers" counter ["class", "hardware", "revision", "answer"] "With `outcomes`, what those came to whose end was looked at: `good`, `late` (good after the deadline, which for a stream is for its first byte), `failed`, `overloaded`, `refused` (a bad request), `abandoned` (by the client).";
     WENT = "destinations" counter ["went"] "With `outcomes`, where they went against their plan: `first`, `later` (a fallback), `lane`, `elsewhere` (another cluster than any planned), `nowhere`.";
+    CROSSED = "crossed" counter ["border"] "With `outcomes`, the widest border that the attempt crossed which the client has its answer from; `none` if none.";
     WAY_BYTES = "way_bytes" counter ["origin", "destination", "flow"] "With `outcomes`, bytes of their bodies, `flow` is `request` or `answer`, by the zone where they really went.";
     TIMED = "timed" counter [] "Decided requests whose stages were timed: one in `time_sample`.";
     STAGE_NS = "stage_ns" counter ["stage"] "Nanoseconds that those spent in each stage, summed.";

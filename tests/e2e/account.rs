@@ -178,6 +178,7 @@ fn counted(metrics: &BTreeMap<String, u64>) -> Vec<(&String, &u64)> {
         "ways",
         "timed",
         "stage_ns",
+        "crossed",
         "answers",
         "destinations",
         "way_bytes",
@@ -191,6 +192,12 @@ fn series(name: &str, labels: &[(&str, &str)]) -> String {
     let mut labels: Vec<_> = labels.iter().map(|(k, v)| format!("{k}=\"{v}\"")).collect();
     labels.sort();
     format!("{name}{{{}}}", labels.join(","))
+}
+
+/// The widest of the borders that a record names.
+fn widest(crossed: &str) -> &'static str {
+    let borders = ["jurisdiction", "region", "account", "regime", "zone"];
+    borders.into_iter().find(|border| crossed.contains(border)).unwrap_or("none")
 }
 
 /// What the policy says of the substrate that was chosen.
@@ -237,10 +244,7 @@ fn expected(decisions: &[Line]) -> BTreeMap<String, u64> {
         count("berth_freshness", &[("fresh", d.get("fresh").unwrap())], 1);
         count("berth_classified", &[("by", d.item("class").unwrap().param("by").unwrap_or("trusted"))], 1);
         if let Some(spill) = d.item("spill") {
-            let crossed = spill.param("x").unwrap_or("none");
-            let widest =
-                ["jurisdiction", "region", "account", "regime", "zone"].into_iter().find(|b| crossed.contains(b));
-            count("berth_spillovers", &[("border", widest.unwrap_or("none"))], 1);
+            count("berth_spillovers", &[("border", widest(spill.param("x").unwrap_or_default()))], 1);
         }
         if d.get("last-resort").is_some() {
             count("berth_last_resort", &[], 1);
@@ -337,6 +341,10 @@ fn ends_agree(metrics: &BTreeMap<String, u64>, lines: &[Value]) {
             None => "elsewhere",
         };
         *expected.entry(series("berth_destinations", &[("went", went)])).or_default() += 1;
+        let plan = d.items("plan");
+        let attempt = plan.iter().find(|item| item.value == ran).unwrap();
+        let border = widest(attempt.param("x").unwrap_or_default());
+        *expected.entry(series("berth_crossed", &[("border", border)])).or_default() += 1;
         let policy = policy();
         let mut all = policy["substrates"].as_array().unwrap().iter();
         let substrate = all.find(|s| s["name"] == ran).unwrap();

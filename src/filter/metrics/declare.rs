@@ -79,6 +79,7 @@ impl Metrics {
             torn: these(&metric::TORN, &alone),
             runs: Runs::declare(policy, &named, ends, &mut these),
             ways: Ways::declare(policy, ends, &mut these),
+            crossed: if ends { these(&metric::CROSSED, &borders) } else { 0 },
             went: if ends { these(&metric::WENT, &each(&WENT)) } else { 0 },
             timed: these(&metric::TIMED, &alone),
             stages: these(&metric::STAGE_NS, &each(&Stage::ALL.map(Stage::as_str))),

@@ -1,6 +1,6 @@
 //! What placed requests came to, where they really went, and how many bytes that moved between zones.
 
-use super::Metrics;
+use super::{BORDERS, Metrics};
 use crate::filter::ends::{Awaited, End};
 use crate::model::{Facts, SubstrateId};
 use crate::policy::Policy;
@@ -27,6 +27,10 @@ impl Metrics {
 
     /// A placed request has ended.
     pub(in crate::filter) fn ended(&mut self, policy: &Policy, lanes: &[String], awaited: &Awaited, end: &End) {
+        if let Some(attempt) = awaited.plan.iter().find(|attempt| ran_by(policy, attempt.substrate, &end.cluster)) {
+            let border = attempt.crosses.widest().map_or(BORDERS - 1, |border| border as usize);
+            self.cells.add(self.crossed + border, 1);
+        }
         let (went, ran) = destination(policy, lanes, awaited, &end.cluster);
         self.cells.add(self.went + went as usize, 1);
         // What went where nobody knows is counted under what was chosen; its bytes are nobody's.
@@ -39,9 +43,14 @@ impl Metrics {
     }
 }
 
+/// Whether a cluster leads to a substrate.
+fn ran_by(policy: &Policy, id: SubstrateId, cluster: &[u8]) -> bool {
+    policy.substrate(id).is_some_and(|s| s.cluster.as_bytes() == cluster)
+}
+
 /// Where it went against its plan, and on which substrate that was, as far as the policy knows.
 fn destination(policy: &Policy, lanes: &[String], awaited: &Awaited, cluster: &[u8]) -> (Went, Option<SubstrateId>) {
-    let leads = |id: SubstrateId| policy.substrate(id).is_some_and(|s| s.cluster.as_bytes() == cluster);
+    let leads = |id: SubstrateId| ran_by(policy, id, cluster);
     let mut planned = awaited.plan.iter().map(|attempt| attempt.substrate);
     let first = planned.next();
     match first {

@@ -18,6 +18,8 @@ mod body;
 mod canary;
 #[path = "e2e/desk.rs"]
 mod desk;
+#[path = "e2e/doctor.rs"]
+mod doctor;
 #[path = "e2e/harness.rs"]
 mod harness;
 #[path = "e2e/hops.rs"]
@@ -40,6 +42,8 @@ mod openai;
 mod page;
 #[path = "e2e/prometheus.rs"]
 mod prometheus;
+#[path = "e2e/rendered.rs"]
+mod rendered;
 #[path = "e2e/singleton.rs"]
 mod singleton;
 #[path = "e2e/slice.rs"]
@@ -48,3 +52,5 @@ mod slice;
 mod sources;
 #[path = "e2e/traces.rs"]
 mod traces;
+#[path = "e2e/upgrade.rs"]
+mod upgrade;

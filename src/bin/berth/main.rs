@@ -5,12 +5,14 @@
 
 mod check;
 mod diff;
+mod doctor;
 mod explain;
 mod fmt;
 mod input;
 mod layout;
 mod lines;
 mod log;
+mod render;
 mod replay;
 mod schema;
 mod simulate;
@@ -39,8 +41,12 @@ enum Verb {
     Explain(explain::Args),
     /// Make every logged decision again, and say whether the same comes out.
     Replay(replay::Args),
+    /// Render what proxies and meshes load, from a policy and a deployment file.
+    Render(render::Args),
     /// What a new policy changes, and which logged requests would move.
     Diff(diff::Args),
+    /// Ask running proxies what they are, and say what is wrong with them.
+    Doctor(doctor::Args),
     /// Sum an access log up: where work went, what bound, what spilled, what was refused.
     Log(log::Args),
     /// Print the JSON Schema, or explain a field such as `substrates.cost`.
@@ -62,8 +68,10 @@ fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Check(args) => check::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Render(args) => render::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Diff(args) => diff::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
         Verb::Log(args) => log::run(&args),
         Verb::Schema(args) => schema::run(&args),
         Verb::Fmt(args) => fmt::run(&args),

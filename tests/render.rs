@@ -286,3 +286,18 @@ fn every_finding_is_on_the_page() {
         .collect();
     assert_eq!(said, listed);
 }
+
+/// Without the callbacks of answers a candidate would never be judged, and no end be looked at.
+#[test]
+fn a_placement_role_that_is_to_hear_of_answers_is_granted_their_callbacks() {
+    for (field, granted) in [("outcomes: 16", true), ("outcomes: 0", false), ("time_sample: 7", false)] {
+        let (code, said) = changed("envoy", "placement:\n", &format!("placement:\n  {field}\n"));
+        assert_eq!(code, 0, "{said}");
+        let placement =
+            said.split_once("berth.placement").unwrap().1.split("envoy.filters.http.router").next().unwrap();
+        assert!(placement.contains(field.split(':').next().unwrap()), "{placement}");
+        for callback in ["proxy_on_response_headers", "proxy_on_done"] {
+            assert_eq!(placement.contains(callback), granted, "{field}: {callback}");
+        }
+    }
+}

@@ -26,6 +26,8 @@ mod harness;
 mod hops;
 #[path = "e2e/identity.rs"]
 mod identity;
+#[path = "e2e/istio.rs"]
+mod istio;
 #[path = "e2e/many.rs"]
 mod many;
 #[path = "e2e/mesh.rs"]
@@ -48,5 +50,7 @@ mod singleton;
 mod slice;
 #[path = "e2e/sources.rs"]
 mod sources;
+#[path = "e2e/traces.rs"]
+mod traces;
 #[path = "e2e/upgrade.rs"]
 mod upgrade;

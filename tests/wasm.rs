@@ -23,6 +23,8 @@ mod hostile;
 mod policy;
 #[path = "support/random.rs"]
 mod random;
+#[path = "wasm/series.rs"]
+mod series;
 mod wasm_host;
 #[path = "../benches/envoy/world.rs"]
 #[allow(dead_code, reason = "shared with the benchmark")]

@@ -4,17 +4,19 @@
 //! shared data: the tick does, into this VM's memory.
 
 mod deed;
+mod ending;
 
-use super::arm::Arm;
+use super::arm::{Arm, Moment, Stream};
 use super::body::Body;
 use super::canary::{Canary, Tickets};
 use super::config::{Attach, Mode, PlacementConfig};
 use super::facts::Found;
 use super::held::Held;
 use super::metrics::Cause;
+use super::refusal::Client;
 use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
 use super::{Headers, Host, MapKind, Vm};
-use crate::model::{Decision, Facts};
+use crate::model::Facts;
 use crate::policy::Policy;
 use std::rc::Rc;
 
@@ -234,12 +236,6 @@ impl Placement {
         }
     }
 
-    /// A stream is gone.
-    pub fn forget(&mut self, context: u32) {
-        self.held.release(context);
-        self.tickets.take(context);
-    }
-
     fn decide<H: Host>(&mut self, host: &H, context: u32, headers: &Headers, known: Known<'_>) -> Verdict {
         let mut found = self.config.sources.read(headers);
         match known {
@@ -263,41 +259,22 @@ impl Placement {
         told.narrow(&mut facts);
         let side = side(&self.rollout, self.previous.is_some(), self.canary.as_deref(), &facts, seed);
         let (current, now_ms, enforced) = (&mut self.current, self.now_ms, self.config.mode == Mode::Enforce);
+        let moment = Moment { stream: Stream { context, grpc: found.grpc }, now_ms, seed };
         let decision = match (side, self.canary.as_deref_mut(), self.previous.as_deref_mut()) {
             (Side::Candidate, Some(canary), _) => {
-                let decision = canary.arm.decide(host, &facts, (now_ms, seed), enforced);
+                let decision = canary.arm.decide(host, &facts, moment, enforced);
                 if canary.looks(&decision) {
                     canary.look(current, &facts, &decision, now_ms);
                 }
                 decision
             }
-            (Side::Previous, _, Some(previous)) => previous.decide(host, &facts, (now_ms, seed), enforced),
-            _ => current.decide(host, &facts, (now_ms, seed), enforced),
+            (Side::Previous, _, Some(previous)) => previous.decide(host, &facts, moment, enforced),
+            _ => current.decide(host, &facts, moment, enforced),
         };
-        let grpc = found.grpc;
+        let client = Client { grpc: found.grpc, known: facts.tenant.is_some_and(|tenant| tenant.trusted) };
         drop(found);
         self.judge(host, context, side, &decision);
-        self.act(host, side, &decision, grpc)
-    }
-
-    /// Has the answer of a request counted for its side, while a canary is judged.
-    fn judge<H: Host>(&mut self, host: &H, context: u32, side: Side, decision: &Decision) {
-        let Some(canary) = self.canary.as_deref_mut().filter(|canary| side != Side::Previous && !canary.is_back())
-        else {
-            return;
-        };
-        if let Some(ticket) = canary.decided(decision, side == Side::Candidate, host.now_ns()) {
-            self.tickets.keep(context, ticket);
-        }
-    }
-
-    /// The headers of an answer have come.
-    pub fn on_answer<H: Host>(&mut self, host: &H, context: u32) {
-        let (Some(ticket), Some(canary)) = (self.tickets.take(context), self.canary.as_deref_mut()) else { return };
-        let Ok(headers) = host.headers(MapKind::ResponseHeaders) else { return };
-        // Overload is no failure of a policy's choice alone, but who chose the overloaded one could have known.
-        let failed = headers.get(":status").and_then(|s| s.parse::<u16>().ok()).is_none_or(|s| s >= 500 || s == 429);
-        canary.answered(ticket, failed, host.now_ns());
+        self.act(host, side, &decision, client)
     }
 }
 

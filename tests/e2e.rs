@@ -18,6 +18,8 @@ mod body;
 mod canary;
 #[path = "e2e/desk.rs"]
 mod desk;
+#[path = "e2e/forged.rs"]
+mod forged;
 #[path = "e2e/harness.rs"]
 mod harness;
 #[path = "e2e/hops.rs"]

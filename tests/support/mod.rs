@@ -12,6 +12,7 @@ pub mod bootstrap;
 pub mod client;
 pub mod envoy;
 pub mod policy;
+pub mod raw;
 pub mod upstream;
 
 use std::future::Future;

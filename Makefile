@@ -103,6 +103,19 @@ lint: rust ## format, clippy for host and wasm, documentation, licences and advi
 	@echo "== dependencies"
 	@$(TOOLS) deny
 
+# What libFuzzer looks at: which edges are taken and what is compared. Not for build scripts, hence the target's name.
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+  -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing
+FUZZ_DIR = $(abspath $(NATIVE))/fuzz
+
+fuzz: rust ## every parser of bytes from outside, guided by its code, FUZZ_SECONDS each; FUZZ=NAME for one, FUZZ_KEEP=1 keeps what it found
+	@command -v c++ >/dev/null || { echo "berth: no C++ compiler, which libFuzzer is built with: install g++" >&2; exit 2; }
+	@host=$$(rustc -vV | sed -n 's/^host: //p') && RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --locked --quiet --release \
+	  --manifest-path tests/fuzz/Cargo.toml --target $$host --target-dir $(FUZZ_DIR) && \
+	  FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZ_DIR)/$$host/release/fuzz $(FUZZ_DIR)
+
 # --- to measure ---
 
 bench: rust ## what compiling, deciding and folding cost natively, and how deciding grows
@@ -131,5 +144,5 @@ bench-wasm: rust ## compiling a policy, deciding, a tick of telemetry, a snapsho
 
 # --- to come ---
 
-bench-envoy bench-guard fuzz soak oci:
+bench-envoy bench-guard oci:
 	@echo "berth: make $@ is not built yet" >&2; exit 2

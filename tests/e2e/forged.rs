@@ -115,11 +115,14 @@ struct World {
     all: Vec<Upstream>,
 }
 
+/// Where a request arrived, with which path and headers of ours and the router's.
+type Arrived = (String, String, BTreeSet<(String, String)>);
+
 /// What a request came to: the answer, where it arrived, and with which headers.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     fate: Fate,
-    arrived: Vec<(String, String, BTreeSet<(String, String)>)>,
+    arrived: Vec<Arrived>,
 }
 
 impl World {

@@ -46,3 +46,5 @@ mod singleton;
 mod slice;
 #[path = "e2e/sources.rs"]
 mod sources;
+#[path = "e2e/traps.rs"]
+mod traps;

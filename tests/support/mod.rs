@@ -9,6 +9,7 @@
 )]
 
 pub mod bootstrap;
+pub mod broken;
 pub mod client;
 pub mod envoy;
 pub mod policy;

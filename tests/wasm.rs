@@ -15,6 +15,8 @@ mod differential;
 mod fake_host;
 #[path = "wasm/faults.rs"]
 mod faults;
+#[path = "support/generated.rs"]
+mod generated;
 #[path = "wasm/hostile.rs"]
 mod hostile;
 #[path = "wasm/lives.rs"]

@@ -12,7 +12,9 @@ pub mod bootstrap;
 pub mod broken;
 pub mod client;
 pub mod envoy;
+pub mod generated;
 pub mod policy;
+pub mod random;
 pub mod raw;
 pub mod upstream;
 

@@ -172,7 +172,7 @@ async fn two_thousand_generated_requests_are_decided_in_envoy_as_natively() {
         all.push(generate(&mut random));
         let (policy, configuration) = all.last().unwrap();
         let Config::Placement(config) = parse(configuration.to_string().as_bytes()).unwrap() else { panic!() };
-        world.change(version, all.last().unwrap(), &config.policy.short_digest()).await;
+        world.change(version, all.last().unwrap(), config.policy.short_digest()).await;
         let mut asked = BTreeMap::new();
         for _ in 0..BATCHES {
             world.upstream.does_at("/health", health(&mut random, policy));

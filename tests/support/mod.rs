@@ -13,6 +13,7 @@ pub mod broken;
 pub mod client;
 pub mod envoy;
 pub mod generated;
+pub mod patches;
 pub mod policy;
 pub mod random;
 pub mod raw;

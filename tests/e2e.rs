@@ -48,6 +48,8 @@ mod same;
 mod singleton;
 #[path = "e2e/slice.rs"]
 mod slice;
+#[path = "e2e/soak.rs"]
+mod soak;
 #[path = "e2e/sources.rs"]
 mod sources;
 #[path = "e2e/traps.rs"]

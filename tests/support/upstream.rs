@@ -111,6 +111,11 @@ impl Upstream {
         state.received.iter().filter(|r| !state.by_path.contains_key(&r.path)).cloned().collect()
     }
 
+    /// All requests that came since this was last asked, which are then forgotten.
+    pub fn take_received(&self) -> Vec<Received> {
+        std::mem::take(&mut self.state.lock().unwrap().received)
+    }
+
     /// How often a path was asked for.
     pub fn asked(&self, path: &str) -> usize {
         self.state.lock().unwrap().received.iter().filter(|r| r.path == path).count()

@@ -320,3 +320,18 @@ fn streams_outlive_the_root_that_they_were_born_under() {
         }
     }
 }
+
+#[test]
+fn a_root_that_is_replaced_tells_what_it_counted_since_its_last_tick() {
+    let host = FakeHost::new();
+    let configuration = policy::placement(&policy::policy()).to_string();
+    let (mut vm, _) = Built::load(FULL).start(&host, &configuration).unwrap();
+    host.set_headers(MapKind::RequestHeaders, &NOBODY);
+    for _ in 0..5 {
+        vm.request().unwrap();
+    }
+    let refused = || host.metric_value("berth.refusals.dimension.governance.reason.no-envelope");
+    assert_eq!(refused(), 0, "a request makes no host call for it");
+    vm.enter("proxy_on_delete", &[ROOT]).unwrap();
+    assert_eq!(refused(), 5, "{:?}", host.metric_names());
+}

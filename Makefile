@@ -116,6 +116,9 @@ fuzz: rust ## every parser of bytes from outside, guided by its code, FUZZ_SECON
 	  --manifest-path tests/fuzz/Cargo.toml --target $$host --target-dir $(FUZZ_DIR) && \
 	  FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZ_DIR)/$$host/release/fuzz $(FUZZ_DIR)
 
+soak: wasm ## a real Envoy under load, faults and configurations for SOAK_SECONDS (600), and a table of what came of it
+	@$(WITH_ENVOY) && SOAK_SECONDS=$${SOAK_SECONDS:-600} $(CARGO) test --locked --quiet --test e2e -- soak --nocapture
+
 # --- to measure ---
 
 bench: rust ## what compiling, deciding and folding cost natively, and how deciding grows

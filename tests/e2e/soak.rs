@@ -164,7 +164,7 @@ impl World {
         let mut random = Random::new(0xfa17);
         while !done.load(Ordering::Relaxed) {
             for (at, upstream) in self.upstreams.iter().enumerate() {
-                let script = match random.below(28) {
+                let script = match random.below(16) {
                     0 => Script::overloaded(1),
                     1 => Script::status(503),
                     2 => Script::status(500),
@@ -193,7 +193,7 @@ impl World {
                 _ => health(name, random.below(40)),
             };
             self.upstreams.iter().for_each(|u| u.does_at("/health", health_of(&mut random, &u.name)));
-            tokio::time::sleep(Duration::from_millis(2_000 + random.below(2_000) as u64)).await;
+            tokio::time::sleep(Duration::from_millis(1_500 + random.below(2_500) as u64)).await;
         }
     }
 

@@ -18,6 +18,8 @@ mod body;
 mod canary;
 #[path = "e2e/desk.rs"]
 mod desk;
+#[path = "e2e/doctor.rs"]
+mod doctor;
 #[path = "e2e/forged.rs"]
 mod forged;
 #[path = "e2e/harness.rs"]
@@ -54,3 +56,5 @@ mod soak;
 mod sources;
 #[path = "e2e/traps.rs"]
 mod traps;
+#[path = "e2e/upgrade.rs"]
+mod upgrade;

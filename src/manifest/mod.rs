@@ -1,6 +1,7 @@
 //! What the tool makes for a proxy to load: the module's files, and what is rendered around them.
 
 pub mod deployment;
+pub mod doctor;
 pub mod envoy;
 pub mod json;
 pub mod module;

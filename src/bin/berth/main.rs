@@ -5,6 +5,7 @@
 
 mod check;
 mod diff;
+mod doctor;
 mod explain;
 mod fmt;
 mod input;
@@ -44,6 +45,8 @@ enum Verb {
     Render(render::Args),
     /// What a new policy changes, and which logged requests would move.
     Diff(diff::Args),
+    /// Ask running proxies what they are, and say what is wrong with them.
+    Doctor(doctor::Args),
     /// Sum an access log up: where work went, what bound, what spilled, what was refused.
     Log(log::Args),
     /// Print the JSON Schema, or explain a field such as `substrates.cost`.
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         Verb::Render(args) => render::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Diff(args) => diff::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
         Verb::Log(args) => log::run(&args),
         Verb::Schema(args) => schema::run(&args),
         Verb::Fmt(args) => fmt::run(&args),

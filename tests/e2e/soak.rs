@@ -164,7 +164,7 @@ impl World {
         let mut random = Random::new(0xfa17);
         while !done.load(Ordering::Relaxed) {
             for (at, upstream) in self.upstreams.iter().enumerate() {
-                let script = match random.below(16) {
+                let script = match random.below(20) {
                     0 => Script::overloaded(1),
                     1 => Script::status(503),
                     2 => Script::status(500),
@@ -190,7 +190,7 @@ impl World {
                 1 => Script::after(3_000, Script::ok("{}")),
                 2 => Script::ok("<html>"),
                 3 => Script::BreakOff,
-                _ => health(name, random.below(40)),
+                _ => health(name, random.below(6)),
             };
             self.upstreams.iter().for_each(|u| u.does_at("/health", health_of(&mut random, &u.name)));
             tokio::time::sleep(Duration::from_millis(1_500 + random.below(2_500) as u64)).await;
@@ -281,6 +281,7 @@ struct Logged {
     refused: u64,
     again: u64,
     not_well: u64,
+    reasons: BTreeMap<String, u64>,
     unexplained: Vec<Value>,
 }
 
@@ -292,7 +293,11 @@ fn read_log(world: &World) -> Logged {
         logged.lines += 1;
         let decision = line["decision"].as_str().unwrap_or_default();
         logged.placed += u64::from(decision.contains(" substrate="));
-        logged.refused += u64::from(decision.contains("refused="));
+        if decision.contains("refused=") {
+            logged.refused += 1;
+            let reason = decision.split(", ").find_map(|member| member.strip_prefix("reason=")).unwrap_or_default();
+            *logged.reasons.entry(reason.to_string()).or_default() += 1;
+        }
         logged.again += u64::from(line["attempts"].as_u64().unwrap_or(0) > 1);
         logged.not_well += u64::from(!(200..300).contains(&line["status"].as_u64().unwrap_or(0)));
         if !world.explains(&line) {
@@ -357,7 +362,7 @@ async fn under_load_and_faults_every_answer_is_explained_and_nothing_leaves_its_
     let refused_configurations =
         world.envoy.stat("extension_config_discovery.http_filter.berth.placement.config_fail").await;
     let steady: Vec<(f64, f64)> = weights.iter().filter(|(at, _)| *at > seconds as f64 / 3.0).copied().collect();
-    let (steep, first, last) = (slope(&steady), steady[0].1, steady[steady.len() - 1].1);
+    let (steep, first, (last_at, last)) = (slope(&steady), steady[0].1, steady[steady.len() - 1]);
     let deviation = (steady.iter().map(|(x, y)| (y - (first + steep * (x - steady[0].0))).powi(2)).sum::<f64>()
         / steady.len() as f64)
         .sqrt();
@@ -373,6 +378,7 @@ async fn under_load_and_faults_every_answer_is_explained_and_nothing_leaves_its_
     println!("| broken off, without an answer | {}, {} |", of(&world.broken), of(&world.unanswered));
     println!("| tried again | {} |", logged.again);
     println!("| not 2xx, of these unexplained | {}, {} |", logged.not_well, logged.unexplained.len());
+    println!("| refused, by reason | {:?} |", logged.reasons);
     println!("| outside their envelope | {outside} |");
     println!(
         "| faults, configurations pushed, refused | {}, {pushed}, {refused_configurations} |",
@@ -397,6 +403,10 @@ async fn under_load_and_faults_every_answer_is_explained_and_nothing_leaves_its_
     let unanswered = world.unanswered.load(Ordering::Relaxed);
     assert!(unanswered <= answered / 1_000, "{unanswered} requests had no answer");
     assert!((answered..=answered + unanswered).contains(&logged.lines), "the log has each request once: {logged:?}");
-    assert!(logged.not_well > answered / 200 && logged.again > answered / 200, "faults were met: {logged:?}");
+    assert!(logged.not_well > 0 && logged.again > 0, "faults were met: {logged:?}");
+    assert!(logged.placed > answered / 3, "most of the load was carried: {logged:?}");
+    // Pages that a worker touches for the first time, and lists that grow once: not what a leak looks like.
+    let grown = steep * (last_at - steady[0].0);
+    assert!(grown < 4_096.0 + 3.0 * deviation, "{grown:.0} KiB more after warm-up");
     assert_eq!(refused_configurations, pushed as u64 / 3);
 }

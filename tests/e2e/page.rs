@@ -118,9 +118,15 @@ async fn the_page_is_drawn_in_a_browser_and_shows_what_is_known() {
         ("a source", "gone/metrics"),
         ("its failure", "unsent"),
         ("another failure", "malformed"),
+        ("the last decisions", "Last decisions"),
+        ("where one went", "<b>onprem-de</b>"),
+        ("what bound it", "not metal-fr"),
+        ("what it crossed", r#"<span class="pill warn">jurisdiction</span>"#),
+        ("by which policy", "test-mesh@3</code>"),
     ] {
         assert!(seen.dom.contains(text), "{what} is missing: {text}");
     }
+    assert!(seen.dom.matches("<td>interactive</td>").count() >= 10, "each with its class");
     assert!(!seen.dom.contains("NaN") && !seen.dom.contains("undefined") && !seen.dom.contains("[object"));
     if let Some(folder) = std::env::var_os("PAGE_SHOTS").map(PathBuf::from) {
         for (name, more) in

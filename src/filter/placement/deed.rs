@@ -16,6 +16,7 @@ impl Placement {
         let policy = at_work(side, &self.current, self.canary.as_deref(), self.previous.as_deref()).policy();
         write_record(policy, decision, &mut self.record);
         let _ = host.set_filter_state(DECISION_STATE, self.record.as_bytes());
+        self.reporter.recent.keep(self.now_ms, self.config.mode == Mode::Enforce, &self.record);
         if self.config.mode == Mode::Shadow {
             self.mirror(host, side, decision);
             return Verdict::Continue;

@@ -3,7 +3,7 @@
 use crate::fake_host::{EVERY_ERROR, FakeHost};
 use crate::policy::{placement, policy};
 use berth::filter::store::{
-    LAST, ROLLOUT, RolloutReader, SnapshotReader, Switch, TRAYS, deliver, recent_key, rollout, tray_key,
+    LAST, ROLLOUT, Recall, RolloutReader, SnapshotReader, Switch, TRAYS, deliver, recent_key, rollout, tray_key,
 };
 use berth::filter::{Kept, MapKind, Role, Verdict};
 use berth::health::heard::Heard;
@@ -347,7 +347,12 @@ fn the_snapshot_is_shown_as_the_tool_prints_it_and_the_page_draws_it() {
     vm.tick();
     assert_eq!(vm.ask("GET", "/snapshot?x=1", &[], "").unwrap().0, 200);
     let body = vm.host.responses().pop().unwrap().body;
-    assert_eq!(json::read(&body), Ok(published(&vm.host)));
+    let (snapshot, beside) = json::read_beside(&body).unwrap();
+    assert_eq!(snapshot, published(&vm.host));
+    assert_eq!(beside.unwrap().rollout.as_deref(), Some("current"));
+    let why = String::from("class=standard failure_ppm=500000 current=0");
+    Recall { digest: 0x9f2c_41ab, at_ms: 7, why: why.clone() }.tell(&vm.host).unwrap();
+    assert_eq!(vm.ask("GET", "/snapshot", &[], "").unwrap().1["rollout"]["recalled"]["why"], json!(why));
     let (_, state) = vm.ask("GET", "/state", &[], "").unwrap();
     assert_eq!(state["snapshot"]["substrates"][0]["signals"]["queue_depth"]["value"], 3);
     assert_eq!(

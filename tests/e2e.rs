@@ -44,3 +44,5 @@ mod singleton;
 mod slice;
 #[path = "e2e/sources.rs"]
 mod sources;
+#[path = "e2e/takeover.rs"]
+mod takeover;

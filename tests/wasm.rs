@@ -17,6 +17,8 @@ mod fake_host;
 mod faults;
 #[path = "wasm/hostile.rs"]
 mod hostile;
+#[path = "wasm/leading.rs"]
+mod leading;
 #[path = "support/policy.rs"]
 mod policy;
 #[path = "support/random.rs"]

@@ -58,7 +58,10 @@ fn what_is_wrong_with_a_source_is_said_with_its_place() {
                 "mappings": [{"signal": "wombats", "metric": "up"}]}),
             "sources[0].mappings[0].signal: found `wombats`",
         ),
-        (json!({"cluster": "a", "path": "/", "jitter": 1.01}), "sources[0].jitter: found 1.01, expected a number from 0 to 1"),
+        (
+            json!({"cluster": "a", "path": "/", "jitter": 1.01}),
+            "sources[0].jitter: found 1.01, expected a number from 0 to 1",
+        ),
         (json!({"cluster": "a", "path": "/", "jitter": -0.1}), "sources[0].jitter: found -0.1"),
         (json!({"cluster": "a", "path": "/", "jitter": "much"}), "invalid type: string \"much\", expected f64"),
         (json!({"cluster": "a", "path": "/", "format": "grafana"}), "sources[0].format: found `grafana`"),

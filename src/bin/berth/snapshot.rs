@@ -1,7 +1,7 @@
 //! `berth snapshot`: prints, validates and converts what the telemetry role published.
 
-use berth::health::json::{self, Recalled, Rollout};
 use berth::health::codec;
+use berth::health::json::{self, Recalled, Rollout};
 use berth::model::{Admission, Circuit, Health, Signal, Snapshot, signal::Unit};
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};

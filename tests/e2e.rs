@@ -24,6 +24,8 @@ mod harness;
 mod hops;
 #[path = "e2e/identity.rs"]
 mod identity;
+#[path = "e2e/lanes.rs"]
+mod lanes;
 #[path = "e2e/many.rs"]
 mod many;
 #[path = "e2e/mesh.rs"]

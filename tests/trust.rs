@@ -25,10 +25,23 @@ use proptest::{
 use std::sync::LazyLock;
 
 const NOW_MS: u64 = 1_800_000_000_000;
-const LAW: u64 = Codes::all_of(Dimension::Governance).0 | Codes::all_of(Dimension::Sovereignty).0;
+/// What keeps a candidate from being permitted and able, whoever else there is.
+const STANDING: u64 = Codes::all_of(Dimension::Workload).0
+    | Codes::all_of(Dimension::Governance).0
+    | Codes::all_of(Dimension::Sovereignty).0;
 
 static LIBRARY: LazyLock<Document> =
     LazyLock::new(|| read_yaml(include_str!("../policies/agentic-production.yaml")).unwrap().document);
+
+/// What depends on how the other candidates are: fewer permitted ones may lift it.
+const RELIEVED: u64 = Codes::of(Code::QueueFull).0
+    | Codes::of(Code::MemoryFull).0
+    | Codes::of(Code::Congested).0
+    | Codes::of(Code::Admission).0
+    | Codes::of(Code::RateLimited).0
+    | Codes::of(Code::Failing).0
+    | Codes::of(Code::ReservedFirst).0
+    | Codes::of(Code::Shed).0;
 
 const TENANTS: [&str; 3] = ["acme", "globex", "nobody"];
 const DATA: [&str; 3] = ["public", "personal", "special"];
@@ -195,11 +208,10 @@ impl Request {
         Self { facts: filter(&self.facts, 0), headers: filter(&self.headers, FactName::ALL.len()) }
     }
 
-    /// With the model, the stream and the session believed: they say which work is done, not who may have it done.
-    fn with_work_believed(mut self) -> Self {
-        for fact in [FactName::Model, FactName::Streaming, FactName::Session] {
-            self.facts[fact as usize] = self.facts[fact as usize].map(|(pick, _)| (pick, true));
-        }
+    /// With the stream believed: it says what the deadline is for (the first token or all of them), not who may.
+    fn with_stream_believed(mut self) -> Self {
+        let stream = &mut self.facts[FactName::Streaming as usize];
+        *stream = stream.map(|(pick, _)| (pick, true));
         self
     }
 
@@ -237,17 +249,26 @@ impl Request {
     }
 }
 
-/// A picture in which everything was heard, and proved, some time ago.
-fn picture(age_ms: u64) -> Snapshot {
+/// A picture in which everything was heard, and proved, some time ago, and some queues are long.
+fn picture() -> impl Strategy<Value = Snapshot> {
+    let queues = vec(prop_oneof![Just(3_i64), 0..2_000_i64], LIBRARY.substrates.len());
+    (0..1_000_000_u64, queues).prop_map(|(age_ms, queues)| seen(age_ms, &queues))
+}
+
+fn seen(age_ms: u64, queues: &[i64]) -> Snapshot {
     let at_ms = NOW_MS - age_ms;
-    let record = |s: &berth::model::Substrate| {
+    let record = |(s, queue): (&berth::model::Substrate, &i64)| {
         let mut health = Health::unknown(s.name.as_str());
-        health.set(Signal::QueueDepth, Reading { value: 3, at_ms });
+        health.set(Signal::QueueDepth, Reading { value: *queue, at_ms });
         health.attestation = Some(Attestation { jurisdiction: s.location.jurisdiction, at_ms });
         health
     };
-    let substrates = LIBRARY.substrates.iter().map(record).collect();
+    let substrates = LIBRARY.substrates.iter().zip(queues).map(record).collect();
     Snapshot { writer: 1, epoch: 1, at_ms, interval_ms: 1_000, slots: 1, substrates }
+}
+
+fn calm() -> Snapshot {
+    seen(0, &[3; 64])
 }
 
 fn codes(seen: &Inspection) -> Vec<u64> {
@@ -258,35 +279,38 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn untrusted_facts_never_permit_a_candidate(
-        document in policy(), request in request(), age in option::of(0..1_000_000_u64),
-    ) {
+    fn untrusted_facts_never_add_a_candidate(document in policy(), request in request()) {
         let policy = Policy::new(document, [0; 32]);
-        let snapshot = age.map(picture);
-        let with = request.place(&policy, snapshot.as_ref());
-        let without = request.only(|_, trusted| trusted).place(&policy, snapshot.as_ref());
-        for (before, after) in codes(&without).into_iter().zip(codes(&with)) {
-            let lost = Codes(before & LAW & !after);
-            prop_assert!(lost.is_empty(), "taken away: {:?}", lost.iter().collect::<Vec<Code>>());
+        let request = request.with_stream_believed();
+        let with = request.place(&policy, None);
+        let without = request.only(|_, trusted| trusted).place(&policy, None);
+        for (id, (before, after)) in codes(&without).into_iter().zip(codes(&with)).enumerate() {
+            let lost = Codes(before).iter().collect::<Vec<Code>>();
+            prop_assert!(before == 0 || after != 0, "{} stands, without: {lost:?}", policy.substrate_name(id as u16));
         }
     }
 
     #[test]
-    fn untrusted_facts_never_add_a_candidate_for_the_same_work(document in policy(), request in request()) {
+    fn untrusted_facts_never_make_a_candidate_permitted_or_able(
+        document in policy(), request in request(), picture in option::of(picture()),
+    ) {
         let policy = Policy::new(document, [0; 32]);
-        // What is asked for is asked for both times, and believed, so that it alone chooses no class by claim.
-        let request = request.with_work_believed();
-        let without = request.only(|_, trusted| trusted).place(&policy, None);
-        let with = request.place(&policy, None);
-        for (id, (before, after)) in codes(&without).into_iter().zip(codes(&with)).enumerate() {
-            prop_assert!(before == 0 || after != 0, "{} stands", policy.substrate_name(id as u16));
+        let request = request.with_stream_believed();
+        let with = request.place(&policy, picture.as_ref());
+        let without = request.only(|_, trusted| trusted).place(&policy, picture.as_ref());
+        for (before, after) in codes(&without).into_iter().zip(codes(&with)) {
+            let lost = Codes(before & STANDING).iter().collect::<Vec<Code>>();
+            prop_assert!(lost.is_empty() || after & STANDING != 0, "taken away: {lost:?}");
+            // What the others leave may relieve: that is the panic rule's, shedding's and reserved first's word.
+            let held = Codes(before & !RELIEVED).iter().collect::<Vec<Code>>();
+            prop_assert!(held.is_empty() || after != 0, "stands, without: {held:?}");
         }
     }
 
     #[test]
     fn untrusted_facts_never_raise_tier_deadline_attempts_or_cost_limit(document in policy(), request in request()) {
         let policy = Policy::new(document, [0; 32]);
-        let snapshot = picture(0);
+        let snapshot = calm();
         let trusted = request.only(|_, trusted| trusted).place(&policy, Some(&snapshot));
         let seen = request.place(&policy, Some(&snapshot));
         prop_assert!(seen.tier <= trusted.tier);
@@ -308,7 +332,7 @@ mod examples {
     }
 
     fn place(facts: &Facts) -> Inspection {
-        inspect(&production(), Some(&picture(0)), &Local::default(), facts, NOW_MS, 7)
+        inspect(&production(), Some(&calm()), &Local::default(), facts, NOW_MS, 7)
     }
 
     fn standing(seen: &Inspection) -> Vec<&str> {

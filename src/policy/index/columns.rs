@@ -86,9 +86,11 @@ impl Columns {
                 | flag(caps.throughput_only, THROUGHPUT)
                 | flag(s.cost.regime.is_prepaid(), PREPAID),
         );
+        // Who names no model is held to the best of them, so that naming one never opens anything.
         let best = caps.models.iter().map(|m| m.quality_ppm).max().unwrap_or(0);
         self.quality_ppm.push(best.min(WHOLE_PPM as u32));
-        self.context.push(caps.context_tokens);
+        let contexts = caps.models.iter().filter_map(|m| m.context_tokens);
+        self.context.push(contexts.fold(caps.context_tokens, u32::max));
         self.country.push(s.location.jurisdiction);
         self.zone.push(self.zones.intern(s.location.zone.as_str()));
         self.domain.push(domains.intern(s.location.failure_domain.as_str()));

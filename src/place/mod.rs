@@ -32,6 +32,7 @@ mod scene;
 mod score;
 mod spread;
 mod table;
+mod trial;
 pub mod underway;
 
 pub use inspect::{Inspection, Row, inspect};

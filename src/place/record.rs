@@ -77,6 +77,9 @@ fn fields(policy: &Policy, d: &Decision, out: &mut String) -> core::fmt::Result 
     if d.last_resort {
         out.push_str(", last-resort");
     }
+    if d.trial {
+        out.push_str(", trial");
+    }
     Ok(())
 }
 

@@ -347,3 +347,43 @@ async fn a_budget_is_the_proxys_and_not_each_workers() {
         assert_eq!((seen.status, seen.text().contains("cost/tenant-budget")), (429, true), "{}", seen.text());
     }
 }
+
+#[tokio::test]
+async fn a_substrate_that_was_slow_is_found_again_within_a_bound_though_others_are_better_than_it_declares() {
+    let mut policy = quick();
+    policy["adaptive"] = json!({"latency": true, "risk": false});
+    policy["ages"] = json!({"soft_ms": 500, "hard_ms": 1_500});
+    // A second is so dear that whoever was measured beats whatever anybody declares: equals are out of the question.
+    policy["classes"][0]["worth"] = json!({"answer_usd": 0.001, "second_usd": 1, "failure_usd": 0});
+    policy["classes"][0]["home"] = json!(["metal-fr", "onprem-de"]);
+    policy["substrates"][1]["location"] = policy["substrates"][0]["location"].clone();
+    let mesh = silent(&policy).await;
+    assert_eq!(mesh.ask().await.text(), "metal-fr", "it declares to be the faster one");
+    mesh.metal.does(Script::after(700, Script::ok("metal-fr")));
+    mesh.onprem.does(Script::after(20, Script::ok("onprem-de")));
+    eventually("traffic leaves", || async {
+        let seen = mesh.ask_for(300).await;
+        seen.iter().all(|seen| seen.text() == "onprem-de").then_some(())
+    })
+    .await;
+    // As long as it is slow, few requests meet it: one at a time from each worker, and none while it is known.
+    let before = mesh.metal.received().len();
+    let seen = mesh.ask_for(4_000).await;
+    let tried = mesh.metal.received().len() - before;
+    assert!((1..=8).contains(&tried) && seen.len() > 50, "{tried} of {} tried it", seen.len());
+    let trials: Vec<&Seen> = seen.iter().filter(|seen| seen.text() == "metal-fr").collect();
+    assert!(trials.iter().all(|seen| decision(seen).ends_with(", trial")), "and they say so");
+
+    // It recovers, and is faster than the other one.
+    mesh.metal.does(Script::ok("metal-fr"));
+    let recovered = Instant::now();
+    eventually("traffic returns", || async {
+        let seen = mesh.ask_for(200).await;
+        (seen.iter().filter(|seen| seen.text() == "metal-fr").count() * 10 > seen.len() * 9).then_some(())
+    })
+    .await;
+    let took = recovered.elapsed();
+    println!("{tried} of {} tried it while it was slow; found again after {took:?}", seen.len());
+    // What is known of it fades within the hard age; then one in 32 of at least forty requests a second tries it.
+    assert!(took < Duration::from_millis(1_500 + 5_000), "{took:?}");
+}

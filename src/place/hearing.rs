@@ -34,7 +34,8 @@ impl<'a> Hearing<'a> {
 
     /// Whether a value was heard, and too long ago to count.
     pub(crate) fn has_faded(&self, signal: Signal) -> bool {
-        self.health.filter(|_| self.live).and_then(|health| health.reading(signal)).is_some() && self.aged(signal).is_none()
+        self.health.filter(|_| self.live).and_then(|health| health.reading(signal)).is_some()
+            && self.aged(signal).is_none()
     }
 
     /// How certain what the snapshot says still is.

@@ -40,6 +40,8 @@ mod openai;
 mod page;
 #[path = "e2e/prometheus.rs"]
 mod prometheus;
+#[path = "e2e/rendered.rs"]
+mod rendered;
 #[path = "e2e/shedding.rs"]
 mod shedding;
 #[path = "e2e/singleton.rs"]

@@ -6,28 +6,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use berth::manifest::module::{exports, imports};
-
-/// The host functions that Berth calls: what an operator grants.
-const CALLED: [&str; 18] = [
-    "env.proxy_continue_stream",
-    "env.proxy_define_metric",
-    "env.proxy_get_buffer_bytes",
-    "env.proxy_get_current_time_nanoseconds",
-    "env.proxy_get_header_map_pairs",
-    "env.proxy_get_property",
-    "env.proxy_get_shared_data",
-    "env.proxy_http_call",
-    "env.proxy_increment_metric",
-    "env.proxy_log",
-    "env.proxy_record_metric",
-    "env.proxy_remove_header_map_value",
-    "env.proxy_replace_header_map_value",
-    "env.proxy_send_local_response",
-    "env.proxy_set_effective_context",
-    "env.proxy_set_property",
-    "env.proxy_set_shared_data",
-    "env.proxy_set_tick_period_milliseconds",
-];
+use berth::manifest::rights::{CALLED, SYSTEM};
 
 /// Host functions that the SDK's traits name and nobody calls; not granted, they are answered with an error.
 const NAMED: [&str; 10] = [
@@ -41,14 +20,6 @@ const NAMED: [&str; 10] = [
     "env.proxy_grpc_close",
     "env.proxy_register_shared_queue",
     "env.proxy_set_header_map_pairs",
-];
-
-/// What Rust's standard library asks of WASI: to write a panic, to read an environment, to end.
-const SYSTEM: [&str; 4] = [
-    "wasi_snapshot_preview1.environ_get",
-    "wasi_snapshot_preview1.environ_sizes_get",
-    "wasi_snapshot_preview1.fd_write",
-    "wasi_snapshot_preview1.proc_exit",
 ];
 
 const PLACEMENT: [&str; 10] = [
@@ -104,8 +75,10 @@ fn both_modules_import_only_what_is_written_here() {
         let module = module(name);
         let found = imports(&module).unwrap();
         let found: Vec<String> = found.iter().map(|import| format!("{}.{}", import.module, import.name)).collect();
-        let written = CALLED.into_iter().chain(NAMED).chain(SYSTEM);
-        assert_eq!(sorted(found.iter().map(String::as_str)), sorted(written), "{name}");
+        let called = CALLED.iter().map(|call| format!("env.{call}"));
+        let system = SYSTEM.iter().map(|call| format!("wasi_snapshot_preview1.{call}"));
+        let written: Vec<String> = called.chain(NAMED.map(String::from)).chain(system).collect();
+        assert_eq!(sorted(found.iter().map(String::as_str)), sorted(written.iter().map(String::as_str)), "{name}");
     }
 }
 

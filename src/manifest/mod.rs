@@ -1,4 +1,10 @@
 //! What the tool makes for a proxy to load: the module's files, and what is rendered around them.
 
+pub mod deployment;
 pub mod envoy;
+pub mod json;
 pub mod module;
+pub mod plugin;
+pub mod rights;
+pub mod target;
+pub mod yaml;

@@ -51,6 +51,12 @@ impl Cut {
     pub fn keeps(self, export: &str) -> bool {
         BASE.contains(&export) || (self == Self::Full && TELEMETRY.contains(&export))
     }
+
+    /// The callbacks by which the proxy enters it.
+    pub fn callbacks(self) -> impl Iterator<Item = &'static str> {
+        let all = BASE.iter().chain(&TELEMETRY).copied();
+        all.filter(move |name| self.keeps(name) && name.starts_with("proxy_on_"))
+    }
 }
 
 /// Why bytes are no module that can be worked with.

@@ -89,11 +89,14 @@ impl Ask {
         let stream = tokio::net::TcpStream::connect(self.to).await.map_err(|e| e.to_string())?;
         let io = TokioIo::new(stream);
         let mut request = Request::builder().method(self.method);
+        // A `host` among the headers is the authority.
+        let named = self.headers.iter().find(|(name, _)| name == "host");
+        let host = named.map_or("berth.test", |(_, host)| host.as_str());
         request = match self.http {
-            Http::One => request.uri(&self.path).header("host", "berth.test"),
-            Http::Two => request.uri(format!("http://berth.test{}", self.path)),
+            Http::One => request.uri(&self.path).header("host", host),
+            Http::Two => request.uri(format!("http://{host}{}", self.path)),
         };
-        for (k, v) in &self.headers {
+        for (k, v) in self.headers.iter().filter(|(name, _)| name != "host") {
             request = request.header(k, v);
         }
         let request = request.body(Full::new(Bytes::from(self.body))).map_err(|e| e.to_string())?;

@@ -38,6 +38,21 @@ fn binary() -> String {
     std::env::var("ENVOY").unwrap_or_else(|_| FOUND.get_or_init(find).clone())
 }
 
+/// What Envoy says of a configuration that it only looks at: whether it would start, and its log.
+pub fn validate(dir: &Path, config: &str) -> (bool, String) {
+    let said = Command::new(binary())
+        .args(["--mode", "validate", "--log-level", "error", "-c"])
+        .arg(dir.join(config))
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    (
+        said.status.success(),
+        format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr)),
+    )
+}
+
 /// A fresh folder for one Envoy's files.
 pub fn workdir() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -56,12 +71,16 @@ impl Envoy {
 
     /// The same in a folder that the test has put files into.
     pub async fn start_in(dir: PathBuf, bootstrap: &Value) -> Self {
-        let config = dir.join("envoy.json");
-        fs::write(&config, serde_json::to_vec_pretty(bootstrap).unwrap()).unwrap();
+        fs::write(dir.join("envoy.json"), serde_json::to_vec_pretty(bootstrap).unwrap()).unwrap();
+        Self::start_file(dir, "envoy.json").await
+    }
+
+    /// The same with a bootstrap that is in the folder already.
+    pub async fn start_file(dir: PathBuf, config: &str) -> Self {
         let log = fs::File::create(dir.join("envoy.log")).unwrap();
         let mut child = Command::new("/bin/sh")
             .args(["-c", WATCHED, "sh", &binary(), "-c"])
-            .arg(&config)
+            .arg(dir.join(config))
             .arg("--admin-address-path")
             .arg(dir.join("admin"))
             .args(["--concurrency", "2", "--disable-hot-restart", "--log-level", "warning"])
@@ -70,7 +89,7 @@ impl Envoy {
             .arg(dir.join("base-id"))
             .current_dir(&dir)
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(fs::File::create(dir.join("stdout.log")).unwrap())
             .stderr(log)
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {}: {e}", binary()));

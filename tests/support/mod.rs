@@ -11,6 +11,7 @@
 pub mod bootstrap;
 pub mod client;
 pub mod envoy;
+pub mod patches;
 pub mod policy;
 pub mod upstream;
 

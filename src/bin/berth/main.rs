@@ -11,6 +11,7 @@ mod input;
 mod layout;
 mod lines;
 mod log;
+mod render;
 mod replay;
 mod schema;
 mod simulate;
@@ -39,6 +40,8 @@ enum Verb {
     Explain(explain::Args),
     /// Make every logged decision again, and say whether the same comes out.
     Replay(replay::Args),
+    /// Render what proxies and meshes load, from a policy and a deployment file.
+    Render(render::Args),
     /// What a new policy changes, and which logged requests would move.
     Diff(diff::Args),
     /// Sum an access log up: where work went, what bound, what spilled, what was refused.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Check(args) => check::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Render(args) => render::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Diff(args) => diff::run(&args),
         Verb::Log(args) => log::run(&args),

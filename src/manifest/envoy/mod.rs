@@ -24,6 +24,15 @@ pub(crate) mod types {
         CREDENTIAL_INJECTOR = "envoy.extensions.filters.http.credential_injector.v3.CredentialInjector";
         GENERIC_CREDENTIAL = "envoy.extensions.http.injected_credentials.generic.v3.Generic";
         EARLY = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation";
+        WASM = "envoy.extensions.filters.http.wasm.v3.Wasm";
+        STDOUT_LOG = "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog";
+        DOWNSTREAM_TLS = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
+        CLUSTER = "envoy.config.cluster.v3.Cluster";
+        ROUTES = "envoy.config.route.v3.RouteConfiguration";
+        LISTENER = "envoy.config.listener.v3.Listener";
+        EXTENSION = "envoy.config.core.v3.TypedExtensionConfig";
+        STRING = "google.protobuf.StringValue";
+        STRUCT = "google.protobuf.Struct";
         TLS = "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext";
         COMPOSITE = "envoy.extensions.clusters.composite.v3.ClusterConfig";
         MATCHER = "envoy.extensions.router.cluster_specifiers.matcher.v3.MatcherClusterSpecifier";

@@ -1,0 +1,34 @@
+//! What an operator grants a module: what it calls, and the callbacks that it is called back by. A module that asks for
+//! more fails the build.
+
+use super::module::Cut;
+
+/// The host functions that Berth calls: what an operator grants it.
+pub const CALLED: [&str; 18] = [
+    "proxy_continue_stream",
+    "proxy_define_metric",
+    "proxy_get_buffer_bytes",
+    "proxy_get_current_time_nanoseconds",
+    "proxy_get_header_map_pairs",
+    "proxy_get_property",
+    "proxy_get_shared_data",
+    "proxy_http_call",
+    "proxy_increment_metric",
+    "proxy_log",
+    "proxy_record_metric",
+    "proxy_remove_header_map_value",
+    "proxy_replace_header_map_value",
+    "proxy_send_local_response",
+    "proxy_set_effective_context",
+    "proxy_set_property",
+    "proxy_set_shared_data",
+    "proxy_set_tick_period_milliseconds",
+];
+
+/// What Rust's standard library asks of the system: to write a panic, to read an environment, to end.
+pub const SYSTEM: [&str; 4] = ["environ_get", "environ_sizes_get", "fd_write", "proc_exit"];
+
+/// Everything that is granted.
+pub fn rights(cut: Cut) -> impl Iterator<Item = &'static str> {
+    CALLED.iter().chain(&SYSTEM).copied().chain(cut.callbacks())
+}

@@ -1,0 +1,150 @@
+//! What is rendered, by where it goes.
+
+pub mod envoy;
+pub mod gateway;
+pub mod istio;
+pub mod kustomize;
+
+use super::deployment::Deployment;
+use super::envoy::cluster::{self, Endpoint, separate};
+use super::plugin::{self, Carried, POLICY};
+use super::yaml::{self, Notes};
+use crate::model::{Document, Kind};
+use crate::policy::{InvalidPolicy, codes, error::hint, tree::Node};
+use serde_json::Value;
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its name.
+    pub name: &'static str,
+    /// What it holds.
+    pub text: String,
+}
+
+/// Everything that a target is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Where things are.
+    pub deployment: &'a Deployment,
+    /// The policy.
+    pub policy: &'a Document,
+    /// The policy as its people wrote it.
+    pub text: &'a str,
+    /// The same as a tree.
+    pub node: &'a Node,
+    /// `name@version#digest`.
+    pub label: &'a str,
+}
+
+/// What is said of everything that is rendered.
+const COMMENTS: [(&str, &str); 14] = [
+    ("early_header_mutation_extensions", "What clients must not send is removed before any route is looked at."),
+    ("internal_only_headers", "The same again, for requests from outside."),
+    (
+        "cluster_specifier_plugins",
+        "Which attempt is it, and which cluster does the plan have for it? Only the policy's clusters can be chosen.",
+    ),
+    ("refresh_cluster_on_retry", "Each attempt asks again: Envoy 1.39 or later."),
+    ("request_body_buffer_limit", "What is kept of a body for another attempt; longer ones are tried once."),
+    ("direct_response", "Nobody placed it: no guess."),
+    ("vm_id", "The same for both roles: that is what shares the picture."),
+    ("capability_restriction_config", "What the module calls and is called by, and nothing more."),
+    ("allow_on_headers_stop_iteration", "It waits for the beginning of the body."),
+    ("failure_policy", "A fault costs the streams of one VM, which comes back by itself."),
+    ("retry_budget", "Retries never are the load."),
+    ("stats_tags", "Labels out of the parts of the metrics' names."),
+    ("upstream_log", "One line an attempt, joined to the request's by its id."),
+    ("policy", "The policy as it was written."),
+];
+
+impl<'a> Subject<'a> {
+    /// What does not fit together: substrates without a place, places without a substrate. `file` is the deployment file.
+    #[must_use]
+    pub fn mistakes(&self, file: &Node) -> Vec<InvalidPolicy> {
+        let known: Vec<&str> = self.policy.substrates.iter().map(|s| s.name.as_str()).collect();
+        let places = file.get("substrates");
+        let whole = places.map_or(file.at, |node| node.at);
+        let given = |name: &str| self.deployment.substrates.iter().any(|(given, _)| given == name);
+        let missing = known.iter().filter(|name| !given(name)).map(|name| {
+            let expected = String::from("its hosts: the policy has this substrate");
+            InvalidPolicy::new(codes::MISSING_FIELD, format!("substrates.{name}"), whole, String::new(), expected)
+        });
+        let place = |name: &str| places.and_then(|node| node.entry(name)).map_or(whole, |entry| entry.at);
+        let placed =
+            self.deployment.substrates.iter().map(|(name, _)| (name, format!("substrates.{name}"), place(name)));
+        let otherwise = self.deployment.otherwise.iter();
+        let at = file.get("otherwise").map_or(file.at, |node| node.at);
+        let strange = placed.chain(otherwise.map(|name| (name, String::from("otherwise"), at)));
+        let strange = strange.filter(|(name, ..)| !known.contains(&name.as_str())).map(|(name, path, at)| {
+            let expected = format!("a substrate of the policy{}", hint(name, known.iter().copied()));
+            InvalidPolicy::new(codes::UNKNOWN_SUBSTRATE, path, at, name.clone(), expected)
+        });
+        missing.chain(strange).collect()
+    }
+
+    /// The cluster of a substrate.
+    fn cluster(&self, substrate: &str) -> Option<&'a str> {
+        self.policy.substrates.iter().find(|s| s.name.as_str() == substrate).map(|s| s.cluster.as_str())
+    }
+
+    /// The clusters of all substrates.
+    fn clusters(&self) -> Vec<&'a str> {
+        self.policy.substrates.iter().map(|s| s.cluster.as_str()).collect()
+    }
+
+    /// Every substrate's cluster with what is its own; keys are kept apart.
+    fn endpoints(&self, inside: &[Value]) -> Vec<(&'a str, Endpoint)> {
+        let told = self.deployment.placement.get("decision_upstream") == Some(&Value::Bool(true));
+        let lanes = plugin::lanes(self.deployment);
+        let mut names = Vec::new();
+        let mut endpoints = Vec::new();
+        for substrate in &self.policy.substrates {
+            let given = self.deployment.substrates.iter().find(|(name, _)| name == substrate.name.as_str());
+            let Some((_, endpoint)) = given else { continue };
+            let mut endpoint = endpoint.clone();
+            endpoint.filters = inside.to_vec();
+            endpoint.sees_decisions = told && substrate.kind != Kind::Provider;
+            endpoint.in_lane = lanes.iter().any(|(_, members)| members.iter().any(|m| m == substrate.name.as_str()));
+            names.push(substrate.cluster.as_str());
+            endpoints.push(endpoint);
+        }
+        separate(&mut endpoints);
+        names.into_iter().zip(endpoints).collect()
+    }
+
+    /// The lanes over these clusters, by their names.
+    ///
+    /// # Errors
+    /// Names the substrate that cannot be in one.
+    fn lanes(&self, endpoints: &[(&'a str, Endpoint)]) -> Result<Vec<(String, Value)>, String> {
+        let lane = |(name, substrates): (String, Vec<String>)| {
+            let wanted = substrates.iter().filter_map(|substrate| self.cluster(substrate));
+            let found = wanted.filter_map(|cluster| endpoints.iter().find(|(known, _)| *known == cluster));
+            let members: Vec<(&str, &Endpoint)> = found.map(|(cluster, endpoint)| (*cluster, endpoint)).collect();
+            cluster::lane_over(&name, &members).map(|lane| (name, lane))
+        };
+        plugin::lanes(self.deployment).into_iter().map(lane).collect()
+    }
+
+    /// The policy within a text.
+    const fn text_carried(&self) -> Carried<'a> {
+        Carried::Text(self.node)
+    }
+
+    /// A file of these documents.
+    fn file(&self, name: &'static str, target: &str, says: &str, documents: &[Value]) -> File {
+        let mut text = format!(
+            "# Rendered by `berth render {target}` for {}: change the deployment or the policy and render again.\n",
+            self.label
+        );
+        for line in says.lines() {
+            text.push_str(&format!("# {line}\n"));
+        }
+        let texts = [(POLICY, self.text)];
+        let notes = Notes { comments: &COMMENTS, texts: &texts };
+        let documents: Vec<String> = documents.iter().map(|document| yaml::write(document, notes)).collect();
+        text.push_str(&documents.join("---\n"));
+        File { name, text }
+    }
+}

@@ -1,0 +1,335 @@
+//! What `berth render` writes, in a real Envoy: as it is for an Envoy of one's own, by small emulations of how Istio
+//! and Envoy Gateway apply patches for theirs.
+
+use crate::mesh::health;
+use crate::support::client::{Ask, BOTH, Http, Seen};
+use crate::support::envoy::{Envoy, validate, workdir};
+use crate::support::patches::{self, yaml};
+use crate::support::upstream::{Script, Upstream};
+use crate::support::{built, eventually};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const STARTER: &str = include_str!("../../policies/starter.yaml");
+
+/// The starter policy with one order among the places of Europe and without patience, so that each step can be told.
+fn policy() -> String {
+    let patient = "deadline_ms: 8000";
+    assert!(STARTER.contains(patient));
+    let hasty = "deadline_ms: 60000\n    attempts: {most: 3, repeatable: true}";
+    format!("{}{HASTE}", STARTER.replace(patient, hasty))
+}
+
+const HASTE: &str = "
+selection: {margin: 0, margin_per_second: 0, max_shift: 1, ramp_ms: 0}
+breaking: {dwell_ms: 50, hold_down_ms: 50, open_ms: 50, open_most_ms: 100}
+";
+
+/// Three upstreams, one of them a provider with a path and a key of its own, and the files to reach them.
+struct Site {
+    dir: PathBuf,
+    de: Upstream,
+    fr: Upstream,
+    us: Upstream,
+}
+
+impl Site {
+    async fn open(policy: &str, more: &str) -> Self {
+        let (de, fr, us) =
+            (Upstream::start("gpu-de").await, Upstream::start("gpu-fr").await, Upstream::start("provider-us").await);
+        for upstream in [&de, &fr, &us] {
+            upstream.does_at("/health", health(&upstream.name, 0));
+        }
+        let dir = workdir();
+        fs::write(dir.join("policy.yaml"), policy).unwrap();
+        fs::write(dir.join("secret.yaml"), SECRET).unwrap();
+        let site = Self { dir, de, fr, us };
+        fs::write(site.dir.join("deployment.yaml"), site.deployment(more)).unwrap();
+        site
+    }
+
+    fn deployment(&self, more: &str) -> String {
+        let (module, dir) = (built("berth.wasm"), self.dir.display());
+        let (module, de, fr, us) = (module.display(), self.de.address, self.fr.address, self.us.address);
+        format!(
+            "berth: 1
+policy: policy.yaml
+module: {{file: '{module}'}}
+listen: {{at: '127.0.0.1:0'}}
+admin: '127.0.0.1:0'
+desk: '127.0.0.1:0'
+config_dir: '{dir}'
+placement:
+  refresh_ms: 20
+  facts: {{tenant: {{header: x-tenant, trusted: true}}}}
+  trust_path: true
+telemetry:
+  tick_ms: 50
+  sources:
+  - {{cluster: gpu-de, path: /health, substrate: gpu-de, interval_ms: 100, timeout_ms: 90}}
+  - {{cluster: gpu-fr, path: /health, substrate: gpu-fr, interval_ms: 100, timeout_ms: 90}}
+substrates:
+  gpu-de: {{hosts: ['{de}'], http2: true}}
+  gpu-fr: {{hosts: ['{fr}']}}
+  provider-us:
+    hosts: ['{us}']
+    authority: api.provider.example
+    path_prefix: /openai
+    credential: {{sds_file: '{dir}/secret.yaml', secret: provider}}
+{more}"
+        )
+    }
+
+    /// Renders; the tool must be content.
+    fn render(&self, target: &str) {
+        let said = berth(&["render", target, "deployment.yaml", "-o", "."], &self.dir);
+        assert!(said.0, "{}", said.1);
+    }
+}
+
+const SECRET: &str = "resources:
+- '@type': type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret
+  name: provider
+  generic_secret: {secret: {inline_string: Bearer ours}}
+";
+
+/// Runs the tool: whether it was content, and what it said.
+fn berth(arguments: &[&str], dir: &Path) -> (bool, String) {
+    let said = Command::new(env!("CARGO_BIN_EXE_berth")).args(arguments).current_dir(dir).output().unwrap();
+    (
+        said.status.success(),
+        format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr)),
+    )
+}
+
+async fn chat(envoy: &Envoy, listener: &str, http: Http, headers: &[(&str, &str)]) -> Seen {
+    let ask = Ask::post(envoy.listener(listener), "/v1/chat/completions", "{}").over(http);
+    headers.iter().fold(ask, |ask, (name, value)| ask.header(name, value)).send().await.unwrap()
+}
+
+/// Requests are placed where the policy says, tried again where it permits, and what belongs to one substrate is seen by
+/// no other.
+async fn places_and_keeps_apart(site: &Site, envoy: &Envoy, listener: &str, host: &[(&str, &str)]) {
+    let with = |more: &[(&'static str, &'static str)]| -> Vec<(String, String)> {
+        host.iter().chain(more).map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+    };
+    let ask = |http, headers: Vec<(String, String)>| async move {
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        chat(envoy, listener, http, &headers).await
+    };
+    for http in BOTH {
+        eventually("a healthy mesh places at home", || async {
+            let seen = ask(http, with(&[("x-tenant", "acme")])).await;
+            (seen.status == 200 && seen.text() == "gpu-de").then_some(())
+        })
+        .await;
+        // Forged: named by the client, and a place that its envelope forbids.
+        let forged = [("x-tenant", "acme"), ("x-placement-cluster", "provider-us"), ("x-envoy-attempt-count", "1")];
+        assert!(["gpu-de", "gpu-fr"].contains(&ask(http, with(&forged)).await.text().as_str()));
+        // The first choice refuses, the second one answers: within the envelope.
+        site.de.does(Script::status(503));
+        eventually("the next permitted substrate answers", || async {
+            let seen = ask(http, with(&[("x-tenant", "acme")])).await;
+            (seen.status == 200 && seen.text() == "gpu-fr").then_some(())
+        })
+        .await;
+        site.fr.does(Script::status(503));
+        let refused = ask(http, with(&[("x-tenant", "acme")])).await;
+        assert_eq!(refused.status, 503, "a European customer's work stays in Europe");
+        eventually("others may go to the provider", || async {
+            let seen = ask(http, with(&[("x-tenant", "initech"), ("authorization", "Bearer theirs")])).await;
+            (seen.status == 200 && seen.text() == "provider-us").then_some(())
+        })
+        .await;
+        site.de.does(Script::ok("gpu-de"));
+        site.fr.does(Script::ok("gpu-fr"));
+    }
+    let chats = |upstream: &Upstream| {
+        upstream.received().into_iter().filter(|r| r.path.ends_with("/chat/completions")).collect::<Vec<_>>()
+    };
+    let at_provider = chats(&site.us);
+    assert!(!at_provider.is_empty());
+    for request in &at_provider {
+        assert_eq!(request.path, "/openai/v1/chat/completions");
+        assert_eq!(request.headers.get("authorization").map(String::as_str), Some("Bearer ours"));
+        assert_eq!(
+            request.headers.get(":authority").or(request.headers.get("host")).map(String::as_str),
+            Some("api.provider.example")
+        );
+    }
+    for request in chats(&site.de).iter().chain(&chats(&site.fr)).chain(&at_provider) {
+        let own = request.headers.keys().find(|name| name.starts_with("x-placement-"));
+        assert_eq!(own, None, "our own headers end before the substrate");
+        assert!(request.headers.get("authorization").is_none_or(|key| key == "Bearer ours"));
+    }
+    for request in chats(&site.de).iter().chain(&chats(&site.fr)) {
+        assert_eq!(request.headers.get("authorization"), None, "a key that is not theirs");
+        assert_eq!(request.path, "/v1/chat/completions");
+    }
+}
+
+#[tokio::test]
+async fn a_rendered_envoy_places_falls_back_and_keeps_keys_apart() {
+    let site = Site::open(&policy(), "").await;
+    site.render("envoy");
+    let envoy = Envoy::start_file(site.dir.clone(), "envoy.yaml").await;
+    places_and_keeps_apart(&site, &envoy, "ingress", &[]).await;
+
+    // The logs that it was rendered with say what was decided, for requests and attempts.
+    let lines = eventually("the logs are written", || async {
+        let text = fs::read_to_string(site.dir.join("stdout.log")).unwrap_or_default();
+        let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        (lines.iter().filter(|line| line.get("decision").is_some()).count() > 5).then_some(lines)
+    })
+    .await;
+    let decided = lines.iter().filter_map(|line| line["decision"].as_str()).find(|d| d.starts_with("v=")).unwrap();
+    let (_, checked) = berth(&["check", "policy.yaml"], &site.dir);
+    let digest = checked.split('#').nth(1).unwrap().get(..8).unwrap();
+    assert!(decided.contains(digest), "the policy that runs is the one that was written: {decided}, {checked}");
+    assert!(lines.iter().any(|line| line.get("decision").is_none() && line["cluster"] == "gpu-fr"), "attempts too");
+    // The rendered rules make labels of the metrics.
+    let metrics = envoy.admin_get("/stats/prometheus").await.text();
+    assert!(
+        metrics.lines().any(|line| line.starts_with("berth_decisions{") && line.contains("substrate=\"gpu-fr\"")),
+        "{}",
+        metrics.lines().filter(|l| l.contains("berth")).take(5).collect::<String>()
+    );
+}
+
+#[tokio::test]
+async fn a_new_policy_is_a_new_file_and_a_bad_one_changes_nothing() {
+    let site = Site::open(&policy(), "").await;
+    site.render("envoy-discovered");
+    let envoy = Envoy::start_file(site.dir.clone(), "envoy.yaml").await;
+    let version = "wasmcustom.berth.policy.version";
+    envoy.await_stat(version, |version| version == 1).await;
+    eventually("requests are placed", || async {
+        (chat(&envoy, "ingress", Http::One, &[]).await.status == 200).then_some(())
+    })
+    .await;
+
+    let renew = |policy: String| {
+        fs::write(site.dir.join("policy.yaml"), policy).unwrap();
+        let said = berth(&["render", "envoy-discovered", "deployment.yaml", "-o", "new"], &site.dir);
+        if said.0 {
+            fs::rename(site.dir.join("new/placement.yaml"), site.dir.join("placement.yaml")).unwrap();
+        }
+        said
+    };
+    assert!(renew(policy().replace("version: 1", "version: 2")).0);
+    envoy.await_stat(version, |version| version == 2).await;
+    let (content, said) = renew(policy().replace("jurisdiction: DE", "jurisdiction: XX"));
+    assert!(!content && said.contains("policy.yaml:8:") && said.contains("jurisdiction"), "{said}");
+    assert_eq!(chat(&envoy, "ingress", Http::One, &[]).await.status, 200);
+    assert_eq!(envoy.stat(version).await, 2);
+}
+
+#[tokio::test]
+async fn the_mesh_s_patches_make_a_sidecar_that_places() {
+    let host = "llm.inference.svc.cluster.local:80";
+    let istio = format!("istio: {{namespace: inference, place: sidecar, selector: {{app: chat}}, host: '{host}'}}\n");
+    let site = Site::open(&policy(), &istio).await;
+    site.render("istio");
+    let filter = yaml(&fs::read_to_string(site.dir.join("envoyfilter.yaml")).unwrap());
+    let mut sidecar = patches::sidecar();
+    patches::istio(&mut sidecar, &filter, &site.dir);
+    fs::write(site.dir.join("sidecar.json"), sidecar.to_string()).unwrap();
+    let (content, said) = validate(&site.dir, "sidecar.json");
+    assert!(content, "{said}");
+    let envoy = Envoy::start_file(site.dir.clone(), "sidecar.json").await;
+    places_and_keeps_apart(&site, &envoy, "0.0.0.0_80", &[("host", host)]).await;
+    // What the mesh sends elsewhere goes where it went.
+    let other = chat(&envoy, "0.0.0.0_80", Http::One, &[("host", "other.example")]).await;
+    assert_eq!((other.status, other.text().as_str()), (200, "passed through"));
+}
+
+#[tokio::test]
+async fn the_mesh_s_patches_work_where_extensions_are_discovered() {
+    let host = "llm.inference.svc.cluster.local:80";
+    let istio = format!(
+        "istio: {{namespace: inference, place: sidecar, selector: {{app: chat}}, host: '{host}', discovered: true}}\n"
+    );
+    let site = Site::open(&policy(), &istio).await;
+    let module = format!(
+        "module: {{file: '{}', url: 'https://modules.example/berth.wasm', sha256: '{}'}}",
+        built("berth.wasm").display(),
+        "0".repeat(64)
+    );
+    let text = fs::read_to_string(site.dir.join("deployment.yaml")).unwrap();
+    let text: String = text
+        .lines()
+        .map(|line| if line.starts_with("module:") { format!("{module}\n") } else { format!("{line}\n") })
+        .collect();
+    fs::write(site.dir.join("deployment.yaml"), text).unwrap();
+    site.render("istio");
+    let filter = yaml(&fs::read_to_string(site.dir.join("envoyfilter.yaml")).unwrap());
+    let mut sidecar = patches::sidecar();
+    // The agent's part: it fetches the module, checks its digest and puts a file in the place of the address.
+    patches::istio(&mut sidecar, &filter, &site.dir);
+    patches::fetch(&mut sidecar, &site.dir, &built("berth.wasm"));
+    fs::write(site.dir.join("sidecar.json"), sidecar.to_string()).unwrap();
+    let envoy = Envoy::start_file(site.dir.clone(), "sidecar.json").await;
+    eventually("requests are placed", || async {
+        let seen = chat(&envoy, "0.0.0.0_80", Http::One, &[("host", host), ("x-tenant", "acme")]).await;
+        (seen.status == 200 && seen.text() == "gpu-de").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_gateway_s_patches_make_a_gateway_that_places() {
+    let site = Site::open(&policy(), "gateway: {name: eg, namespace: inference}\n").await;
+    site.render("envoy-gateway");
+    let policy = yaml(&fs::read_to_string(site.dir.join("envoypatchpolicy.yaml")).unwrap());
+    let mut gateway = patches::gateway();
+    patches::envoy_gateway(&mut gateway, &policy);
+    fs::write(site.dir.join("gateway.json"), gateway.to_string()).unwrap();
+    let (content, said) = validate(&site.dir, "gateway.json");
+    assert!(content, "{said}");
+    let envoy = Envoy::start_file(site.dir.clone(), "gateway.json").await;
+    places_and_keeps_apart(&site, &envoy, "inference/eg/http", &[]).await;
+}
+
+#[tokio::test]
+async fn every_way_to_attach_is_a_configuration_that_envoy_takes() {
+    for (way, lanes) in
+        [("simple", ""), ("full", ""), ("lanes", "\n  lanes: [{cluster: europe, substrates: [gpu-de, gpu-fr]}]")]
+    {
+        let site = Site::open(&policy(), "").await;
+        let text = fs::read_to_string(site.dir.join("deployment.yaml")).unwrap();
+        let text = text
+            .replace("berth: 1\n", &format!("berth: 1\nattach: {way}\n"))
+            .replace("\n  refresh_ms: 20", &format!("\n  refresh_ms: 20{lanes}"));
+        fs::write(site.dir.join("deployment.yaml"), text).unwrap();
+        site.render("envoy");
+        let (content, said) = validate(&site.dir, "envoy.yaml");
+        assert!(content, "{way}: {said}");
+        let envoy = Envoy::start_file(site.dir.clone(), "envoy.yaml").await;
+        eventually("requests are placed", || async {
+            let seen = chat(&envoy, "ingress", Http::Two, &[("x-tenant", "acme")]).await;
+            (seen.status == 200 && seen.text() == "gpu-de").then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn envoy_refuses_what_was_broken_after_rendering() {
+    let site = Site::open(&policy(), "").await;
+    site.render("envoy");
+    let good = fs::read_to_string(site.dir.join("envoy.yaml")).unwrap();
+    let breaks: [(&str, &str); 4] = [
+        (r#""attach": "full""#, r#""attach": "fully""#),
+        (r#""jurisdiction": "DE""#, r#""jurisdiction": "XX""#),
+        ("root_id: placement", "root: placement"),
+        ("failure_policy: FAIL_RELOAD", "failure_policy: FAIL_MAYBE"),
+    ];
+    assert!(validate(&site.dir, "envoy.yaml").0);
+    for (from, to) in breaks {
+        assert!(good.contains(from), "{from}");
+        fs::write(site.dir.join("envoy.yaml"), good.replacen(from, to, 1)).unwrap();
+        assert!(!validate(&site.dir, "envoy.yaml").0, "{to}");
+    }
+}

@@ -1,0 +1,197 @@
+//! `berth render` without a proxy: the examples are what would be rendered, what is rendered says which policy it holds,
+//! and a deployment file that is wrong is refused with its place.
+
+#![cfg(not(target_family = "wasm"))]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The tool's exit code and what it said.
+fn berth(arguments: &[&str]) -> (i32, String) {
+    let said = Command::new(env!("CARGO_BIN_EXE_berth"))
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let text = [said.stdout, said.stderr].concat();
+    (said.status.code().unwrap(), String::from_utf8_lossy(&text).into())
+}
+
+const EXAMPLES: [(&str, &str, &str); 5] = [
+    ("envoy", "examples/envoy/deployment.yaml", "examples/envoy/rendered"),
+    ("envoy-discovered", "examples/envoy/deployment.yaml", "examples/envoy/rendered-discovered"),
+    ("istio", "examples/istio/deployment.yaml", "examples/istio/rendered"),
+    ("envoy-gateway", "examples/envoy-gateway/deployment.yaml", "examples/envoy-gateway/rendered"),
+    ("kustomize", "examples/kustomize/place.yaml", "examples/kustomize/rendered"),
+];
+
+/// `BLESS=1` renders them anew.
+#[test]
+fn the_examples_are_what_would_be_rendered() {
+    for (target, deployment, folder) in EXAMPLES {
+        if std::env::var_os("BLESS").is_some() {
+            assert_eq!(berth(&["render", target, deployment, "-o", folder]).0, 0);
+        }
+        let (code, said) = berth(&["render", target, deployment, "-o", folder, "--check"]);
+        assert_eq!((code, said.as_str()), (0, ""), "{target}: BLESS=1 cargo test --test render");
+    }
+}
+
+#[test]
+fn a_file_that_differs_is_named() {
+    let dir = folder("differs");
+    assert_eq!(berth(&["render", "envoy", EXAMPLES[0].1, "-o", dir.to_str().unwrap()]).0, 0);
+    let file = dir.join("envoy.yaml");
+    fs::write(&file, fs::read_to_string(&file).unwrap() + "# by hand\n").unwrap();
+    let (code, said) = berth(&["render", "envoy", EXAMPLES[0].1, "-o", dir.to_str().unwrap(), "--check"]);
+    assert_eq!(code, 1);
+    assert!(said.contains("envoy.yaml: not what would be rendered"), "{said}");
+}
+
+/// Wherever the policy went, as a text or as a map, it is the one that its people wrote.
+#[test]
+fn every_rendered_policy_is_the_policy_that_was_written() {
+    for (target, policy, file) in [
+        ("envoy", "policies/starter.yaml", "examples/envoy/rendered/envoy.yaml"),
+        ("envoy-discovered", "policies/starter.yaml", "examples/envoy/rendered-discovered/placement.yaml"),
+        ("istio", "examples/istio/policy.yaml", "examples/istio/rendered/envoyfilter.yaml"),
+        ("istio", "examples/istio/policy.yaml", "examples/istio/rendered/wasmplugin.yaml"),
+        ("istio", "examples/istio/policy.yaml", "examples/istio/rendered/trafficextension.yaml"),
+        ("envoy-gateway", "policies/starter.yaml", "examples/envoy-gateway/rendered/envoypatchpolicy.yaml"),
+        ("kustomize", "policies/starter.yaml", "examples/kustomize/rendered/placement.yaml"),
+    ] {
+        let label = |said: &str| {
+            said.split_whitespace().find(|word| word.contains('#')).unwrap().trim_end_matches(':').to_owned()
+        };
+        let written = label(&berth(&["check", policy]).1);
+        let (code, said) = berth(&["check", file]);
+        assert_eq!(code, 0, "{target}: {said}");
+        assert!(said.contains(&written), "{target}: {written} is not in {said}");
+    }
+}
+
+fn folder(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("render-{name}-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// Renders the example after a change; what the tool says of it.
+fn changed(target: &str, from: &str, to: &str) -> (i32, String) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("examples/envoy/deployment.yaml")).unwrap();
+    let text = text.replace("../../policies/starter.yaml", root.join("policies/starter.yaml").to_str().unwrap());
+    assert!(text.contains(from), "{from}");
+    let file = folder("bad").join(format!("{}.yaml", to.len()));
+    fs::write(&file, text.replacen(from, to, 1)).unwrap();
+    berth(&["render", target, file.to_str().unwrap()])
+}
+
+#[test]
+fn what_is_wrong_with_a_deployment_is_said_with_its_place() {
+    for (from, to, said) in [
+        ("berth: 1", "berth: 2", ":2:8: error: BTH0010"),
+        (
+            "  gpu-fr: {",
+            "  gpu-es: {",
+            ":20:3: error: BTH0102 unknown-substrate at substrates.gpu-es: found `gpu-es`, expected a substrate of the policy; did you mean `gpu-",
+        ),
+        ("  gpu-fr: {", "  gpu-es: {", "error: BTH0012 missing-field at substrates.gpu-fr: expected its hosts"),
+        ("otherwise: gpu-de", "otherwise: gpu-xx", ":6:12: error: BTH0102"),
+        ("example:8000', 'gpu-2", "example', 'gpu-2", "expected `host:port`"),
+        ("http2: true", "http3: true", "unknown-field at substrates.gpu-de.http3"),
+        ("path_prefix: /openai", "path_prefix: '/openai\"'", "error: BTH"),
+        ("tls: {sni: api.provider.example, ", "tls: {", "missing-field at substrates.provider-us.tls.sni"),
+        ("trusted: true", "trusted: yes", "ambiguous-scalar"),
+        ("tenant: {header", "tennant: {header", ":9:5: error: BTH0016 unknown-word at placement.facts.tennant"),
+        ("format: clusters", "format: clutsers", "unknown-word at telemetry.sources[2].format: found `clutsers`"),
+        ("{header: x-model}", "{headers: x-model}", "missing-field at placement.facts.model.header"),
+        ("placement:\n", "placement:\n  role: telemetry\n", "unknown-field at placement.role"),
+        ("placement:\n", "placement:\n  attach: full\n", "unknown-field at placement.attach"),
+        ("berth: 1\n", "berth: 1\nenvoy: '1.38'\n", "before Envoy 1.39 a route cannot look a plan up"),
+        (
+            "{file: /etc/envoy/berth.wasm}",
+            "{url: 'https://m.example/berth.wasm'}",
+            "what comes over the network is checked",
+        ),
+        (
+            "placement:\n",
+            "attach: lanes\nplacement:\n  lanes: [{cluster: all, substrates: [gpu-de, provider-us]}]\n",
+            "lane `all`: found `provider-us`, which has a key of its own",
+        ),
+        ("{file: /etc/envoy/berth.wasm}", "{image: 'oci://m.example/berth'}", "module.file: missing"),
+    ] {
+        let (code, found) = changed("envoy", from, to);
+        assert_eq!(code, 1, "{to}: {found}");
+        assert!(found.contains(said), "{to}: {found}");
+    }
+    for (target, said) in
+        [("istio", "istio: missing"), ("envoy-gateway", "gateway: missing"), ("kustomize", "kubernetes: missing")]
+    {
+        let (code, found) = changed(target, "berth: 1", "berth: 1");
+        assert!(code == 1 && found.contains(said), "{target}: {found}");
+    }
+    let (code, found) = changed("envoy", "starter.yaml", "no-such-policy.yaml");
+    assert!(code == 2 && found.contains("no-such-policy.yaml"), "{found}");
+}
+
+/// A policy that readers of YAML would take for different ones is in no manifest.
+#[test]
+fn an_ambiguous_policy_is_not_rendered() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dir = folder("ambiguous");
+    let policy = fs::read_to_string(root.join("policies/starter.yaml")).unwrap();
+    fs::write(dir.join("policy.yaml"), policy.replace("IT, NL]", "IT, NL, NO]")).unwrap();
+    let deployment = fs::read_to_string(root.join("examples/envoy/deployment.yaml")).unwrap();
+    fs::write(dir.join("deployment.yaml"), deployment.replace("../../policies/starter.yaml", "policy.yaml")).unwrap();
+    let (code, said) = berth(&["render", "istio", dir.join("deployment.yaml").to_str().unwrap()]);
+    assert!(code == 1 && said.contains("policy.yaml:4:") && said.contains("BTH0009"), "{said}");
+}
+
+/// What the tool looks at is what the plugin reads: the same fields, down to the last section.
+#[test]
+fn the_deployment_s_plugin_fields_are_the_plugin_s() {
+    use berth::{filter::config, manifest::deployment::roles, policy::describe::describe, policy::source::Shape};
+
+    /// What the plugin says that it would take in the place of a field that it does not know.
+    fn taken(configuration: &str) -> Vec<String> {
+        let said = config::parse(configuration.as_bytes()).unwrap_err();
+        let listed = said.split_once("unknown field `zzz`, expected ").unwrap_or_else(|| panic!("{said}")).1;
+        let mut names: Vec<String> = listed.split('`').skip(1).step_by(2).map(String::from).collect();
+        names.sort_unstable();
+        names
+    }
+    fn named(shape: &Shape) -> Vec<String> {
+        let mut names: Vec<String> = shape.fields().iter().map(|field| field.name.to_owned()).collect();
+        names.sort_unstable();
+        names
+    }
+    fn within<'a>(shape: &'a Shape, name: &str) -> &'a Shape {
+        match &shape.fields().iter().find(|field| field.name == name).unwrap().shape {
+            Shape::List(one, _) | Shape::Map(_, one) => one,
+            one => one,
+        }
+    }
+    let (placement, telemetry) = (describe(roles::placement), describe(roles::telemetry));
+    let filled_in = ["role", "policy", "attach", "observe"].map(String::from);
+    let mut both: Vec<String> = [named(&placement), named(&telemetry), filled_in.to_vec()].concat();
+    both.sort_unstable();
+    both.dedup();
+    assert_eq!(both, taken(r#"{"role": "placement", "zzz": 1}"#));
+    for (shape, section, value) in [
+        (&placement, "lanes", r#"[{"zzz": 1}]"#),
+        (&placement, "hops", r#"{"zzz": 1}"#),
+        (&placement, "body", r#"{"zzz": 1}"#),
+        (&placement, "canary", r#"{"zzz": 1}"#),
+        (&placement, "facts", r#"{"tenant": {"zzz": 1}}"#),
+        (&telemetry, "sources", r#"[{"zzz": 1}]"#),
+        (&telemetry, "listener", r#"{"zzz": 1}"#),
+    ] {
+        let configuration = format!(r#"{{"role": "placement", "{section}": {value}}}"#);
+        assert_eq!(named(within(shape, section)), taken(&configuration), "{section}");
+    }
+    let writers = within(within(&telemetry, "listener"), "writers");
+    assert_eq!(named(writers), taken(r#"{"role": "telemetry", "listener": {"writers": [{"zzz": 1}]}}"#));
+}

@@ -1,0 +1,199 @@
+//! Small emulations of how Istio's control plane and Envoy Gateway apply patches, for want of either here. They know
+//! the operations that are rendered and fail a test at any other.
+
+use berth::policy::tree::{Node, Value as Tree};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+const HCM: &str =
+    "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
+const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
+const CORS: &str = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors";
+
+/// A text in YAML as a value.
+pub fn yaml(text: &str) -> Value {
+    plain(&berth::policy::yaml::parse(text).unwrap_or_else(|e| panic!("{e:?}")).node)
+}
+
+fn plain(node: &Node) -> Value {
+    match &node.value {
+        Tree::Null => Value::Null,
+        Tree::Bool(yes) => json!(yes),
+        Tree::Number(number) if number.fract() == 0.0 => json!(*number as i64),
+        Tree::Number(number) => json!(number),
+        Tree::Text(text) => json!(text),
+        Tree::List(items) => items.iter().map(plain).collect(),
+        Tree::Map(entries) => Value::Object(entries.iter().map(|e| (e.key.clone(), plain(&e.node))).collect()),
+    }
+}
+
+fn http(name: &str, routes: &Value) -> Value {
+    let filters = json!([{"name": "envoy.filters.http.cors", "typed_config": {"@type": CORS}},
+        {"name": "envoy.filters.http.router", "typed_config": {"@type": ROUTER}}]);
+    let manager = json!({"@type": HCM, "stat_prefix": name, "codec_type": "AUTO", "http_filters": filters, "route_config": routes});
+    json!({"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]})
+}
+
+fn any_port() -> Value {
+    json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}})
+}
+
+/// A sidecar as it stands before our patches: an outbound listener for port 80 with a service and the rest of the world.
+pub fn sidecar() -> Value {
+    let service = json!({"name": "llm.inference.svc.cluster.local:80", "domains": ["llm.inference.svc.cluster.local", "llm.inference.svc.cluster.local:80"],
+        "routes": [{"name": "default", "match": {"prefix": "/"}, "route": {"cluster": "outbound|80||llm.inference.svc.cluster.local"}}]});
+    let world = json!({"name": "allow_any", "domains": ["*"],
+        "routes": [{"name": "allow_any", "match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "passed through"}}}]});
+    let routes = json!({"name": "80", "virtual_hosts": [service, world]});
+    json!({
+        "node": {"id": "sidecar~10.0.0.1~chat.inference~inference.svc.cluster.local", "cluster": "chat.inference"},
+        "admin": {"address": any_port()},
+        "static_resources": {
+            "listeners": [{"name": "0.0.0.0_80", "address": any_port(), "traffic_direction": "OUTBOUND", "filter_chains": [http("outbound_0.0.0.0_80", &routes)]}],
+            "clusters": [{"name": "outbound|80||llm.inference.svc.cluster.local", "type": "STATIC", "connect_timeout": "1s",
+                "load_assignment": {"cluster_name": "outbound|80||llm.inference.svc.cluster.local"}}],
+        },
+    })
+}
+
+/// A gateway as Envoy Gateway makes it before our patches.
+pub fn gateway() -> Value {
+    let routes = json!({"name": "inference/eg/http", "virtual_hosts": [{"name": "inference/eg/http/*", "domains": ["*"],
+        "routes": [{"name": "httproute", "match": {"prefix": "/"}, "direct_response": {"status": 404}}]}]});
+    json!({
+        "node": {"id": "eg", "cluster": "inference/eg"},
+        "admin": {"address": any_port()},
+        "static_resources": {
+            "listeners": [{"name": "inference/eg/http", "address": any_port(), "default_filter_chain": http("http", &routes)}],
+            "clusters": [],
+        },
+    })
+}
+
+/// Applies an `EnvoyFilter` as Istio does: each patch to what it matches, in order; messages merge, lists grow.
+pub fn istio(bootstrap: &mut Value, filter: &Value, dir: &Path) {
+    assert_eq!(filter["kind"], "EnvoyFilter");
+    for patch in filter["spec"]["configPatches"].as_array().unwrap() {
+        apply(bootstrap, patch, dir);
+    }
+}
+
+fn apply(bootstrap: &mut Value, patch: &Value, dir: &Path) {
+    let (operation, value) = (patch["patch"]["operation"].as_str().unwrap(), &patch["patch"]["value"]);
+    let matched = &patch["match"];
+    assert!(matched["context"].is_null() || matched["context"] == "SIDECAR_OUTBOUND");
+    let resources = &mut bootstrap["static_resources"];
+    match (patch["applyTo"].as_str().unwrap(), operation) {
+        ("HTTP_FILTER", "INSERT_BEFORE") => {
+            let before = &matched["listener"]["filterChain"]["filter"]["subFilter"]["name"];
+            for manager in managers(resources) {
+                let filters = manager["http_filters"].as_array_mut().unwrap();
+                let at = filters.iter().position(|filter| filter["name"] == *before).unwrap();
+                filters.insert(at, value.clone());
+            }
+        }
+        ("NETWORK_FILTER", "MERGE") => managers(resources).for_each(|manager| merge(manager, &value["typed_config"])),
+        ("ROUTE_CONFIGURATION", "MERGE") => {
+            route_configurations(resources, matched).for_each(|routes| merge(routes, value))
+        }
+        ("VIRTUAL_HOST", "MERGE") => virtual_hosts(resources, matched).for_each(|host| merge(host, value)),
+        ("HTTP_ROUTE", "INSERT_FIRST") => {
+            virtual_hosts(resources, matched)
+                .for_each(|host| host["routes"].as_array_mut().unwrap().insert(0, value.clone()));
+        }
+        ("CLUSTER", "ADD") => resources["clusters"].as_array_mut().unwrap().push(value.clone()),
+        ("LISTENER", "ADD") => resources["listeners"].as_array_mut().unwrap().push(value.clone()),
+        ("BOOTSTRAP", "MERGE") => merge(bootstrap, value),
+        ("EXTENSION_CONFIG", "ADD") => {
+            let mut resource = value.clone();
+            resource["@type"] = json!("type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig");
+            let file = dir.join(format!("{}.json", value["name"].as_str().unwrap()));
+            fs::write(file, json!({"resources": [resource]}).to_string()).unwrap();
+        }
+        other => panic!("Istio has no such patch: {other:?}"),
+    }
+}
+
+/// The agent's part: extensions that were to be discovered from the control plane are files, and modules too.
+pub fn fetch(bootstrap: &mut Value, dir: &Path, module: &Path) {
+    for name in ["berth.placement", "berth.telemetry"] {
+        let file = dir.join(format!("{name}.json"));
+        let mut found: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        let code = &mut found["resources"][0]["typed_config"]["config"]["vm_config"]["code"];
+        assert!(code["remote"]["http_uri"]["uri"].as_str().unwrap().starts_with("https://"));
+        assert_eq!(code["remote"]["sha256"].as_str().unwrap().len(), 64);
+        *code = json!({"local": {"filename": module}});
+        fs::write(&file, found.to_string()).unwrap();
+    }
+    for manager in managers(&mut bootstrap["static_resources"]) {
+        for filter in manager["http_filters"].as_array_mut().unwrap() {
+            if !filter["config_discovery"].is_null() {
+                let file = dir.join(format!("{}.json", filter["name"].as_str().unwrap()));
+                let source = &mut filter["config_discovery"]["config_source"];
+                assert!(source["ads"].is_object());
+                *source = json!({"resource_api_version": "V3", "path_config_source": {"path": file}});
+            }
+        }
+    }
+}
+
+fn managers(resources: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let listeners = resources["listeners"].as_array_mut().unwrap().iter_mut();
+    listeners.map(|listener| &mut listener["filter_chains"][0]["filters"][0]["typed_config"])
+}
+
+fn route_configurations<'a>(resources: &'a mut Value, matched: &Value) -> impl Iterator<Item = &'a mut Value> {
+    let port = matched["routeConfiguration"]["portNumber"].as_u64().map(|port| port.to_string());
+    let all = managers(resources).map(|manager| &mut manager["route_config"]);
+    all.filter(move |routes| port.as_ref().is_none_or(|port| routes["name"] == *port))
+}
+
+fn virtual_hosts<'a>(resources: &'a mut Value, matched: &Value) -> impl Iterator<Item = &'a mut Value> {
+    let name = matched["routeConfiguration"]["vhost"]["name"].clone();
+    let all =
+        route_configurations(resources, matched).flat_map(|routes| routes["virtual_hosts"].as_array_mut().unwrap());
+    all.filter(move |host| name.is_null() || host["name"] == name)
+}
+
+/// As messages merge: fields of fields, lists one behind the other, the rest replaced.
+fn merge(into: &mut Value, from: &Value) {
+    match (into, from) {
+        (Value::Object(into), Value::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (Value::Array(into), Value::Array(from)) => into.extend(from.iter().cloned()),
+        (into, from) => *into = from.clone(),
+    }
+}
+
+/// Applies an `EnvoyPatchPolicy`: `add` by RFC 6902 to the resource of that name.
+pub fn envoy_gateway(bootstrap: &mut Value, policy: &Value) {
+    assert_eq!(policy["kind"], "EnvoyPatchPolicy");
+    for patch in policy["spec"]["jsonPatches"].as_array().unwrap() {
+        let (operation, name) = (&patch["operation"], &patch["name"]);
+        assert_eq!(operation["op"], "add");
+        let (path, value) = (operation["path"].as_str().unwrap(), operation["value"].clone());
+        let resources = &mut bootstrap["static_resources"];
+        let kind = patch["type"].as_str().unwrap();
+        if path.is_empty() {
+            let list = if kind.ends_with(".Cluster") { "clusters" } else { "listeners" };
+            resources[list].as_array_mut().unwrap().push(value);
+            continue;
+        }
+        let listener = resources["listeners"].as_array_mut().unwrap().iter_mut().find(|l| l["name"] == *name).unwrap();
+        let root = if kind.ends_with(".RouteConfiguration") {
+            &mut listener["default_filter_chain"]["filters"][0]["typed_config"]["route_config"]
+        } else {
+            listener
+        };
+        let (parent, last) = path.rsplit_once('/').unwrap();
+        match root.pointer_mut(parent).unwrap_or_else(|| panic!("nothing at {parent}")) {
+            Value::Array(items) => items.insert(last.parse().unwrap(), value),
+            Value::Object(fields) => drop(fields.insert(last.into(), value)),
+            other => panic!("{path}: {other}"),
+        }
+    }
+}

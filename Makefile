@@ -129,6 +129,9 @@ bench-wasm: rust ## compiling a policy, deciding, a tick of telemetry, a snapsho
 	  $(NATIVE)/release/examples/$$name && node --no-liftoff benches/wasm.mjs target/$$name.wasm || exit 1; \
 	done
 
+bench-memory: rust ## what Envoy holds for plans over 512 substrates: the route's choice named once, or in each route
+	@$(CARGO) test --locked --quiet --test e2e memory:: -- --nocapture | grep -E "resident|over the header"
+
 # --- to come ---
 
 bench-envoy bench-guard fuzz soak oci:

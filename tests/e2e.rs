@@ -28,6 +28,8 @@ mod identity;
 mod lanes;
 #[path = "e2e/many.rs"]
 mod many;
+#[path = "e2e/memory.rs"]
+mod memory;
 #[path = "e2e/mesh.rs"]
 mod mesh;
 #[path = "e2e/modes.rs"]

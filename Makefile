@@ -16,7 +16,7 @@ WASM_OPT_FLAGS = -O3 --enable-bulk-memory --enable-sign-ext --enable-nontrapping
 export ENVOY
 
 .PHONY: help demo up down simulation wasm cli test test-native test-node lint e2e golden rust \
-  bench bench-wasm bench-envoy bench-guard fuzz soak oci
+  bench bench-wasm bench-memory bench-envoy bench-guard fuzz soak oci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -130,7 +130,7 @@ bench-wasm: rust ## compiling a policy, deciding, a tick of telemetry, a snapsho
 	done
 
 bench-memory: rust ## what Envoy holds for plans over 512 substrates: the route's choice named once, or in each route
-	@$(CARGO) test --locked --quiet --test e2e memory:: -- --nocapture | grep -E "resident|over the header"
+	@$(WITH_ENVOY) && $(CARGO) test --locked --quiet --test e2e memory:: -- --nocapture | grep -E "resident|over the header"
 
 # --- to come ---
 

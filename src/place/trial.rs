@@ -14,13 +14,14 @@ use crate::model::SubstrateId;
 /// One request in so many may be one.
 const RARELY: u64 = 32;
 /// Which of the seed's pseudo-random draws says so.
-const SALT: u64 = 0x7472_6961_6c;
+const SALT: u64 = 0x0074_7269_616c;
 
 /// The substrate that this request tries, if it tries one: permitted and able as any other, over no border, with
 /// nothing on its way there from here. The answer brings a measurement, and with it the end of this.
 pub(crate) fn trial(scene: &Scene, table: &Table) -> Option<SubstrateId> {
     let picture = scene.picture;
-    if picture.faded.is_empty() && picture.probes.is_empty() || draw(scene.seed, SALT) % RARELY != 0 {
+    let nobody = picture.faded.is_empty() && picture.probes.is_empty();
+    if nobody || !draw(scene.seed, SALT).is_multiple_of(RARELY) {
         return None;
     }
     let waiting = picture.probes.iter().map(|probe| probe.substrate).filter(|id| may_probe(scene, *id));

@@ -60,10 +60,7 @@ async fn held(how: How) -> (u64, u64) {
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     let memory = envoy.admin_get("/memory").await;
     let memory: Value = serde_json::from_slice(&memory.body).unwrap();
-    (
-        resident.trim().trim_end_matches(" kB").parse().unwrap(),
-        memory["allocated"].as_str().unwrap().parse().unwrap(),
-    )
+    (resident.trim().trim_end_matches(" kB").parse().unwrap(), memory["allocated"].as_str().unwrap().parse().unwrap())
 }
 
 #[tokio::test]

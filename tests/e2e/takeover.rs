@@ -158,3 +158,37 @@ async fn of_two_roles_that_start_at_once_one_leads_and_when_it_is_killed_the_oth
     assert!(taken.1 <= 2 * PERIOD_MS, "{} ms without a snapshot", taken.1);
     assert_eq!(world.envoy.stat("wasmcustom.berth.telemetry.leading").await, 1);
 }
+
+/// Envoy drains a replaced listener, and its filters' roots tick on for so long: two seconds here, ten minutes by default.
+#[tokio::test]
+async fn a_role_whose_configuration_was_replaced_falls_silent_while_its_listener_still_drains() {
+    let mut world = World::start().await;
+    world.only(&[0]);
+    world.envoy.await_stat("listener_manager.total_listeners_draining", |n| n == 0).await;
+    world.envoy.await_stat("listener_manager.listener_removed", |n| n == 1).await;
+    let at = world.at(0).await;
+    let (old, ..) = eventually("a snapshot is there", || written(at)).await;
+    let chain = &mut world.files[0]["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"][0];
+    let carried = &mut chain["typed_config"]["config"]["configuration"]["value"];
+    let mut configuration: Value = serde_json::from_str(carried.as_str().unwrap()).unwrap();
+    configuration["tick_ms"] = json!(60);
+    *carried = configuration.to_string().into();
+    world.only(&[0]);
+    world.envoy.await_stat("listener_manager.listener_modified", |n| n == 1).await;
+    let at = world.at(0).await;
+    let (new, ..) = eventually("the new one writes", || async {
+        let now = written(at).await?;
+        (now.0 != old).then_some(now)
+    })
+    .await;
+    // Where nothing but its filters changed, Envoy drains these alone.
+    let draining = world.envoy.stat("listener_manager.total_filter_chains_draining").await;
+    assert_eq!(draining, 1, "the old one is still there, and silent");
+    eventually("the old one is gone", || async {
+        world.decide().await;
+        assert_eq!(written(at).await.map_or(new.clone(), |now| now.0), new, "nobody else writes any more");
+        (world.envoy.stat("listener_manager.total_filter_chains_draining").await == 0).then_some(())
+    })
+    .await;
+    assert_eq!(world.envoy.stat("wasmcustom.berth.telemetry.leading").await, 1);
+}

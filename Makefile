@@ -16,7 +16,7 @@ WASM_OPT_FLAGS = -O3 --enable-bulk-memory --enable-sign-ext --enable-nontrapping
 export ENVOY
 
 .PHONY: help demo up down simulation wasm cli test test-native test-node lint e2e golden rust \
-  bench bench-wasm bench-memory bench-envoy bench-guard fuzz soak oci
+  bench bench-wasm bench-memory bench-envoy bench-guard fuzz soak oci reproducible compatibility
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -103,6 +103,22 @@ lint: rust ## format, clippy for host and wasm, documentation, licences and advi
 	@echo "== dependencies"
 	@$(TOOLS) deny
 
+# --- to ship ---
+
+oci: wasm ## write dist/oci (both image formats of both modules), checksums and a bill of materials; no registry
+	@echo "== images"
+	@rm -rf dist/oci && for name in berth berth-placement; do \
+	  $(NATIVE)/debug/berth pack dist/$$name.wasm -o dist/oci/$$name || exit 1; done
+	@echo "== what they are made of"
+	@$(CARGO) metadata --locked --format-version 1 --filter-platform wasm32-wasip1 | $(NATIVE)/debug/berth bom > dist/berth.cdx.json
+	@cd dist && sha256sum berth.wasm berth-placement.wasm berth.cdx.json | tee SHA256SUMS
+
+reproducible: rust ## build twice from what is committed and compare the bytes
+	@.ci/reproducible
+
+compatibility: wasm ## try every feature on Envoy 1.36 to 1.40 and print the table (minutes)
+	@.ci/compatibility
+
 # --- to measure ---
 
 bench: rust ## what compiling, deciding and folding cost natively, and how deciding grows
@@ -134,5 +150,5 @@ bench-memory: rust ## what Envoy holds for plans over 512 substrates: the route'
 
 # --- to come ---
 
-bench-envoy bench-guard fuzz soak oci:
+bench-envoy bench-guard fuzz soak:
 	@echo "berth: make $@ is not built yet" >&2; exit 2

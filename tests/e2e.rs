@@ -18,6 +18,8 @@ mod body;
 mod canary;
 #[path = "e2e/desk.rs"]
 mod desk;
+#[path = "e2e/doctor.rs"]
+mod doctor;
 #[path = "e2e/harness.rs"]
 mod harness;
 #[path = "e2e/hops.rs"]
@@ -54,3 +56,5 @@ mod slice;
 mod sources;
 #[path = "e2e/takeover.rs"]
 mod takeover;
+#[path = "e2e/upgrade.rs"]
+mod upgrade;

@@ -195,3 +195,59 @@ fn the_deployment_s_plugin_fields_are_the_plugin_s() {
     let writers = within(within(&telemetry, "listener"), "writers");
     assert_eq!(named(writers), taken(r#"{"role": "telemetry", "listener": {"writers": [{"zzz": 1}]}}"#));
 }
+
+/// These objects are what the mesh's own types say, which know of no `TrafficExtension` yet.
+#[test]
+fn the_mesh_s_typed_models_take_what_is_rendered() {
+    const CHECK: &str = r#"
+const [home, ...files] = process.argv.slice(1);
+const kinds = {
+  "networking.istio.io/v1alpha3": "networking.istio.io/v1alpha3",
+  "networking.istio.io/v1": "networking.istio.io/v1",
+  "extensions.istio.io/v1alpha1": "extensions.istio.io/v1alpha1",
+};
+let looked = 0;
+for (const file of files) {
+  for (const object of JSON.parse(require("fs").readFileSync(file))) {
+    const models = require(`${home}/node_modules/@kubernetes-models/istio/${kinds[object.apiVersion]}`);
+    const Model = models[object.kind];
+    if (!Model) { console.log(`${object.apiVersion} ${object.kind}: no such model`); process.exit(1); }
+    try { new Model(object).validate(); looked += 1; } catch (e) { console.log(`${object.kind}: ${e.message}`); process.exit(1); }
+  }
+}
+console.log(looked);
+"#;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let found = Command::new(root.join(".ci/tools")).arg("istio-models").output().unwrap();
+    let home = String::from_utf8(found.stdout).unwrap();
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+    let dir = folder("models");
+    let look = |name: &str, change: &dyn Fn(&mut serde_json::Value)| {
+        let text = fs::read_to_string(root.join("examples/istio/rendered").join(name)).unwrap();
+        let (documents, _) = berth::policy::yaml::parse_all(&text).unwrap();
+        let objects: Vec<serde_json::Value> = documents
+            .iter()
+            .map(|node| {
+                let mut object = serde_json::from_str(&berth::policy::canonical::canonical(node)).unwrap();
+                change(&mut object);
+                object
+            })
+            .collect();
+        let file = dir.join(format!("{name}.json"));
+        fs::write(&file, serde_json::to_vec(&objects).unwrap()).unwrap();
+        let said = Command::new("node").args(["-e", CHECK, home.trim()]).arg(&file).output().unwrap();
+        (said.status.success(), String::from_utf8_lossy(&said.stdout).trim().to_owned(), objects.len().to_string())
+    };
+    for name in ["envoyfilter.yaml", "services.yaml", "wasmplugin.yaml"] {
+        let (content, said, objects) = look(name, &|_| {});
+        assert!(content && said == objects, "{name}: {said}");
+    }
+    // And they are no rubber stamp.
+    assert!(
+        !look("envoyfilter.yaml", &|it| it["spec"]["configPatches"][0]["patch"]["operation"] =
+            "INSERT_SOMEWHERE".into())
+        .0
+    );
+    assert!(!look("wasmplugin.yaml", &|it| it["spec"]["failStrategy"] = "FAIL_SOFTLY".into()).0);
+    assert!(!look("wasmplugin.yaml", &|it| drop(it["spec"].as_object_mut().unwrap().remove("url"))).0);
+}

@@ -23,6 +23,8 @@ mod leading;
 mod policy;
 #[path = "support/random.rs"]
 mod random;
+#[path = "wasm/series.rs"]
+mod series;
 mod wasm_host;
 
 const FULL: &str = "berth.wasm";

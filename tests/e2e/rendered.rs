@@ -15,7 +15,7 @@ use std::process::Command;
 const STARTER: &str = include_str!("../../policies/starter.yaml");
 
 /// The starter policy with one order among the places of Europe and without patience, so that each step can be told.
-fn policy() -> String {
+pub fn policy() -> String {
     let patient = "deadline_ms: 8000";
     assert!(STARTER.contains(patient));
     let hasty = "deadline_ms: 60000\n    attempts: {most: 3, repeatable: true}";
@@ -28,15 +28,15 @@ breaking: {dwell_ms: 50, hold_down_ms: 50, open_ms: 50, open_most_ms: 100}
 ";
 
 /// Three upstreams, one of them a provider with a path and a key of its own, and the files to reach them.
-struct Site {
-    dir: PathBuf,
+pub struct Site {
+    pub dir: PathBuf,
     de: Upstream,
     fr: Upstream,
     us: Upstream,
 }
 
 impl Site {
-    async fn open(policy: &str, more: &str) -> Self {
+    pub async fn open(policy: &str, more: &str) -> Self {
         let (de, fr, us) =
             (Upstream::start("gpu-de").await, Upstream::start("gpu-fr").await, Upstream::start("provider-us").await);
         for upstream in [&de, &fr, &us] {
@@ -83,7 +83,7 @@ substrates:
     }
 
     /// Renders; the tool must be content.
-    fn render(&self, target: &str) {
+    pub fn render(&self, target: &str) {
         let said = berth(&["render", target, "deployment.yaml", "-o", "."], &self.dir);
         assert!(said.0, "{}", said.1);
     }
@@ -96,7 +96,7 @@ const SECRET: &str = "resources:
 ";
 
 /// Runs the tool: whether it was content, and what it said.
-fn berth(arguments: &[&str], dir: &Path) -> (bool, String) {
+pub fn berth(arguments: &[&str], dir: &Path) -> (bool, String) {
     let said = Command::new(env!("CARGO_BIN_EXE_berth")).args(arguments).current_dir(dir).output().unwrap();
     (
         said.status.success(),

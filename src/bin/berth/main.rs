@@ -3,14 +3,17 @@
 #![cfg_attr(target_family = "wasm", no_main)]
 #![cfg(not(target_family = "wasm"))]
 
+mod bom;
 mod check;
 mod diff;
+mod doctor;
 mod explain;
 mod fmt;
 mod input;
 mod layout;
 mod lines;
 mod log;
+mod pack;
 mod render;
 mod replay;
 mod schema;
@@ -44,6 +47,8 @@ enum Verb {
     Render(render::Args),
     /// What a new policy changes, and which logged requests would move.
     Diff(diff::Args),
+    /// Ask running proxies what they are, and say what is wrong with them.
+    Doctor(doctor::Args),
     /// Sum an access log up: where work went, what bound, what spilled, what was refused.
     Log(log::Args),
     /// Print the JSON Schema, or explain a field such as `substrates.cost`.
@@ -56,6 +61,12 @@ enum Verb {
     Snapshot(snapshot::Args),
     /// Run the cases that stand beside policies, and say what none of them reaches.
     Test(test::Args),
+    /// Say what the module is made of.
+    #[command(hide = true)]
+    Bom(bom::Args),
+    /// Make images of a module, as folders.
+    #[command(hide = true)]
+    Pack(pack::Args),
     /// Make the files that proxies load of the module that was linked.
     #[command(hide = true)]
     Trim(trim::Args),
@@ -68,12 +79,15 @@ fn main() -> ExitCode {
         Verb::Render(args) => render::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Diff(args) => diff::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
         Verb::Log(args) => log::run(&args),
         Verb::Schema(args) => schema::run(&args),
         Verb::Fmt(args) => fmt::run(&args),
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Snapshot(args) => snapshot::run(&args),
         Verb::Test(args) => test::run(&args),
+        Verb::Bom(args) => bom::run(&args),
+        Verb::Pack(args) => pack::run(&args),
         Verb::Trim(args) => trim::run(&args),
     }
 }

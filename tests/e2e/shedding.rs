@@ -108,7 +108,8 @@ async fn the_load_that_substrates_report_sheds_batch_first_and_in_proportion_and
 
 #[tokio::test(flavor = "multi_thread")]
 async fn work_that_is_really_under_way_sheds_batch_and_leaves_critical_alone_and_passes_with_the_load() {
-    let policy = tiers(16);
+    let mut policy = tiers(16);
+    policy["shedding"]["from"]["batch"] = json!(0.3);
     // Nobody reports anything: what is under way is what the filters inside the clusters see.
     let telemetry = json!({"role": "telemetry", "policy": policy, "tick_ms": 50});
     let mesh = Arc::new(Mesh::observed(&placement(&policy), &telemetry, |_, _| {}).await);
@@ -116,8 +117,8 @@ async fn work_that_is_really_under_way_sheds_batch_and_leaves_critical_alone_and
         upstream.does(Script::after(400, Script::ok(&upstream.name)));
     }
     let over = Arc::new(AtomicBool::new(false));
-    // Twenty-six of thirty-two at a time.
-    let busy: Vec<_> = (0..26)
+    // Eighteen of thirty-two at a time: a busy machine learns late of those that are over, and counts some twice.
+    let busy: Vec<_> = (0..18)
         .map(|_| {
             let (mesh, over) = (mesh.clone(), over.clone());
             tokio::spawn(async move {

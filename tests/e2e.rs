@@ -28,6 +28,8 @@ mod harness;
 mod hops;
 #[path = "e2e/identity.rs"]
 mod identity;
+#[path = "e2e/istio.rs"]
+mod istio;
 #[path = "e2e/many.rs"]
 mod many;
 #[path = "e2e/mesh.rs"]
@@ -54,6 +56,8 @@ mod slice;
 mod soak;
 #[path = "e2e/sources.rs"]
 mod sources;
+#[path = "e2e/traces.rs"]
+mod traces;
 #[path = "e2e/traps.rs"]
 mod traps;
 #[path = "e2e/upgrade.rs"]

@@ -15,6 +15,8 @@ mod differential;
 mod fake_host;
 #[path = "wasm/faults.rs"]
 mod faults;
+#[path = "wasm/fuel.rs"]
+mod fuel;
 #[path = "support/generated.rs"]
 mod generated;
 #[path = "wasm/hostile.rs"]
@@ -25,7 +27,12 @@ mod lives;
 mod policy;
 #[path = "support/random.rs"]
 mod random;
+#[path = "wasm/series.rs"]
+mod series;
 mod wasm_host;
+#[path = "../benches/envoy/world.rs"]
+#[allow(dead_code, reason = "shared with the benchmark")]
+mod world;
 
 const FULL: &str = "berth.wasm";
 const PLACEMENT: &str = "berth-placement.wasm";

@@ -3,6 +3,7 @@
 mod abi;
 mod attempt;
 mod lines;
+mod series;
 
 use crate::filter::{Kept, Role, Verdict, Vm};
 use abi::Proxy;
@@ -112,7 +113,14 @@ const fn action(verdict: Verdict) -> Action {
     }
 }
 
-impl Context for Stream {}
+impl Context for Stream {
+    fn on_done(&mut self) -> bool {
+        if let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) {
+            role.on_done(&Proxy, self.id);
+        }
+        true
+    }
+}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _headers: usize, end_of_stream: bool) -> Action {

@@ -139,6 +139,13 @@ impl Role {
         }
     }
 
+    /// A stream has ended, and the proxy still knows how.
+    pub fn on_done<H: Host>(&mut self, host: &H, context: u32) {
+        if let Self::Placement(role) = self {
+            role.on_end(host, context);
+        }
+    }
+
     /// A stream is gone.
     pub fn forget(&mut self, context: u32) {
         if let Self::Placement(role) = self {

@@ -15,8 +15,8 @@ WASM_OPT_FLAGS = -O3 --enable-bulk-memory --enable-sign-ext --enable-nontrapping
   --enable-mutable-globals --enable-multivalue --enable-reference-types --strip-producers
 export ENVOY
 
-.PHONY: help demo up down simulation wasm cli test test-native test-node lint e2e golden rust \
-  bench bench-wasm bench-envoy bench-guard fuzz soak oci
+.PHONY: help demo up down simulation noops wasm cli test test-native test-node lint e2e golden rust \
+  bench bench-wasm bench-envoy bench-guard fuzz soak oci reproducible compatibility
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -103,6 +103,22 @@ lint: rust ## format, clippy for host and wasm, documentation, licences and advi
 	@echo "== dependencies"
 	@$(TOOLS) deny
 
+# --- to ship ---
+
+oci: wasm ## write dist/oci (both image formats of both modules), checksums and a bill of materials; no registry
+	@echo "== images"
+	@rm -rf dist/oci && for name in berth berth-placement; do \
+	  $(NATIVE)/debug/berth pack dist/$$name.wasm -o dist/oci/$$name || exit 1; done
+	@echo "== what they are made of"
+	@$(CARGO) metadata --locked --format-version 1 --filter-platform wasm32-wasip1 | $(NATIVE)/debug/berth bom > dist/berth.cdx.json
+	@cd dist && sha256sum berth.wasm berth-placement.wasm berth.cdx.json | tee SHA256SUMS
+
+reproducible: rust ## build twice from what is committed and compare the bytes
+	@.ci/reproducible
+
+compatibility: wasm ## try every feature on Envoy 1.36 to 1.40 and print the table (minutes)
+	@.ci/compatibility
+
 # --- to measure ---
 
 bench: rust ## what compiling, deciding and folding cost natively, and how deciding grows
@@ -129,7 +145,33 @@ bench-wasm: rust ## compiling a policy, deciding, a tick of telemetry, a snapsho
 	  $(NATIVE)/release/examples/$$name && node --no-liftoff benches/wasm.mjs target/$$name.wasm || exit 1; \
 	done
 
+# Filters that do nothing, made as the module is.
+noops: rust
+	@$(WASI) build --locked --quiet --release --example noop_sdk --example noop_raw
+	@for name in sdk raw; do \
+	  made=target/wasip1/$$($(TOOLS) toolchain wasm32-wasip1)/wasm32-wasip1/release/examples/noop_$$name.wasm; \
+	  opt=$$($(TOOLS) wasm-opt || true); \
+	  if [ -n "$$opt" ]; then "$$opt" $(WASM_OPT_FLAGS) $$made -o target/noop_$$name.wasm; else cp $$made target/noop_$$name.wasm; fi || exit 1; \
+	done
+
+BENCH_ENVOY = $(CARGO) build --locked --quiet --profile bench --example envoy && $(NATIVE)/release/examples/envoy
+
+bench-envoy: wasm noops ## what a placement costs on a real Envoy beside Lua and ext_proc (12 minutes); writes benches/envoy.md; QUICK=1: two minutes, only printed
+	@$(WITH_ENVOY) && $(BENCH_ENVOY) $(if $(QUICK),quick)
+
+# The other revision is built in a folder of its own, which is kept: the next one takes half the time.
+GUARD = target/guard
+bench-guard: wasm noops ## fails if a request costs more than 5 % more than at BASE=REVISION (four minutes)
+	@[ -n "$(BASE)" ] || { echo "berth: which revision? make bench-guard BASE=REVISION" >&2; exit 2; }
+	@rev=$$(git rev-parse --verify --quiet "$(BASE)^{commit}") || { echo "berth: BASE=$(BASE) is no revision" >&2; exit 2; }; \
+	if ! [ -f $(GUARD)/$$rev/berth-placement.wasm ]; then \
+	  mkdir -p $(GUARD)/tree && find $(GUARD)/tree -mindepth 1 -maxdepth 1 ! -name target -exec rm -rf {} + && \
+	  git archive $$rev | tar -xm -C $(GUARD)/tree && $(MAKE) -C $(GUARD)/tree wasm && \
+	  mkdir -p $(GUARD)/$$rev && cp $(GUARD)/tree/dist/berth-placement.wasm $(GUARD)/$$rev/ || exit 2; \
+	fi; \
+	$(WITH_ENVOY) && $(BENCH_ENVOY) guard $(GUARD)/$$rev
+
 # --- to come ---
 
-bench-envoy bench-guard fuzz soak oci:
+fuzz soak:
 	@echo "berth: make $@ is not built yet" >&2; exit 2

@@ -191,6 +191,102 @@ fn the_deployment_s_plugin_fields_are_the_plugin_s() {
     assert_eq!(named(writers), taken(r#"{"role": "telemetry", "listener": {"writers": [{"zzz": 1}]}}"#));
 }
 
+/// These objects are what the mesh's own types say, which know of no `TrafficExtension` yet.
+#[test]
+fn the_mesh_s_typed_models_take_what_is_rendered() {
+    const CHECK: &str = r#"
+const [home, ...files] = process.argv.slice(1);
+const kinds = {
+  "networking.istio.io/v1alpha3": "networking.istio.io/v1alpha3",
+  "networking.istio.io/v1": "networking.istio.io/v1",
+  "extensions.istio.io/v1alpha1": "extensions.istio.io/v1alpha1",
+};
+let looked = 0;
+for (const file of files) {
+  for (const object of JSON.parse(require("fs").readFileSync(file))) {
+    const models = require(`${home}/node_modules/@kubernetes-models/istio/${kinds[object.apiVersion]}`);
+    const Model = models[object.kind];
+    if (!Model) { console.log(`${object.apiVersion} ${object.kind}: no such model`); process.exit(1); }
+    try { new Model(object).validate(); looked += 1; } catch (e) { console.log(`${object.kind}: ${e.message}`); process.exit(1); }
+  }
+}
+console.log(looked);
+"#;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let found = Command::new(root.join(".ci/tools")).arg("istio-models").output().unwrap();
+    let home = String::from_utf8(found.stdout).unwrap();
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+    let dir = folder("models");
+    let look = |name: &str, change: &dyn Fn(&mut serde_json::Value)| {
+        let text = fs::read_to_string(root.join("examples/istio/rendered").join(name)).unwrap();
+        let (documents, _) = berth::policy::yaml::parse_all(&text).unwrap();
+        let objects: Vec<serde_json::Value> = documents
+            .iter()
+            .map(|node| {
+                let mut object = serde_json::from_str(&berth::policy::canonical::canonical(node)).unwrap();
+                change(&mut object);
+                object
+            })
+            .collect();
+        let file = dir.join(format!("{name}.json"));
+        fs::write(&file, serde_json::to_vec(&objects).unwrap()).unwrap();
+        let said = Command::new("node").args(["-e", CHECK, home.trim()]).arg(&file).output().unwrap();
+        (said.status.success(), String::from_utf8_lossy(&said.stdout).trim().to_owned(), objects.len().to_string())
+    };
+    for name in ["envoyfilter.yaml", "services.yaml", "wasmplugin.yaml"] {
+        let (content, said, objects) = look(name, &|_| {});
+        assert!(content && said == objects, "{name}: {said}");
+    }
+    // And they are no rubber stamp.
+    assert!(
+        !look("envoyfilter.yaml", &|it| it["spec"]["configPatches"][0]["patch"]["operation"] =
+            "INSERT_SOMEWHERE".into())
+        .0
+    );
+    assert!(!look("wasmplugin.yaml", &|it| it["spec"]["failStrategy"] = "FAIL_SOFTLY".into()).0);
+    assert!(!look("wasmplugin.yaml", &|it| drop(it["spec"].as_object_mut().unwrap().remove("url"))).0);
+}
+
+/// `BLESS=1` writes it anew.
+#[test]
+fn the_reference_of_the_deployment_file_is_written_from_its_schema() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy/deploy.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (head, written) = text.split_once("<!-- reference -->\n").unwrap();
+    let fields = berth(&["schema", "--deployment"]).1;
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&path, format!("{head}<!-- reference -->\n\n{fields}")).unwrap();
+        return;
+    }
+    assert_eq!(written.trim(), fields.trim(), "BLESS=1 cargo test --test render");
+}
+
+/// The page's table of findings has every word that the doctor says, and no other.
+#[test]
+fn every_finding_is_on_the_page() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = fs::read_to_string(root.join("src/manifest/doctor.rs")).unwrap();
+    let page = fs::read_to_string(root.join("envoy/deploy.md")).unwrap();
+    let table: Vec<&str> = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| finding"))
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let listed: std::collections::BTreeSet<&str> = table
+        .iter()
+        .filter_map(|line| line.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    let words = |text: &str| text.len() > 3 && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    let said: std::collections::BTreeSet<&str> = source
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .filter(|text| words(text) && (text.contains('-') || ["refused", "draining"].contains(text)))
+        .collect();
+    assert_eq!(said, listed);
+}
+
 /// Without the callbacks of answers a candidate would never be judged, and no end be looked at.
 #[test]
 fn a_placement_role_that_is_to_hear_of_answers_is_granted_their_callbacks() {

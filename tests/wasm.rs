@@ -15,13 +15,20 @@ mod differential;
 mod fake_host;
 #[path = "wasm/faults.rs"]
 mod faults;
+#[path = "wasm/fuel.rs"]
+mod fuel;
 #[path = "wasm/hostile.rs"]
 mod hostile;
 #[path = "support/policy.rs"]
 mod policy;
 #[path = "support/random.rs"]
 mod random;
+#[path = "wasm/series.rs"]
+mod series;
 mod wasm_host;
+#[path = "../benches/envoy/world.rs"]
+#[allow(dead_code, reason = "shared with the benchmark")]
+mod world;
 
 const FULL: &str = "berth.wasm";
 const PLACEMENT: &str = "berth-placement.wasm";

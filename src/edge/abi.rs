@@ -5,6 +5,7 @@
 //! and every stream in it; they also make a `String` of every header. Dispatch, types and `main!` stay the SDK's.
 #![expect(unsafe_code, reason = "the proxy-wasm ABI is raw pointers; it is spoken here and nowhere else")]
 
+use super::series;
 use crate::filter::{Headers, Host, HostError, MapKind, MetricKind};
 use core::ptr::null_mut;
 
@@ -248,9 +249,11 @@ impl Host for Proxy {
     }
 
     fn define_metric(&self, kind: MetricKind, name: &str) -> Result<u32, HostError> {
-        let mut id = 0;
-        // SAFETY: pointers describe `name` and `id`.
-        answer(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) }).map(|()| id)
+        series::number(kind, name, || {
+            let mut id = 0;
+            // SAFETY: pointers describe `name` and `id`.
+            answer(unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) }).map(|()| id)
+        })
     }
 
     fn increment(&self, metric: u32, by: i64) -> Result<(), HostError> {

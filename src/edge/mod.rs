@@ -3,6 +3,7 @@
 mod abi;
 mod attempt;
 mod lines;
+mod series;
 
 use crate::filter::{Kept, Role, Verdict, Vm};
 use abi::Proxy;

@@ -10,6 +10,7 @@ use super::arm::{Arm, Moment, Stream};
 use super::body::Body;
 use super::canary::{Canary, Tickets};
 use super::config::{Attach, Mode, PlacementConfig};
+use super::facts::Found;
 use super::held::Held;
 use super::metrics::Cause;
 use super::refusal::Client;
@@ -56,6 +57,17 @@ pub struct Placement {
     requests: u64,
     record: String,
     number: String,
+}
+
+/// What is known of a request besides its headers.
+#[derive(Clone, Copy, Debug)]
+enum Known<'a> {
+    /// It has just come, and whether it ends with them.
+    Arrived { ends: bool },
+    /// What was to be seen of its body.
+    Body(&'a Body),
+    /// Its body did not come in time.
+    Late,
 }
 
 /// Which policy decides a request.
@@ -180,19 +192,23 @@ impl Placement {
             self.current.account.undecided(Cause::Headers);
             return Verdict::Continue;
         };
-        let found = self.config.sources.read(&headers);
+        let verdict = self.decide(host, context, &headers, Known::Arrived { ends });
+        if verdict == Verdict::Held {
+            self.held.keep(context, self.now_ms, headers);
+        }
+        verdict
+    }
+
+    /// What a request that has just come is due before it is decided, and whether that is all.
+    fn receive<H: Host>(&self, host: &H, found: &Found<'_>, ends: bool) -> Option<Verdict> {
         for name in &found.forged {
             let _ = host.remove_header(MapKind::RequestHeaders, name);
         }
         if self.config.mode == Mode::Passthrough || self.rollout.rollout().switch == Switch::Passthrough {
-            return Verdict::Continue;
+            return Some(Verdict::Continue);
         }
-        if self.config.body.is_some() && !ends && found.json && self.held.has_room() {
-            drop(found);
-            self.held.keep(context, self.now_ms, headers);
-            return Verdict::Held;
-        }
-        self.decide(host, context, &headers, None)
+        let waits = self.config.body.is_some() && !ends && found.json && self.held.has_room();
+        waits.then_some(Verdict::Held)
     }
 
     /// More of a held request's body has come; `size` is all of it so far. Decides as soon as nothing more is wanted.
@@ -206,7 +222,7 @@ impl Placement {
         // What is no longer held was decided when its time was over.
         self.held
             .release(context)
-            .map_or(Verdict::Continue, |headers| self.decide(host, context, &headers, Some(&body)))
+            .map_or(Verdict::Continue, |headers| self.decide(host, context, &headers, Known::Body(&body)))
     }
 
     /// Clients that stall are decided by their headers.
@@ -214,16 +230,22 @@ impl Placement {
         let Some(hold_ms) = self.config.body.as_ref().map(|body| body.hold_ms) else { return };
         while let Some((context, headers)) = self.held.overdue(self.now_ms, hold_ms) {
             self.current.account.late();
-            if host.turn_to(context).is_ok() && self.decide(host, context, &headers, None) == Verdict::Continue {
+            if host.turn_to(context).is_ok() && self.decide(host, context, &headers, Known::Late) == Verdict::Continue {
                 let _ = host.resume();
             }
         }
     }
 
-    fn decide<H: Host>(&mut self, host: &H, context: u32, headers: &Headers, body: Option<&Body>) -> Verdict {
+    fn decide<H: Host>(&mut self, host: &H, context: u32, headers: &Headers, known: Known<'_>) -> Verdict {
         let mut found = self.config.sources.read(headers);
-        if let Some(body) = body {
-            body.tell(&mut found);
+        match known {
+            Known::Arrived { ends } => {
+                if let Some(verdict) = self.receive(host, &found, ends) {
+                    return verdict;
+                }
+            }
+            Known::Body(body) => body.tell(&mut found),
+            Known::Late => {}
         }
         self.requests = self.requests.wrapping_add(1);
         let told = self.config.hops.hear(host, found.budget);

@@ -3,6 +3,7 @@
 #![cfg_attr(target_family = "wasm", no_main)]
 #![cfg(not(target_family = "wasm"))]
 
+mod bom;
 mod check;
 mod diff;
 mod doctor;
@@ -12,6 +13,7 @@ mod input;
 mod layout;
 mod lines;
 mod log;
+mod pack;
 mod render;
 mod replay;
 mod schema;
@@ -59,6 +61,12 @@ enum Verb {
     Snapshot(snapshot::Args),
     /// Run the cases that stand beside policies, and say what none of them reaches.
     Test(test::Args),
+    /// Say what the module is made of.
+    #[command(hide = true)]
+    Bom(bom::Args),
+    /// Make images of a module, as folders.
+    #[command(hide = true)]
+    Pack(pack::Args),
     /// Make the files that proxies load of the module that was linked.
     #[command(hide = true)]
     Trim(trim::Args),
@@ -78,6 +86,8 @@ fn main() -> ExitCode {
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Snapshot(args) => snapshot::run(&args),
         Verb::Test(args) => test::run(&args),
+        Verb::Bom(args) => bom::run(&args),
+        Verb::Pack(args) => pack::run(&args),
         Verb::Trim(args) => trim::run(&args),
     }
 }

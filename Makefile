@@ -16,7 +16,7 @@ WASM_OPT_FLAGS = -O3 --enable-bulk-memory --enable-sign-ext --enable-nontrapping
 export ENVOY
 
 .PHONY: help demo up down simulation noops wasm cli test test-native test-node lint e2e golden rust \
-  bench bench-wasm bench-envoy bench-guard fuzz soak mutants oci reproducible compatibility
+  bench bench-wasm bench-memory bench-envoy bench-guard fuzz soak mutants oci reproducible compatibility
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -103,6 +103,21 @@ lint: rust ## format, clippy for host and wasm, documentation, licences and advi
 	@echo "== dependencies"
 	@$(TOOLS) deny
 
+# --- to ship ---
+
+oci: wasm ## write dist/oci (both image formats of both modules), checksums and a bill of materials; no registry
+	@echo "== images"
+	@rm -rf dist/oci && for name in berth berth-placement; do \
+	  $(NATIVE)/debug/berth pack dist/$$name.wasm -o dist/oci/$$name || exit 1; done
+	@echo "== what they are made of"
+	@$(CARGO) metadata --locked --format-version 1 --filter-platform wasm32-wasip1 | $(NATIVE)/debug/berth bom > dist/berth.cdx.json
+	@cd dist && sha256sum berth.wasm berth-placement.wasm berth.cdx.json | tee SHA256SUMS
+
+reproducible: rust ## build twice from what is committed and compare the bytes
+	@.ci/reproducible
+
+compatibility: wasm ## try every feature on Envoy 1.36 to 1.40 and print the table (minutes)
+	@.ci/compatibility
 # What libFuzzer looks at: which edges are taken and what is compared. Not for build scripts, hence the target's name.
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -128,22 +143,6 @@ mutants: rust ## change the gates and stages in small ways and see whether the t
 
 soak: wasm ## a real Envoy under load, faults and configurations for SOAK_SECONDS (600), and a table of what came of it
 	@$(WITH_ENVOY) && SOAK_SECONDS=$${SOAK_SECONDS:-600} $(CARGO) test --locked --quiet --test e2e -- soak --nocapture
-
-# --- to ship ---
-
-oci: wasm ## write dist/oci (both image formats of both modules), checksums and a bill of materials; no registry
-	@echo "== images"
-	@rm -rf dist/oci && for name in berth berth-placement; do \
-	  $(NATIVE)/debug/berth pack dist/$$name.wasm -o dist/oci/$$name || exit 1; done
-	@echo "== what they are made of"
-	@$(CARGO) metadata --locked --format-version 1 --filter-platform wasm32-wasip1 | $(NATIVE)/debug/berth bom > dist/berth.cdx.json
-	@cd dist && sha256sum berth.wasm berth-placement.wasm berth.cdx.json | tee SHA256SUMS
-
-reproducible: rust ## build twice from what is committed and compare the bytes
-	@.ci/reproducible
-
-compatibility: wasm ## try every feature on Envoy 1.36 to 1.40 and print the table (minutes)
-	@.ci/compatibility
 
 # --- to measure ---
 
@@ -179,6 +178,9 @@ noops: rust
 	  opt=$$($(TOOLS) wasm-opt || true); \
 	  if [ -n "$$opt" ]; then "$$opt" $(WASM_OPT_FLAGS) $$made -o target/noop_$$name.wasm; else cp $$made target/noop_$$name.wasm; fi || exit 1; \
 	done
+
+bench-memory: rust ## what Envoy holds for plans over 512 substrates: the route's choice named once, or in each route
+	@$(WITH_ENVOY) && $(CARGO) test --locked --quiet --test e2e memory:: -- --nocapture | grep -E "resident|over the header"
 
 BENCH_ENVOY = $(CARGO) build --locked --quiet --profile bench --example envoy && $(NATIVE)/release/examples/envoy
 

@@ -29,6 +29,7 @@ pub(crate) fn account(scene: &Scene, table: &mut Table, plan: Plan) -> Decision 
         freshness: scene.freshness(chosen),
         epoch: scene.picture.epoch,
         last_resort: chosen.is_some() && last_resort(table),
+        trial: table.trial,
     }
 }
 
@@ -51,7 +52,7 @@ fn pace(scene: &Scene, plan: &Plan) -> Pace {
 /// the spread among equals gave away, no dimension took.
 fn binding(scene: &Scene, table: &mut Table) -> Binding {
     let mut search =
-        Search { least: table.survey.best.map_or(i64::MIN, |(_, best)| best), found: None, several: false };
+        Search { least: table.survey.best().map_or(i64::MIN, |(_, best)| best), found: None, several: false };
     if table.survey.standing < table.ground.open.len() {
         for (&id, (codes, &utility)) in table.ground.ids.iter().zip(table.codes.iter().zip(&table.utility_pusd)) {
             search.see(scene, id, utility, || Codes(*codes));
@@ -106,7 +107,7 @@ impl Search {
 /// Every better one is rejected by several dimensions.
 fn joint(scene: &Scene, table: &mut Table) -> Binding {
     unfold(scene, table);
-    let bar = table.survey.best.map(|(_, best)| best);
+    let bar = table.survey.best().map(|(_, best)| best);
     let better = || {
         let rows = (0..u16::MAX).zip(&table.whole);
         rows.filter(|(_, (codes, utility))| *codes != 0 && bar.is_none_or(|bar| *utility > bar))
@@ -131,7 +132,7 @@ pub(crate) fn tie(scene: &Scene, id: SubstrateId) -> u64 {
 }
 
 fn runner_up(table: &Table, chosen: SubstrateId, worth: i64) -> Option<(SubstrateId, i64)> {
-    let (best, second) = (table.survey.best?, table.survey.second);
+    let (best, second) = (table.survey.best()?, table.survey.second());
     let (row, utility) = if table.row(chosen) == Some(best.0) { second? } else { best };
     Some((table.id(row), uusd(worth) - uusd(utility)))
 }

@@ -3,7 +3,7 @@
 
 use crate::rounds::{Effort, Setting, measure};
 use crate::stats::{Figure, paired, ratio};
-use crate::variants::{Filter, Modules, Variant, by_default, off};
+use crate::variants::{Filter, Modules, Variant, bare, by_default};
 use crate::{process, upstream};
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ pub(crate) fn run(modules: &Modules, other: &str) {
     let mut variants = vec![Variant::plain("none", "no filter", 6, Filter::None)];
     for (before, now, what, size) in PAIRS {
         let filter = |module: &PathBuf| {
-            Filter::Berth(module.clone(), if before.starts_with("off") { off("simple") } else { by_default() })
+            Filter::Berth(module.clone(), if before.starts_with("off") { bare() } else { by_default() })
         };
         variants.push(Variant::plain(before, what, size, filter(&other)));
         variants.push(Variant::plain(now, what, size, filter(&modules.placement)));

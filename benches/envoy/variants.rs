@@ -56,9 +56,14 @@ pub(crate) fn by_default() -> Value {
     json!({"attach": "full", "decision_upstream": true})
 }
 
-/// As little as it can do.
+/// As little as it can do: nothing is left behind.
 pub(crate) fn off(attach: &str) -> Value {
-    json!({"attach": attach, "sample": 0})
+    json!({"attach": attach, "accounting": false})
+}
+
+/// Nearly the same, for the guard: the revision before may not know how to switch accounting off.
+pub(crate) fn bare() -> Value {
+    json!({"attach": "simple", "sample": 0})
 }
 
 /// All of them, in the order of the table.

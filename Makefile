@@ -16,7 +16,7 @@ WASM_OPT_FLAGS = -O3 --enable-bulk-memory --enable-sign-ext --enable-nontrapping
 export ENVOY
 
 .PHONY: help demo up down simulation noops wasm cli test test-native test-node lint e2e golden rust \
-  bench bench-wasm bench-envoy bench-guard fuzz soak mutants oci reproducible compatibility
+  bench bench-wasm bench-memory bench-envoy bench-guard fuzz soak mutants oci reproducible compatibility
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -178,6 +178,9 @@ noops: rust
 	  opt=$$($(TOOLS) wasm-opt || true); \
 	  if [ -n "$$opt" ]; then "$$opt" $(WASM_OPT_FLAGS) $$made -o target/noop_$$name.wasm; else cp $$made target/noop_$$name.wasm; fi || exit 1; \
 	done
+
+bench-memory: rust ## what Envoy holds for plans over 512 substrates: the route's choice named once, or in each route
+	@$(WITH_ENVOY) && $(CARGO) test --locked --quiet --test e2e memory:: -- --nocapture | grep -E "resident|over the header"
 
 BENCH_ENVOY = $(CARGO) build --locked --quiet --profile bench --example envoy && $(NATIVE)/release/examples/envoy
 

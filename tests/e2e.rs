@@ -30,8 +30,12 @@ mod hops;
 mod identity;
 #[path = "e2e/istio.rs"]
 mod istio;
+#[path = "e2e/lanes.rs"]
+mod lanes;
 #[path = "e2e/many.rs"]
 mod many;
+#[path = "e2e/memory.rs"]
+mod memory;
 #[path = "e2e/mesh.rs"]
 mod mesh;
 #[path = "e2e/modes.rs"]
@@ -48,6 +52,8 @@ mod prometheus;
 mod rendered;
 #[path = "e2e/same.rs"]
 mod same;
+#[path = "e2e/shedding.rs"]
+mod shedding;
 #[path = "e2e/singleton.rs"]
 mod singleton;
 #[path = "e2e/slice.rs"]
@@ -56,6 +62,8 @@ mod slice;
 mod soak;
 #[path = "e2e/sources.rs"]
 mod sources;
+#[path = "e2e/takeover.rs"]
+mod takeover;
 #[path = "e2e/traces.rs"]
 mod traces;
 #[path = "e2e/traps.rs"]

@@ -116,6 +116,11 @@ fn what_is_wrong_with_a_deployment_is_said_with_its_place() {
             "{url: 'https://m.example/berth.wasm'}",
             "what comes over the network is checked",
         ),
+        (
+            "placement:\n",
+            "attach: lanes\nplacement:\n  lanes: [{cluster: all, substrates: [gpu-de, provider-us]}]\n",
+            "lane `all`: found `provider-us`, which has a key of its own",
+        ),
         ("{file: /etc/envoy/berth.wasm}", "{image: 'oci://m.example/berth'}", "module.file: missing"),
     ] {
         let (code, found) = changed("envoy", from, to);

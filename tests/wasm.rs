@@ -21,6 +21,8 @@ mod fuel;
 mod generated;
 #[path = "wasm/hostile.rs"]
 mod hostile;
+#[path = "wasm/leading.rs"]
+mod leading;
 #[path = "wasm/lives.rs"]
 mod lives;
 #[path = "support/policy.rs"]

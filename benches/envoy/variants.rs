@@ -56,14 +56,9 @@ pub(crate) fn by_default() -> Value {
     json!({"attach": "full", "decision_upstream": true})
 }
 
-/// As little as it can do: nothing is left behind.
+/// As little as it can do: nothing is left behind but where the request goes and its deadline.
 pub(crate) fn off(attach: &str) -> Value {
     json!({"attach": attach, "accounting": false})
-}
-
-/// Nearly the same, for the guard: the revision before may not know how to switch accounting off.
-pub(crate) fn bare() -> Value {
-    json!({"attach": "simple", "sample": 0})
 }
 
 /// All of them, in the order of the table.

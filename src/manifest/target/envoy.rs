@@ -3,7 +3,7 @@
 use super::{File, Subject};
 use crate::manifest::deployment::{Deployment, Listen, Log, Tracing};
 use crate::manifest::envoy::{
-    address, cluster, extension,
+    address, extension,
     route::{self, Routes},
     tracing::custom_tags,
     typed, types,
@@ -24,7 +24,7 @@ pub fn whole(subject: &Subject<'_>) -> Result<Vec<File>, String> {
         "node": node(),
         "admin": admin(subject),
         "stats_config": stats(),
-        "static_resources": {"listeners": listeners(subject, placement, &code), "clusters": clusters(subject, &code)},
+        "static_resources": {"listeners": listeners(subject, placement, &code), "clusters": clusters(subject, &code)?},
     });
     let says = "envoy -c envoy.yaml";
     Ok(vec![subject.file("envoy.yaml", "envoy", says, &[bootstrap])])
@@ -46,7 +46,7 @@ pub fn discovered(subject: &Subject<'_>) -> Result<Vec<File>, String> {
         "admin": admin(subject),
         "stats_config": stats(),
         "dynamic_resources": {"lds_config": watched(subject, "listeners.yaml")},
-        "static_resources": {"clusters": clusters(subject, &code)},
+        "static_resources": {"clusters": clusters(subject, &code)?},
     });
     let folder = &subject.deployment.config_dir;
     let says = format!("envoy -c envoy.yaml, with all three files in {folder}");
@@ -92,21 +92,18 @@ fn stats() -> Value {
     json!({"stats_tags": labels().into_iter().map(rule).collect::<Vec<_>>()})
 }
 
-fn clusters(subject: &Subject<'_>, code: &Value) -> Vec<Value> {
+fn clusters(subject: &Subject<'_>, code: &Value) -> Result<Vec<Value>, String> {
     let deployment = subject.deployment;
     let watches = deployment.telemetry.is_some() && deployment.observe;
     let inside: Vec<Value> = watches
         .then(|| plugin::filter(deployment, Role::Observing, code, subject.text_carried()))
         .into_iter()
         .collect();
-    let mut clusters: Vec<Value> =
-        subject.endpoints(&inside).iter().map(|(name, endpoint)| endpoint.render(name)).collect();
-    for (name, substrates) in plugin::lanes(deployment) {
-        let members: Vec<&str> = substrates.iter().filter_map(|substrate| subject.cluster(substrate)).collect();
-        clusters.push(cluster::lane(&name, &members));
-    }
+    let endpoints = subject.endpoints(&inside);
+    let mut clusters: Vec<Value> = endpoints.iter().map(|(name, endpoint)| endpoint.render(name)).collect();
+    clusters.extend(subject.lanes(&endpoints)?.into_iter().map(|(_, lane)| lane));
     clusters.extend(deployment.helpers.iter().map(|(name, endpoint)| endpoint.render(name)));
-    clusters
+    Ok(clusters)
 }
 
 fn listeners(subject: &Subject<'_>, placement: Value, code: &Value) -> Vec<Value> {

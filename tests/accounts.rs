@@ -14,9 +14,12 @@ mod policy;
 use berth::filter::{MapKind, Role};
 use fake_host::FakeHost;
 use serde_json::{Value, json};
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 struct Folder(PathBuf);
 
@@ -266,4 +269,160 @@ fn a_manifest_with_a_candidate_is_compared_with_itself() {
     let manifest = folder.write("manifest.json", json!({"kind": "EnvoyFilter", "spec": plugin}).to_string());
     let (_, text) = berth(&["diff", &manifest]);
     assert!(text.contains("class interactive changed\n  deadline_ms: 10000 → 9000"), "{text}");
+}
+
+/// A `berth log --follow`, and what it says.
+struct Following {
+    child: Child,
+    says: Option<Receiver<Value>>,
+}
+
+/// How long anything may take here.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Following {
+    fn start(file: &str, input: Stdio) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_berth"))
+            .args(["log", file, "--follow", "--format", "json"])
+            .stdin(input)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (tell, says) = channel();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        // Ends with the output, or when nobody listens any more: then the output is closed, too.
+        std::thread::spawn(move || {
+            for line in output.lines() {
+                if tell.send(serde_json::from_str(&line.unwrap()).unwrap()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { child, says: Some(says) }
+    }
+
+    /// Waits until it says so many decisions.
+    fn until(&self, decisions: u64) -> Value {
+        let end = Instant::now() + PATIENCE;
+        let mut last = Value::Null;
+        while let Ok(said) = self.says.as_ref().unwrap().recv_timeout(end.saturating_duration_since(Instant::now())) {
+            last = said;
+            if last["decisions"] == decisions {
+                return last;
+            }
+        }
+        panic!("it never said {decisions} decisions; the last was {last}");
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return status,
+                None if Instant::now() > end => panic!("it does not end"),
+                None => std::thread::yield_now(),
+            }
+        }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn append(file: &str, text: &str) {
+    OpenOptions::new().append(true).create(true).open(file).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+#[test]
+fn a_log_is_followed_while_it_grows_moves_away_and_is_cut() {
+    let folder = Folder::new("follow");
+    let lines: Vec<String> = decided(&folder, |_| {}).iter().map(|line| format!("{line}\n")).collect();
+    let file = folder.write("access.log", lines[..3].concat());
+    let mut following = Following::start(&file, Stdio::null());
+    following.until(3);
+    let (half, other) = lines[5].split_at(100);
+    append(&file, &(lines[3..5].concat() + half));
+    following.until(5);
+    append(&file, other);
+    following.until(6);
+    // Moved away: the proxy still writes a line to the old file, and the new one soon is longer than that ever was.
+    let old = format!("{file}.1");
+    fs::rename(&file, &old).unwrap();
+    append(&old, &lines[6]);
+    following.until(7);
+    folder.write("access.log", lines[7..40].concat());
+    following.until(40);
+    // Copied and cut.
+    OpenOptions::new().write(true).open(&file).unwrap().set_len(0).unwrap();
+    append(&file, &lines[40]);
+    following.until(41);
+    // By its number, as a shell does it.
+    let ended = Command::new("kill").args(["-TERM", &following.child.id().to_string()]).status().unwrap();
+    assert!(ended.success() && !following.ended().success(), "a signal ends it");
+}
+
+#[test]
+fn what_is_followed_says_the_same_as_what_is_read_at_once() {
+    let folder = Folder::new("follow-same");
+    let log = as_lines(&decided(&folder, |_| {}));
+    let file = folder.write("access.log", &log);
+    let (_, whole) = berth(&["log", &file, "--format", "json"]);
+    let whole: Value = serde_json::from_str(&whole).unwrap();
+    assert_eq!(Following::start(&file, Stdio::null()).until(300), whole);
+    let mut piped = Following::start("-", Stdio::piped());
+    let mut input = piped.child.stdin.take().unwrap();
+    input.write_all(&log.as_bytes()[..log.len() / 2]).unwrap();
+    let said = piped.says.as_ref().unwrap().recv_timeout(PATIENCE).unwrap();
+    assert!(said["decisions"].as_u64().unwrap() > 0, "it says so before the end: {said}");
+    input.write_all(&log.as_bytes()[log.len() / 2..]).unwrap();
+    drop(input);
+    assert_eq!(piped.until(300), whole);
+    assert!(piped.ended().success(), "standard input ends");
+}
+
+#[test]
+fn following_ends_when_nobody_reads_any_more() {
+    let folder = Folder::new("follow-closed");
+    let line = decided(&folder, |_| {})[0].to_string() + "\n";
+    let file = folder.write("access.log", &line);
+    let mut following = Following::start(&file, Stdio::null());
+    following.until(1);
+    drop(following.says.take());
+    // The first is still taken from the pipe and dropped, which closes it.
+    let end = Instant::now() + PATIENCE;
+    while following.child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < end, "it goes on for nobody");
+        append(&file, &line);
+    }
+    assert!(following.ended().success());
+    let mut missing = Following::start(&format!("{file}.missing"), Stdio::null());
+    assert_eq!(missing.ended().code(), Some(2), "a file that is not there at first is a mistake");
+}
+
+#[test]
+fn whoever_writes_the_log_cannot_fill_the_memory_of_who_follows_it() {
+    let folder = Folder::new("follow-memory");
+    let file = folder.write("access.log", "");
+    let following = Following::start(&file, Stdio::null());
+    // A line that never ends, and every name another one.
+    let noise = "x".repeat(1 << 20);
+    (0..64).for_each(|_| append(&file, &noise));
+    append(&file, "\n");
+    let name =
+        |n: u32| format!("v=1, id=\"{n}\", class=c{n}, substrate=s{n}, binding=none, policy=\"p{n}\", plan=(s{n})\n");
+    append(&file, &(0..20_000).map(name).collect::<String>());
+    let said = following.until(20_000);
+    for list in ["classes", "substrates", "policies"] {
+        let names = said[list].as_object().unwrap();
+        assert!(names.len() <= 1_025 && names.contains_key("(others)"), "{list}: {}", names.len());
+    }
+    if let Ok(status) = fs::read_to_string(format!("/proc/{}/status", following.child.id())) {
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let peak_kb: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+        assert!(peak_kb < 64 << 10, "{peak_kb} kB at most, for a log of over 64 MiB");
+    }
 }

@@ -22,13 +22,14 @@ mod policy;
 use berth::explain::line::Line;
 use berth::filter::{MapKind, Role};
 use berth::model::contract::Key;
-use berth::model::metric::{FAMILIES, Family, MOST_SERIES, PREFIX, labels};
+use berth::model::metric::{CHANGES, FAMILIES, Family, MOST_SERIES, PREFIX, labels};
 use berth::model::{Decision, Outcome};
 use berth::place::{place, record::record};
 use berth::policy::Policy;
 use fake_host::FakeHost;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -60,7 +61,9 @@ fn declared(host: &FakeHost) -> BTreeMap<String, usize> {
 #[test]
 fn every_metric_of_the_list_is_declared_and_none_besides() {
     let host = FakeHost::new();
-    host.set_configuration(&policy::placement(&policy::policy()).to_string());
+    let mut configuration = policy::placement(&policy::policy());
+    configuration["outcomes"] = 1.into();
+    host.set_configuration(&configuration.to_string());
     Role::configure(&host).unwrap();
     let listed: BTreeSet<String> = FAMILIES.iter().map(|f| String::from(f.name)).collect();
     assert_eq!(declared(&host).into_keys().collect::<BTreeSet<_>>(), listed);
@@ -74,6 +77,8 @@ fn however_many_classes_and_substrates_there_are_a_metric_has_no_more_than_its_m
         let mut one = substrate.clone();
         one["name"] = format!("s{n}").into();
         one["cluster"] = format!("s{n}").into();
+        one["location"]["zone"] = format!("z{n}").into();
+        one["labels"] = json!({"hardware": format!("h{n}")});
         large["substrates"].as_array_mut().unwrap().push(one);
     }
     for n in 0..60 {
@@ -82,7 +87,9 @@ fn however_many_classes_and_substrates_there_are_a_metric_has_no_more_than_its_m
         large["classes"].as_array_mut().unwrap().push(one);
     }
     let host = FakeHost::new();
-    host.set_configuration(&policy::placement(&large).to_string());
+    let mut configuration = policy::placement(&large);
+    configuration["outcomes"] = 1.into();
+    host.set_configuration(&configuration.to_string());
     let mut role = Role::configure(&host).unwrap();
     for (name, count) in declared(&host) {
         assert!(count <= MOST_SERIES, "{name} has {count} series");
@@ -97,6 +104,23 @@ fn however_many_classes_and_substrates_there_are_a_metric_has_no_more_than_its_m
         .map(|name| host.metric_value(name))
         .sum();
     assert_eq!(told, 1);
+    for (stem, of) in [("berth.run.class.", "hardware.all.revision.all"), ("berth.ways.origin.all.", "")] {
+        let names = host.metric_names().into_iter().filter(|name| name.starts_with(stem) && name.contains(of));
+        assert_eq!(names.map(|name| host.metric_value(&name)).sum::<i64>(), 1, "{stem}");
+    }
+}
+
+#[test]
+fn the_telemetry_role_declares_what_changes() {
+    let host = FakeHost::new();
+    host.set_configuration(&policy::telemetry(&policy::policy()).to_string());
+    Role::configure(&host).unwrap();
+    for family in CHANGES {
+        let stem = format!("{PREFIX}{}.substrate.metal-fr.to.", family.name);
+        assert_eq!(host.metric_names().iter().filter(|name| name.starts_with(&stem)).count(), 3, "{stem}");
+        let name = format!("`berth_{}`", family.name.replace('.', "_"));
+        assert!(file("README.md").contains(&name), "{name}");
+    }
 }
 
 #[test]
@@ -115,6 +139,187 @@ fn what_the_host_does_not_take_now_is_told_with_the_next_tick() {
     assert_eq!(host.metric_value(placed), 2);
     role.on_tick(&host);
     assert_eq!(host.metric_value(placed), 2, "told once");
+}
+
+const CHAT: [(&str, &str); 3] = [("x-tenant", "acme"), ("x-workload", "chat"), ("x-model", "llama-3.3-70b")];
+
+#[test]
+fn placed_requests_are_counted_by_what_they_were_placed_on_and_from_zone_to_zone() {
+    let mut policy = policy::policy();
+    policy["substrates"][0]["labels"] = json!({"hardware": "h200", "revision": "2026-10"});
+    let mut configuration = policy::placement(&policy);
+    configuration["facts"]["zone"] = json!({"header": "x-zone"});
+    configuration["facts"]["model"] = json!({"header": "x-model"});
+    let host = FakeHost::new();
+    host.set_configuration(&configuration.to_string());
+    let mut role = Role::configure(&host).unwrap();
+    let mut expected_uusd = 0;
+    for zone in [None, Some("z-onprem-de"), Some("moon"), Some("moon")] {
+        let headers: Vec<_> = CHAT.into_iter().chain(zone.map(|zone| ("x-zone", zone))).collect();
+        host.set_headers(MapKind::RequestHeaders, &headers);
+        role.on_request(&host);
+        let decision = String::from_utf8(host.filter_state("placement").unwrap()).unwrap();
+        let line = Line::parse(&decision).unwrap();
+        assert_eq!(line.get("substrate"), Some("metal-fr"), "{decision}");
+        expected_uusd += line.get("cost").unwrap().parse::<i64>().unwrap();
+    }
+    role.on_tick(&host);
+    let on = "class.interactive.hardware.h200.revision.2026-10";
+    assert_eq!(host.metric_value(&format!("berth.run.{on}")), 4);
+    assert_eq!(host.metric_value(&format!("berth.run_quality_ppm.{on}")), 4 * 800_000);
+    assert!(expected_uusd > 0);
+    assert_eq!(host.metric_value(&format!("berth.run_cost_uusd.{on}")), expected_uusd);
+    for (origin, count) in [("none", 1), ("z-onprem-de", 1), ("other", 2), ("z-metal-fr", 0)] {
+        let way = format!("berth.ways.origin.{origin}.destination.z-metal-fr");
+        assert_eq!(host.metric(&way).unwrap().value, count, "{way}");
+    }
+}
+
+#[test]
+fn only_a_timed_decision_asks_for_the_time() {
+    for (sample, timed) in [(0, 0), (1, 3)] {
+        let host = FakeHost::new();
+        let mut configuration = policy::placement(&policy::policy());
+        configuration["time_sample"] = sample.into();
+        host.set_configuration(&configuration.to_string());
+        let mut role = Role::configure(&host).unwrap();
+        host.set_headers(MapKind::RequestHeaders, &CHAT);
+        host.reset_counts();
+        for _ in 0..3 {
+            role.on_request(&host);
+        }
+        // Once before the first stage and once after each of the five.
+        assert_eq!(host.count("now_ns"), timed * 6);
+        role.on_tick(&host);
+        assert_eq!(host.metric_value("berth.timed"), i64::try_from(timed).unwrap());
+    }
+}
+
+/// What the proxy says of a stream that has ended.
+fn end(host: &FakeHost, cluster: &str, status: u64, flags: u64) {
+    host.set_property(&["xds", "cluster_name"], cluster.as_bytes());
+    for (path, figure) in [
+        (["response", "code"], status),
+        (["response", "flags"], flags),
+        (["request", "size"], 100),
+        (["response", "size"], 2_000),
+    ] {
+        host.set_property(&path, &figure.to_le_bytes());
+    }
+}
+
+#[test]
+fn the_end_of_a_request_says_what_it_came_to_and_where_it_really_went() {
+    // Bits of the flags: the client reset, the upstream reset.
+    let (gone, cut) = (1 << 28, 1 << 4);
+    for (cluster, status, flags, passed_ms, stream, came, went) in [
+        ("metal-fr", 200, 0, 10, false, "good", "first"),
+        ("metal-fr", 200, 0, 60_000, false, "good", "first"),
+        ("metal-fr", 200, 0, 60_001, false, "late", "first"),
+        ("metal-fr", 200, 0, 99_000, true, "good", "first"),
+        ("onprem-de", 200, 0, 10, false, "good", "later"),
+        ("provider-us", 200, 0, 10, false, "good", "elsewhere"),
+        ("unheard-of", 503, 0, 10, false, "failed", "elsewhere"),
+        ("metal-fr", 200, cut, 10, false, "failed", "first"),
+        ("metal-fr", 200, gone, 10, false, "abandoned", "first"),
+        ("", 0, gone, 10, false, "abandoned", "nowhere"),
+        ("", 503, 0, 10, false, "failed", "nowhere"),
+        ("metal-fr", 429, 0, 10, false, "overloaded", "first"),
+        ("metal-fr", 404, 0, 10, false, "refused", "first"),
+        // What the proxy makes up of a status where nobody speaks gRPC says nothing.
+        ("metal-fr", 200, 0, 20, false, "good", "first"),
+        ("metal-fr", 200, 0, 30, false, "failed", "first"),
+    ] {
+        let case = format!("{cluster} {status} {flags} {passed_ms} {stream}");
+        let mut configuration = policy::placement(&policy::policy());
+        configuration["attach"] = "full".into();
+        configuration["policy"]["classes"][0]["attempts"] = json!({"most": 2});
+        // Long enough for two attempts to fit in.
+        configuration["policy"]["classes"][0]["deadline_ms"] = 60_000.into();
+        configuration["facts"]["streaming"] = json!({"header": "x-stream"});
+        configuration["outcomes"] = 1.into();
+        let host = FakeHost::new();
+        host.set_configuration(&configuration.to_string());
+        let mut role = Role::configure(&host).unwrap();
+        let headers = CHAT.into_iter().chain(stream.then_some(("x-stream", "true")));
+        let headers: Vec<_> =
+            headers.chain((passed_ms == 30).then_some(("content-type", "application/grpc"))).collect();
+        host.set_headers(MapKind::RequestHeaders, &headers);
+        role.arrive(&host, 7, true);
+        host.advance_ms(5);
+        role.on_response(&host, 7);
+        host.advance_ms(passed_ms - 5);
+        end(&host, cluster, status, flags);
+        if passed_ms > 10 {
+            host.set_property(&["response", "grpc_status"], &14_u64.to_le_bytes());
+        }
+        role.on_done(&host, 7);
+        role.forget(7);
+        role.on_done(&host, 7);
+        role.on_tick(&host);
+        let on = "class.interactive.hardware.none.revision.none";
+        assert_eq!(host.metric_value(&format!("berth.answers.{on}.answer.{came}")), 1, "{case}");
+        assert_eq!(host.metric_value(&format!("berth.destinations.went.{went}")), 1, "{case}");
+        let known = !matches!(cluster, "" | "unheard-of");
+        let crossed = match cluster {
+            "metal-fr" => "none",
+            "onprem-de" => "jurisdiction",
+            _ => "",
+        };
+        for border in ["none", "jurisdiction"] {
+            let name = format!("berth.crossed.border.{border}");
+            assert_eq!(host.metric_value(&name), i64::from(border == crossed), "{case}");
+        }
+        for (flow, bytes) in [("request", 100), ("answer", 2_000)] {
+            let way = format!("berth.way_bytes.origin.none.destination.z-{cluster}.flow.{flow}");
+            assert_eq!(host.metric_value(&way), if known { bytes } else { 0 }, "{case}");
+        }
+    }
+}
+
+#[test]
+fn without_accounting_a_request_goes_the_same_way_and_leaves_nothing_behind() {
+    let mut configuration = policy::placement(&policy::policy());
+    for field in ["decision_upstream", "decision_response"] {
+        configuration.as_object_mut().unwrap().remove(field);
+    }
+    configuration["accounting"] = false.into();
+    let host = FakeHost::new();
+    host.set_configuration(&configuration.to_string());
+    let mut role = Role::configure(&host).unwrap();
+    host.set_headers(MapKind::RequestHeaders, &CHAT);
+    role.on_request(&host);
+    assert_eq!(host.header(MapKind::RequestHeaders, "x-placement-cluster").as_deref(), Some("metal-fr"));
+    host.set_headers(MapKind::RequestHeaders, &[("x-tenant", "nobody")]);
+    role.on_request(&host);
+    assert_eq!(host.responses().len(), 1, "and is refused the same way");
+    assert_eq!(host.filter_state("placement"), None);
+    role.on_tick(&host);
+    let counted = host.metric_names().into_iter().filter(|name| host.metric_value(name) != 0);
+    let standing = ["berth.policy.", "berth.build.", "berth.substrate_info."];
+    let counted: Vec<_> = counted.filter(|name| !standing.iter().any(|stem| name.starts_with(stem))).collect();
+    assert!(counted.is_empty(), "{counted:?}");
+    for field in ["replay", "decision_response", "decision_upstream"] {
+        let mut configuration = configuration.clone();
+        configuration[field] = true.into();
+        host.set_configuration(&configuration.to_string());
+        let refused = Role::configure(&host).unwrap_err();
+        assert!(refused.contains(&format!("{field}: nothing is left behind with `accounting: false`")), "{refused}");
+    }
+}
+
+#[test]
+fn a_request_whose_end_nobody_awaits_asks_the_host_for_nothing() {
+    let host = FakeHost::new();
+    host.set_configuration(&policy::placement(&policy::policy()).to_string());
+    let mut role = Role::configure(&host).unwrap();
+    host.set_headers(MapKind::RequestHeaders, &CHAT);
+    role.arrive(&host, 7, true);
+    host.reset_counts();
+    role.on_response(&host, 7);
+    role.on_done(&host, 7);
+    role.forget(7);
+    assert_eq!(host.counts().len(), 0, "{:?}", host.counts());
 }
 
 /// The rows of the table under a heading of the README, as cells.

@@ -251,3 +251,58 @@ console.log(looked);
     assert!(!look("wasmplugin.yaml", &|it| it["spec"]["failStrategy"] = "FAIL_SOFTLY".into()).0);
     assert!(!look("wasmplugin.yaml", &|it| drop(it["spec"].as_object_mut().unwrap().remove("url"))).0);
 }
+
+/// `BLESS=1` writes it anew.
+#[test]
+fn the_reference_of_the_deployment_file_is_written_from_its_schema() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy/deploy.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (head, written) = text.split_once("<!-- reference -->\n").unwrap();
+    let fields = berth(&["schema", "--deployment"]).1;
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&path, format!("{head}<!-- reference -->\n\n{fields}")).unwrap();
+        return;
+    }
+    assert_eq!(written.trim(), fields.trim(), "BLESS=1 cargo test --test render");
+}
+
+/// The page's table of findings has every word that the doctor says, and no other.
+#[test]
+fn every_finding_is_on_the_page() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = fs::read_to_string(root.join("src/manifest/doctor.rs")).unwrap();
+    let page = fs::read_to_string(root.join("envoy/deploy.md")).unwrap();
+    let table: Vec<&str> = page
+        .lines()
+        .skip_while(|line| !line.starts_with("| finding"))
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let listed: std::collections::BTreeSet<&str> = table
+        .iter()
+        .filter_map(|line| line.split('|').nth(1))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    let words = |text: &str| text.len() > 3 && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    let said: std::collections::BTreeSet<&str> = source
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .filter(|text| words(text) && (text.contains('-') || ["refused", "draining"].contains(text)))
+        .collect();
+    assert_eq!(said, listed);
+}
+
+/// Without the callbacks of answers a candidate would never be judged, and no end be looked at.
+#[test]
+fn a_placement_role_that_is_to_hear_of_answers_is_granted_their_callbacks() {
+    for (field, granted) in [("outcomes: 16", true), ("outcomes: 0", false), ("time_sample: 7", false)] {
+        let (code, said) = changed("envoy", "placement:\n", &format!("placement:\n  {field}\n"));
+        assert_eq!(code, 0, "{said}");
+        let placement =
+            said.split_once("berth.placement").unwrap().1.split("envoy.filters.http.router").next().unwrap();
+        assert!(placement.contains(field.split(':').next().unwrap()), "{placement}");
+        for callback in ["proxy_on_response_headers", "proxy_on_done"] {
+            assert_eq!(placement.contains(callback), granted, "{field}: {callback}");
+        }
+    }
+}

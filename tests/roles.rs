@@ -181,6 +181,25 @@ fn a_refusal_tells_clients_of_substrates_only_where_that_is_switched_on() {
 }
 
 #[test]
+fn who_is_not_known_is_told_the_reason_of_a_refusal_and_no_names() {
+    for (trusted, names) in [(true, true), (false, false)] {
+        let host = FakeHost::new();
+        let mut configuration = policy::placement(&policy::policy());
+        configuration["facts"]["tenant"]["trusted"] = trusted.into();
+        let mut role = start(&host, &configuration);
+        ask(&host, &mut role, &[(":path", "/"), ("x-tenant", "nobody")]);
+        let headers = host.responses().remove(0).headers;
+        let told = &headers.iter().find(|(name, _)| name == "x-placement-decision").unwrap().1;
+        assert!(told.contains("refused=403, reason=governance/no-envelope"), "{told}");
+        for word in ["class=", "policy=", "epoch=", "binding="] {
+            assert_eq!(told.contains(word), names, "{told}");
+        }
+        // The log has all of it.
+        assert!(decision(&host).contains("policy="), "{}", decision(&host));
+    }
+}
+
+#[test]
 fn a_decision_is_never_sent_to_a_provider() {
     let host = FakeHost::new();
     let mut role = start(&host, &policy::placement(&policy::policy()));

@@ -13,6 +13,8 @@ mod fake_host;
 #[path = "support/policy.rs"]
 mod policy;
 
+#[path = "telemetry/changes.rs"]
+mod changes;
 #[path = "telemetry/codec.rs"]
 mod codec;
 #[path = "telemetry/config.rs"]

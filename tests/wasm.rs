@@ -15,10 +15,16 @@ mod differential;
 mod fake_host;
 #[path = "wasm/faults.rs"]
 mod faults;
+#[path = "wasm/fuel.rs"]
+mod fuel;
+#[path = "support/generated.rs"]
+mod generated;
 #[path = "wasm/hostile.rs"]
 mod hostile;
 #[path = "wasm/leading.rs"]
 mod leading;
+#[path = "wasm/lives.rs"]
+mod lives;
 #[path = "support/policy.rs"]
 mod policy;
 #[path = "support/random.rs"]
@@ -26,6 +32,9 @@ mod random;
 #[path = "wasm/series.rs"]
 mod series;
 mod wasm_host;
+#[path = "../benches/envoy/world.rs"]
+#[allow(dead_code, reason = "shared with the benchmark")]
+mod world;
 
 const FULL: &str = "berth.wasm";
 const PLACEMENT: &str = "berth-placement.wasm";

@@ -93,6 +93,9 @@ impl RootContext for Root {
 impl Drop for Root {
     fn drop(&mut self) {
         ROOTS.with_borrow_mut(|roots| roots.retain(|(id, _)| *id != self.id));
+        if let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) {
+            role.leave(&Proxy);
+        }
     }
 }
 
@@ -110,7 +113,14 @@ const fn action(verdict: Verdict) -> Action {
     }
 }
 
-impl Context for Stream {}
+impl Context for Stream {
+    fn on_done(&mut self) -> bool {
+        if let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) {
+            role.on_done(&Proxy, self.id);
+        }
+        true
+    }
+}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _headers: usize, end_of_stream: bool) -> Action {

@@ -2,11 +2,13 @@
 //! the counts.
 
 use super::Host;
+use super::arm::Stream;
 use super::config::Accounting;
-use super::metrics::{Cause, Metrics};
+use super::ends::{End, Ends};
+use super::metrics::{Cause, Metrics, Stopwatch};
 use super::store::SnapshotReader;
 use crate::model::contract::REPLAY_STATE;
-use crate::model::{Decision, Facts, Local};
+use crate::model::{Decision, Facts, Local, Outcome};
 use crate::place::replay::{Identity, Inputs, write_replay};
 use crate::place::{Placer, record, routers};
 use crate::policy::Policy;
@@ -19,12 +21,23 @@ pub(super) struct Account {
     metrics: Metrics,
     snapshot: Option<Identity>,
     text: String,
+    ends: Ends,
 }
 
 impl Account {
     pub(super) fn open<H: Host>(host: &H, config: Accounting, policy: &Policy) -> Self {
-        let metrics = Metrics::declare(host, policy, config.aside);
-        Self { config, metrics, snapshot: None, text: String::with_capacity(512) }
+        let metrics = Metrics::declare(host, policy, &config);
+        Self { config, metrics, snapshot: None, text: String::with_capacity(512), ends: Ends::default() }
+    }
+
+    /// Whether the stages of this decision are timed.
+    pub(super) fn times(&self, seed: u64) -> bool {
+        one_in(self.config.time_sample, seed >> 24)
+    }
+
+    /// They were.
+    pub(super) fn timed<H>(&mut self, watch: &Stopwatch<'_, H>) {
+        self.metrics.timed(watch);
     }
 
     /// Writes a decision down, from what it was made of. To be called before anything is counted as placed.
@@ -33,9 +46,12 @@ impl Account {
         host: &H,
         placer: &mut Placer<P>,
         (local, facts, now_ms): (&Local, &Facts, u64),
-        decision: &Decision,
+        (stream, decision): (Stream, &Decision),
     ) {
-        self.metrics.decided(decision);
+        if !self.config.on {
+            return;
+        }
+        self.metrics.decided(decision, facts);
         if self.config.replay {
             let (policy, snapshot, seed) = (placer.policy(), self.snapshot, decision.id);
             let inputs = Inputs { policy, snapshot, local, facts, now_ms, seed };
@@ -48,12 +64,31 @@ impl Account {
                 let _ = host.set_filter_state(key.state(), self.text.as_bytes());
             }
         }
-        // Low bits pick among equals elsewhere; any others do here.
-        if self.config.sample > 0 && (decision.id >> 32).is_multiple_of(u64::from(self.config.sample)) {
+        if decision.outcome == Outcome::Placed && one_in(self.config.outcomes, decision.id >> 40) {
+            self.ends.keep(stream, decision, self.metrics.origin(facts), host.now_ns());
+        }
+        if one_in(self.config.sample, decision.id >> 32) {
             let inspection = placer.inspect(local, facts, now_ms, decision.id);
             let routed = routers::all(placer.policy(), facts, &inspection);
             self.metrics.sampled(decision, &inspection.rows, &routed);
         }
+    }
+
+    /// The headers of a stream's answer have come.
+    pub(super) fn answered<H: Host>(&mut self, host: &H, context: u32) {
+        self.ends.answered(host, context);
+    }
+
+    /// A stream has ended, and the proxy still knows how.
+    pub(super) fn ended<H: Host>(&mut self, host: &H, policy: &Policy, context: u32) {
+        if let Some(awaited) = self.ends.take(context) {
+            self.metrics.ended(policy, &self.config.lanes, &awaited, &End::read(host, &awaited));
+        }
+    }
+
+    /// A stream is gone.
+    pub(super) fn forget(&mut self, context: u32) {
+        self.ends.take(context);
     }
 
     /// A held request was decided without its body.
@@ -70,9 +105,19 @@ impl Account {
         self.metrics.canary(host, state);
     }
 
+    /// There will be no other tick: what was counted is told now.
+    pub(super) fn leave<H: Host>(&mut self, host: &H) {
+        self.metrics.leave(host);
+    }
+
     /// A tick: takes the picture's identity over and tells the host what was counted.
     pub(super) fn tell<H: Host>(&mut self, host: &H, reader: &SnapshotReader, now_ms: u64) {
         self.snapshot = reader.mark().map(|m| Identity { writer: m.writer, epoch: m.epoch, checksum: m.checksum });
         self.metrics.tell(host, reader, now_ms);
     }
+}
+
+/// Whether this is one of so many; 0 for none. Low bits pick among equals elsewhere: whoever asks takes others.
+fn one_in(many: u32, bits: u64) -> bool {
+    many > 0 && bits.is_multiple_of(u64::from(many))
 }

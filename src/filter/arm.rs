@@ -4,12 +4,29 @@
 use super::Host;
 use super::account::Account;
 use super::config::Accounting;
+use super::metrics::Stopwatch;
 use super::probes::Probes;
 use super::purse::Purse;
 use crate::model::{Decision, Facts, Local, Snapshot, SubstrateId};
 use crate::place::{Placer, Underway};
 use crate::policy::Policy;
 use std::rc::Rc;
+
+/// The stream of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stream {
+    pub(super) context: u32,
+    /// Its client speaks gRPC.
+    pub(super) grpc: bool,
+}
+
+/// Which request is decided, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) stream: Stream,
+    pub(super) now_ms: u64,
+    pub(super) seed: u64,
+}
 
 /// One policy at work.
 #[derive(Debug)]
@@ -78,15 +95,30 @@ impl Arm {
         &mut self,
         host: &H,
         facts: &Facts<'_>,
-        (now_ms, seed): (u64, u64),
+        Moment { stream, now_ms, seed }: Moment,
         carried_out: bool,
     ) -> Decision {
-        let decision = self.placer.place(&self.local, facts, now_ms, seed);
-        self.account.write(host, &mut self.placer, (&self.local, facts, now_ms), &decision);
+        let decision = self.place(host, facts, now_ms, seed);
+        self.account.write(host, &mut self.placer, (&self.local, facts, now_ms), (stream, &decision));
         if carried_out {
             self.purse.reserve(self.placer.policy(), facts, &decision, &mut self.local);
         }
         decision
+    }
+
+    fn place<H: Host>(&mut self, host: &H, facts: &Facts<'_>, now_ms: u64, seed: u64) -> Decision {
+        if !self.account.times(seed) {
+            return self.placer.place(&self.local, facts, now_ms, seed);
+        }
+        let mut watch = Stopwatch::start(host);
+        let decision = self.placer.place_watched(&self.local, facts, now_ms, seed, |stage| watch.ended(stage));
+        self.account.timed(&watch);
+        decision
+    }
+
+    /// A stream has ended, and the proxy still knows how.
+    pub(super) fn ended<H: Host>(&mut self, host: &H, context: u32) {
+        self.account.ended(host, self.placer.policy(), context);
     }
 
     /// Where one of its substrates stands among those of all arms.

@@ -7,8 +7,8 @@ use super::config::Lane;
 use super::{Host, HostError, MapKind};
 use crate::model::Decision;
 use crate::model::contract::{HEDGE, LATER_STATE, MOST_RETRIES, PER_TRY, RETRY_ON, ROUTER_HEADERS, TIMEOUT};
+use crate::model::digits::push_number;
 use crate::policy::Policy;
-use core::fmt::Write;
 
 /// What may be tried again besides the route's own list, where work that was begun may be begun again.
 const ALSO_BEGUN: &str = "5xx,reset";
@@ -83,8 +83,7 @@ pub(super) fn bound<H: Host>(
 
 fn number<H: Host>(host: &H, text: &mut String, name: &str, value: u64) -> Result<(), HostError> {
     text.clear();
-    // Writing to a String cannot fail.
-    let _ = write!(text, "{value}");
+    push_number(text, value);
     host.set_header(MapKind::RequestHeaders, name, text)
 }
 

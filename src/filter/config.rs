@@ -176,6 +176,7 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     }
     let lanes = lanes(raw.lanes.as_deref().unwrap_or_default(), attach, &policy)?;
     Ok(PlacementConfig {
+        accounting: Accounting::new(raw, &lanes)?,
         lanes,
         canary: canary::canary(raw)?,
         policy,
@@ -195,7 +196,6 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
-        accounting: Accounting::new(raw)?,
     })
 }
 
@@ -236,6 +236,7 @@ fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
         ("trust_path", raw.trust_path.is_some()),
         ("refresh_ms", raw.refresh_ms.is_some()),
     ];
+    only_for("accounting", raw.accounting.is_some(), "placement")?;
     for (name, present) in given.into_iter().chain(accounting::given(raw)) {
         only_for(name, present, "placement")?;
     }

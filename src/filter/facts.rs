@@ -71,69 +71,96 @@ pub struct Found<'a> {
 }
 
 impl Sources {
-    /// Reads what these sources ask for.
+    /// Reads what these sources ask for. Most headers are nobody's: they are passed over by their length and their
+    /// first letters, before anything is compared or looked at as text.
     #[must_use]
     pub fn read<'a>(&'a self, headers: &'a Headers) -> Found<'a> {
         let mut found = Found::default();
+        let asked_for = self.lengths();
         for (name, value) in headers.iter() {
-            let Ok(name) = core::str::from_utf8(name) else { continue };
-            if is_reserved(name) || (self.own_router_headers && steers_the_router(name)) {
-                found.forged.push(name);
-            }
-            if is_reserved(name) {
-                if name == BUDGET_HEADER {
-                    found.budget = core::str::from_utf8(value).ok();
+            if let [b'x', b'-', b'p' | b'e', ..] = name
+                && let Ok(text) = core::str::from_utf8(name)
+            {
+                let reserved = is_reserved(text);
+                if reserved || (self.own_router_headers && steers_the_router(text)) {
+                    found.forged.push(text);
                 }
-                continue;
+                if reserved {
+                    if text == BUDGET_HEADER {
+                        found.budget = core::str::from_utf8(value).ok();
+                    }
+                    continue;
+                }
             }
-            if let Ok(value) = core::str::from_utf8(value) {
-                self.take(&mut found, name, value);
+            self.take_known(&mut found, name, value);
+            if asked_for & length_bit(name.len()) != 0
+                && let Ok(value) = core::str::from_utf8(value)
+            {
+                self.take_asked(&mut found, name, value);
             }
         }
         found
     }
 
-    fn take<'a>(&'a self, found: &mut Found<'a>, name: &'a str, value: &'a str) {
+    /// The lengths of all names that the configuration asks for, as bits.
+    fn lengths(&self) -> u64 {
+        let facts = self.facts.iter().map(|source| source.header.len());
+        let others = self.idempotency.iter().chain(&self.features).map(String::len);
+        let predicates = self.predicates.iter().map(|(name, _)| name.len());
+        facts.chain(others).chain(predicates).fold(0, |bits, len| bits | length_bit(len))
+    }
+
+    /// Headers that mean something to every configuration.
+    fn take_known<'a>(&self, found: &mut Found<'a>, name: &[u8], value: &'a [u8]) {
+        let text = || core::str::from_utf8(value).ok();
         match name {
-            ":path" => {
-                let path = value.split_once('?').map_or(value, |(path, _)| path);
-                found.put(FactName::Path, path, self.trust_path);
-            }
-            ":method" => found.put(FactName::Method, value, self.trust_path),
-            "x-request-id" => found.request_id = Some(value.as_bytes()),
-            "content-type" => {
-                found.grpc = value.starts_with("application/grpc");
-                found.json = value.starts_with("application/json");
-            }
-            "content-length" => found.content_bytes = value.parse().ok(),
-            "x-envoy-expected-rq-timeout-ms" | "x-envoy-upstream-rq-timeout-ms" => found.hurry(value.parse().ok()),
-            "grpc-timeout" => found.hurry(grpc_timeout_ms(value)),
-            "accept" if value.starts_with("text/event-stream") => found.put(FactName::Streaming, "true", false),
-            _ => {}
-        }
-        for source in self.facts.iter().filter(|s| s.header == name) {
-            found.put(source.fact, value, source.trusted);
-        }
-        found.idempotent |= self.idempotency.as_deref() == Some(name);
-        if self.features.as_deref() == Some(name) {
-            found.listed = found.listed.saturating_add(value.len());
-            if found.listed > MOST_LISTED {
-                // Left unread it could only permit more; asked for everything, it permits less.
-                Feature::ALL.into_iter().for_each(|f| found.features = found.features.with(f));
-                return;
-            }
-            for word in value.split(',').map(str::trim) {
-                if let Some(feature) = Feature::ALL.into_iter().find(|f| f.as_str() == word) {
-                    found.features = found.features.with(feature);
+            b":path" => {
+                if let Some(value) = text() {
+                    let path = value.split_once('?').map_or(value, |(path, _)| path);
+                    found.put(FactName::Path, path, self.trust_path);
                 }
             }
+            b":method" => {
+                if let Some(method) = text() {
+                    found.put(FactName::Method, method, self.trust_path);
+                }
+            }
+            b"x-request-id" => found.request_id = Some(value),
+            b"content-type" => {
+                found.grpc = value.starts_with(b"application/grpc");
+                found.json = value.starts_with(b"application/json");
+            }
+            b"content-length" => found.content_bytes = text().and_then(|text| text.parse().ok()),
+            b"x-envoy-expected-rq-timeout-ms" | b"x-envoy-upstream-rq-timeout-ms" => {
+                found.hurry(text().and_then(|text| text.parse().ok()));
+            }
+            b"grpc-timeout" => found.hurry(text().and_then(grpc_timeout_ms)),
+            b"accept" if value.starts_with(b"text/event-stream") => found.put(FactName::Streaming, "true", false),
+            _ => {}
         }
-        if let Some(at) = self.predicates.iter().take(MOST_PREDICATES).position(|(key, _)| key == name)
+    }
+
+    /// Headers that the configuration asks for.
+    fn take_asked<'a>(&'a self, found: &mut Found<'a>, name: &[u8], value: &'a str) {
+        for source in self.facts.iter().filter(|s| s.header.as_bytes() == name) {
+            found.put(source.fact, value, source.trusted);
+        }
+        let is = |header: &Option<String>| header.as_deref().is_some_and(|header| header.as_bytes() == name);
+        found.idempotent |= is(&self.idempotency);
+        if is(&self.features) {
+            found.list(value);
+        }
+        if let Some(at) = self.predicates.iter().take(MOST_PREDICATES).position(|(key, _)| key.as_bytes() == name)
             && let Some((key, trusted)) = self.predicates.get(at)
         {
             found.keep(at, key, Fact { value, trusted: *trusted });
         }
     }
+}
+
+/// A bit for a length; very long names share theirs.
+const fn length_bit(len: usize) -> u64 {
+    1 << (len % 64)
 }
 
 /// gRPC's own deadline: up to eight digits and a unit.
@@ -179,6 +206,21 @@ impl<'a> Found<'a> {
         if slot.is_none_or(|old| !old.trusted) {
             *slot = Some(Fact::claimed(value));
             self.ambiguous &= !(1 << fact as u32);
+        }
+    }
+
+    /// A list of features that the request needs.
+    fn list(&mut self, words: &str) {
+        self.listed = self.listed.saturating_add(words.len());
+        if self.listed > MOST_LISTED {
+            // Left unread it could only permit more; asked for everything, it permits less.
+            Feature::ALL.into_iter().for_each(|f| self.features = self.features.with(f));
+            return;
+        }
+        for word in words.split(',').map(str::trim) {
+            if let Some(feature) = Feature::ALL.into_iter().find(|f| f.as_str() == word) {
+                self.features = self.features.with(feature);
+            }
         }
     }
 

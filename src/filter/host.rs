@@ -120,19 +120,14 @@ impl Headers {
 
     /// The pairs, in the host's order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let word = |at: usize| -> Option<usize> {
-            let bytes: [u8; 4] = self.0.get(at..at.checked_add(4)?)?.try_into().ok()?;
-            usize::try_from(u32::from_le_bytes(bytes)).ok()
-        };
+        let (count, rest) = self.0.split_first_chunk().unwrap_or((&[0; 4], &[]));
         // Eight bytes of lengths a pair: more pairs than that cannot be there, whatever the count says.
-        let count = word(0).unwrap_or(0).min(self.0.len() / 8);
-        let mut at = 4 + count * 8;
-        (0..count).map_while(move |i| {
-            let (k, v) = (word(4 + i * 8)?, word(8 + i * 8)?);
-            let key = self.0.get(at..at.checked_add(k)?)?;
-            let value_at = at + k + 1;
-            let value = self.0.get(value_at..value_at.checked_add(v)?)?;
-            at = value_at + v + 1;
+        let count = length(*count).min(rest.len() / 8);
+        let (lengths, mut texts) = rest.split_at_checked(count * 8).unwrap_or_default();
+        lengths.as_chunks().0.iter().map_while(move |&[a, b, c, d, e, f, g, h]| {
+            let (key, after) = texts.split_at_checked(length([a, b, c, d]))?;
+            let (value, after) = after.get(1..)?.split_at_checked(length([e, f, g, h]))?;
+            texts = after.get(1..).unwrap_or_default();
             Some((key, value))
         })
     }
@@ -142,6 +137,10 @@ impl Headers {
     pub fn get(&self, name: &str) -> Option<&str> {
         self.iter().find(|(k, _)| *k == name.as_bytes()).and_then(|(_, v)| core::str::from_utf8(v).ok())
     }
+}
+
+fn length(bytes: [u8; 4]) -> usize {
+    usize::try_from(u32::from_le_bytes(bytes)).unwrap_or(usize::MAX)
 }
 
 /// What a role may ask of the proxy.

@@ -4,13 +4,20 @@
 
 mod cells;
 mod declare;
+mod outcomes;
+mod runs;
+mod times;
 
 use super::Host;
 use super::store::SnapshotReader;
-use crate::model::{Border, ClassSource, Code, Decision, Dimension, Freshness, Outcome, Plan, Reason, Regime, Spill};
+use crate::model::{
+    Border, ClassSource, Code, Decision, Dimension, Facts, Freshness, Outcome, Plan, Reason, Regime, Spill,
+};
 use crate::place::Row;
 use crate::place::routers::Routed;
 use cells::Cells;
+use runs::{Runs, Ways};
+pub(super) use times::Stopwatch;
 
 /// Why a request was left to the route without a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +61,12 @@ pub(super) struct Metrics {
     late: usize,
     cost: usize,
     cost_classes: usize,
+    runs: Runs,
+    ways: Ways,
+    went: usize,
+    crossed: usize,
+    timed: usize,
+    stages: usize,
     sampled: usize,
     rejected: usize,
     routers: usize,
@@ -68,7 +81,7 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn decided(&mut self, decision: &Decision) {
+    pub(super) fn decided(&mut self, decision: &Decision, facts: &Facts<'_>) {
         let class = usize::from(decision.class).min(self.classes.saturating_sub(1));
         match (decision.outcome, decision.plan.first()) {
             (Outcome::Placed, Some(first)) => {
@@ -76,6 +89,7 @@ impl Metrics {
                 self.cells.add(self.placed + class * self.substrates + substrate, 1);
                 self.cells.add(self.planned + decision.plan.len().clamp(1, Plan::MOST) - 1, 1);
                 self.cost(decision);
+                self.placed_on(decision, facts, first.substrate);
             }
             (Outcome::Refused { reason, .. }, _) => {
                 self.cells.add(self.refused + class, 1);
@@ -145,6 +159,11 @@ impl Metrics {
     /// How the candidate does.
     pub(super) fn canary<H: Host>(&self, host: &H, state: u64) {
         set(host, self.canary, state);
+    }
+
+    /// What was counted since the last tick, where there will be no other.
+    pub(super) fn leave<H: Host>(&mut self, host: &H) {
+        self.cells.flush(host);
     }
 
     /// What was counted since the last tick, what this VM knows of the substrates, and how old that is.

@@ -6,6 +6,7 @@ pub mod attempts;
 pub mod body;
 pub mod canary;
 pub mod config;
+mod ends;
 pub mod facts;
 mod held;
 pub mod hop;

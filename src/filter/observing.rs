@@ -63,7 +63,7 @@ pub struct Observing {
 }
 
 /// The cluster of an attempt. Properties are read by this name only: older ones give nothing.
-const CLUSTER: [&str; 2] = ["xds", "cluster_name"];
+pub(super) const CLUSTER: [&str; 2] = ["xds", "cluster_name"];
 /// The metadata of the attempt's host, and where in it the name of the inner cluster is.
 const HOST: [&str; 2] = ["xds", "upstream_host_metadata"];
 /// The most of it that is looked at.
@@ -72,9 +72,9 @@ const MOST_METADATA: usize = 64 << 10;
 const PULL: [&str; 3] = ["request", "headers", super::telemetry::PULL_HEADER];
 /// How the client's stream stands, as bits. They are set before an attempt is ended on the client's account; what ends
 /// it on the substrate's account is set later, if at all (seen on 1.40).
-const FLAGS: [&str; 2] = ["response", "flags"];
+pub(super) const FLAGS: [&str; 2] = ["response", "flags"];
 /// The client's connection ended, it broke its protocol, or it reset its stream.
-const CLIENT_GONE: u64 = 1 << 14 | 1 << 18 | 1 << 28;
+pub(super) const CLIENT_GONE: u64 = 1 << 14 | 1 << 18 | 1 << 28;
 
 impl Observing {
     /// Starts to observe.
@@ -184,7 +184,7 @@ impl Observing {
 }
 
 /// A number as the host hands it over: eight bytes, little-endian.
-fn number(bytes: &[u8]) -> Option<u64> {
+pub(super) fn number(bytes: &[u8]) -> Option<u64> {
     bytes.first_chunk().copied().map(u64::from_le_bytes)
 }
 

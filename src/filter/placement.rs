@@ -4,16 +4,19 @@
 //! shared data: the tick does, into this VM's memory.
 
 mod deed;
+mod ending;
 
-use super::arm::Arm;
+use super::arm::{Arm, Moment, Stream};
 use super::body::Body;
 use super::canary::{Canary, Tickets};
 use super::config::{Attach, Mode, PlacementConfig};
+use super::facts::Found;
 use super::held::Held;
 use super::metrics::Cause;
+use super::refusal::Client;
 use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
 use super::{Headers, Host, MapKind, Vm};
-use crate::model::{Decision, Facts};
+use crate::model::Facts;
 use crate::policy::Policy;
 use std::rc::Rc;
 
@@ -54,6 +57,17 @@ pub struct Placement {
     requests: u64,
     record: String,
     number: String,
+}
+
+/// What is known of a request besides its headers.
+#[derive(Clone, Copy, Debug)]
+enum Known<'a> {
+    /// It has just come, and whether it ends with them.
+    Arrived { ends: bool },
+    /// What was to be seen of its body.
+    Body(&'a Body),
+    /// Its body did not come in time.
+    Late,
 }
 
 /// Which policy decides a request.
@@ -178,19 +192,23 @@ impl Placement {
             self.current.account.undecided(Cause::Headers);
             return Verdict::Continue;
         };
-        let found = self.config.sources.read(&headers);
+        let verdict = self.decide(host, context, &headers, Known::Arrived { ends });
+        if verdict == Verdict::Held {
+            self.held.keep(context, self.now_ms, headers);
+        }
+        verdict
+    }
+
+    /// What a request that has just come is due before it is decided, and whether that is all.
+    fn receive<H: Host>(&self, host: &H, found: &Found<'_>, ends: bool) -> Option<Verdict> {
         for name in &found.forged {
             let _ = host.remove_header(MapKind::RequestHeaders, name);
         }
         if self.config.mode == Mode::Passthrough || self.rollout.rollout().switch == Switch::Passthrough {
-            return Verdict::Continue;
+            return Some(Verdict::Continue);
         }
-        if self.config.body.is_some() && !ends && found.json && self.held.has_room() {
-            drop(found);
-            self.held.keep(context, self.now_ms, headers);
-            return Verdict::Held;
-        }
-        self.decide(host, context, &headers, None)
+        let waits = self.config.body.is_some() && !ends && found.json && self.held.has_room();
+        waits.then_some(Verdict::Held)
     }
 
     /// More of a held request's body has come; `size` is all of it so far. Decides as soon as nothing more is wanted.
@@ -204,7 +222,7 @@ impl Placement {
         // What is no longer held was decided when its time was over.
         self.held
             .release(context)
-            .map_or(Verdict::Continue, |headers| self.decide(host, context, &headers, Some(&body)))
+            .map_or(Verdict::Continue, |headers| self.decide(host, context, &headers, Known::Body(&body)))
     }
 
     /// Clients that stall are decided by their headers.
@@ -212,22 +230,32 @@ impl Placement {
         let Some(hold_ms) = self.config.body.as_ref().map(|body| body.hold_ms) else { return };
         while let Some((context, headers)) = self.held.overdue(self.now_ms, hold_ms) {
             self.current.account.late();
-            if host.turn_to(context).is_ok() && self.decide(host, context, &headers, None) == Verdict::Continue {
+            if host.turn_to(context).is_ok() && self.decide(host, context, &headers, Known::Late) == Verdict::Continue {
                 let _ = host.resume();
             }
         }
     }
 
-    /// A stream is gone.
-    pub fn forget(&mut self, context: u32) {
-        self.held.release(context);
-        self.tickets.take(context);
+    /// Another configuration has taken over: what was counted and spent since the last tick is told, or nobody ever
+    /// would. What cannot be told now is lost.
+    pub fn leave<H: Host>(&mut self, host: &H) {
+        let now_ms = self.now_ms;
+        self.arms().for_each(|arm| {
+            arm.settle(host, now_ms, 0);
+            arm.account.leave(host);
+        });
     }
 
-    fn decide<H: Host>(&mut self, host: &H, context: u32, headers: &Headers, body: Option<&Body>) -> Verdict {
+    fn decide<H: Host>(&mut self, host: &H, context: u32, headers: &Headers, known: Known<'_>) -> Verdict {
         let mut found = self.config.sources.read(headers);
-        if let Some(body) = body {
-            body.tell(&mut found);
+        match known {
+            Known::Arrived { ends } => {
+                if let Some(verdict) = self.receive(host, &found, ends) {
+                    return verdict;
+                }
+            }
+            Known::Body(body) => body.tell(&mut found),
+            Known::Late => {}
         }
         self.requests = self.requests.wrapping_add(1);
         let told = self.config.hops.hear(host, found.budget);
@@ -241,41 +269,22 @@ impl Placement {
         told.narrow(&mut facts);
         let side = side(&self.rollout, self.previous.is_some(), self.canary.as_deref(), &facts, seed);
         let (current, now_ms, enforced) = (&mut self.current, self.now_ms, self.config.mode == Mode::Enforce);
+        let moment = Moment { stream: Stream { context, grpc: found.grpc }, now_ms, seed };
         let decision = match (side, self.canary.as_deref_mut(), self.previous.as_deref_mut()) {
             (Side::Candidate, Some(canary), _) => {
-                let decision = canary.arm.decide(host, &facts, (now_ms, seed), enforced);
+                let decision = canary.arm.decide(host, &facts, moment, enforced);
                 if canary.looks(&decision) {
                     canary.look(current, &facts, &decision, now_ms);
                 }
                 decision
             }
-            (Side::Previous, _, Some(previous)) => previous.decide(host, &facts, (now_ms, seed), enforced),
-            _ => current.decide(host, &facts, (now_ms, seed), enforced),
+            (Side::Previous, _, Some(previous)) => previous.decide(host, &facts, moment, enforced),
+            _ => current.decide(host, &facts, moment, enforced),
         };
-        let grpc = found.grpc;
+        let client = Client { grpc: found.grpc, known: facts.tenant.is_some_and(|tenant| tenant.trusted) };
         drop(found);
         self.judge(host, context, side, &decision);
-        self.act(host, side, &decision, grpc)
-    }
-
-    /// Has the answer of a request counted for its side, while a canary is judged.
-    fn judge<H: Host>(&mut self, host: &H, context: u32, side: Side, decision: &Decision) {
-        let Some(canary) = self.canary.as_deref_mut().filter(|canary| side != Side::Previous && !canary.is_back())
-        else {
-            return;
-        };
-        if let Some(ticket) = canary.decided(decision, side == Side::Candidate, host.now_ns()) {
-            self.tickets.keep(context, ticket);
-        }
-    }
-
-    /// The headers of an answer have come.
-    pub fn on_answer<H: Host>(&mut self, host: &H, context: u32) {
-        let (Some(ticket), Some(canary)) = (self.tickets.take(context), self.canary.as_deref_mut()) else { return };
-        let Ok(headers) = host.headers(MapKind::ResponseHeaders) else { return };
-        // Overload is no failure of a policy's choice alone, but who chose the overloaded one could have known.
-        let failed = headers.get(":status").and_then(|s| s.parse::<u16>().ok()).is_none_or(|s| s >= 500 || s == 429);
-        canary.answered(ticket, failed, host.now_ns());
+        self.act(host, side, &decision, client)
     }
 }
 

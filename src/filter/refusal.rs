@@ -4,6 +4,25 @@ use super::Host;
 use super::placement::Verdict;
 use crate::model::contract::DECISION_HEADER;
 use crate::model::{Decision, Outcome, Reason};
+use core::fmt::Write;
+
+/// Who asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client {
+    pub(super) grpc: bool,
+    /// The proxy itself knows its tenant: it may know what the policy made of it.
+    pub(super) known: bool,
+}
+
+/// What everybody may know of a refusal: which one it was, and why; no name of a substrate, class or policy.
+pub(super) fn coarse(decision: &Decision, out: &mut String) {
+    out.clear();
+    if let Outcome::Refused { status, reason: Reason { code, .. }, .. } = decision.outcome {
+        let (dimension, code) = (code.dimension().as_str(), code.as_str());
+        // Writing to a String cannot fail.
+        let _ = write!(out, "v=1, id=\"{:016x}\", refused={status}, reason={dimension}/{code}", decision.id);
+    }
+}
 
 /// Answers a refused request, in the client's language.
 pub(super) fn answer<H: Host>(host: &H, decision: &Decision, record: Option<&str>, grpc: bool) -> Verdict {

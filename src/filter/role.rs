@@ -132,6 +132,20 @@ impl Role {
         }
     }
 
+    /// A stream has ended, and the proxy still knows how.
+    pub fn on_done<H: Host>(&mut self, host: &H, context: u32) {
+        if let Self::Placement(role) = self {
+            role.on_end(host, context);
+        }
+    }
+
+    /// The root is gone, and this role with it once its last stream has ended.
+    pub fn leave<H: Host>(&mut self, host: &H) {
+        if let Self::Placement(role) = self {
+            role.leave(host);
+        }
+    }
+
     /// A stream is gone.
     pub fn forget(&mut self, context: u32) {
         if let Self::Placement(role) = self {

@@ -2,6 +2,7 @@
 //! asks the sources, folds everything and publishes the snapshot. Which one does not matter, and nobody waits for it.
 
 mod answer;
+mod changes;
 mod counters;
 mod desk;
 mod guard;
@@ -21,6 +22,7 @@ use super::vm::{Member, Vm};
 use crate::health::Fold;
 use crate::health::breaker::mix;
 use crate::model::{Snapshot, Watch};
+use changes::Changes;
 use counters::{Count, Counters};
 use desk::Desk;
 pub use desk::Visit;
@@ -36,6 +38,7 @@ pub struct Telemetry {
     period_ms: u64,
     sources: Vec<Source>,
     counters: Counters,
+    changes: Changes,
     generation: Generation,
     retired: bool,
     lease: Lease,
@@ -75,6 +78,7 @@ impl Telemetry {
         Ok(Self {
             sources,
             counters: Counters::declare(host, &watch),
+            changes: Changes::declare(host, &watch),
             generation: Generation::new(host, fingerprint(&text)),
             retired: false,
             // Renewed on every tick; whoever follows notices within two periods.
@@ -181,7 +185,9 @@ impl Telemetry {
         if self.reader.refusals() > refusals {
             self.counters.count(host, Count::Refused);
         }
-        Fold::new(self.watch.clone(), self.reader.snapshot(), self.seed, now_ms)
+        let fold = Fold::new(self.watch.clone(), self.reader.snapshot(), self.seed, now_ms);
+        self.changes.begin(&fold.snapshot(self.seed, now_ms));
+        fold
     }
 
     fn pull<H: Host>(&mut self, host: &H, now_ms: u64) {
@@ -240,6 +246,7 @@ impl Telemetry {
             Ok(_) => {
                 self.counters.count(host, Count::Published);
                 self.counters.show(host, &snapshot, fold.live(), self.watch.ages.hard_ms);
+                self.changes.count(host, &snapshot);
                 notes::write(host, &self.sources, fold.live(), now_ms);
                 if let Some(desk) = &self.desk {
                     keep(host, &snapshot, desk.keeps());

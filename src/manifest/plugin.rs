@@ -100,11 +100,17 @@ fn carry(configuration: &Value, carried: Carried<'_>) -> Value {
     }
 }
 
+/// Whether the placement role is to hear of answers: a candidate is judged by them, and the ends of requests are some.
+fn hears(deployment: &Deployment) -> bool {
+    let counts = |ends: &Value| ends.as_u64().is_none_or(|n| n > 0);
+    deployment.placement.contains_key("candidate") || deployment.placement.get("outcomes").is_some_and(counts)
+}
+
 /// Envoy's `PluginConfig`. A role that is there for every request needs the callbacks of the whole module only where
-/// it reads bodies.
+/// it reads bodies or hears of answers.
 #[must_use]
 pub fn plugin(deployment: &Deployment, role: Role, code: &Value, carried: Carried<'_>) -> Value {
-    let whole = role != Role::Placement || waits(deployment, role);
+    let whole = role != Role::Placement || waits(deployment, role) || hears(deployment);
     let granted: Map<String, Value> =
         rights(if whole { Cut::Full } else { Cut::Placement }).map(|name| (name.to_owned(), json!({}))).collect();
     let granted = json!({"allowed_capabilities": granted});

@@ -23,15 +23,16 @@ pub struct Family {
 }
 
 macro_rules! families {
-    ($($name:ident = $text:literal $kind:ident [$($label:literal),*] $meaning:literal;)+) => {
+    ($all:ident: $what:literal; $($name:ident = $text:literal $kind:ident [$($label:literal),*] $meaning:literal;)+) => {
         $(#[doc = $meaning] pub const $name: Family =
             Family { name: $text, kind: stringify!($kind), labels: &[$($label),*], meaning: $meaning };)+
-        /// All of them, in the order of the documentation.
-        pub const FAMILIES: &[Family] = &[$($name,)+];
+        #[doc = $what]
+        pub const $all: &[Family] = &[$($name,)+];
     };
 }
 
 families! {
+    FAMILIES: "All metrics of the placement role, in the order of the documentation.";
     DECISIONS = "decisions" counter ["class", "substrate", "outcome"] "Decided requests; `outcome` is `placed`, or `refused` with substrate `none`.";
     REFUSALS = "refusals" counter ["dimension", "reason"] "Refused requests, by the reason of the most hopeful candidate.";
     BINDING = "binding" counter ["dimension", "reason"] "Decided requests, by what kept a better candidate away; `none` if nothing did.";
@@ -46,6 +47,16 @@ families! {
     UNDECIDED = "undecided" counter ["cause"] "Requests left to the route without a header: `headers` could not be read, or the `cluster` or `plan` not be left.";
     BODY_LATE = "body_late" counter [] "Held requests whose client was slow with its body: decided by their headers.";
     COST = "cost_uusd" counter ["class", "regime"] "Micro-dollars that placed requests are expected to cost.";
+    RUN = "run" counter ["class", "hardware", "revision"] "Placed requests, by what they were placed on: the labels `hardware` and `revision` of the substrate.";
+    RUN_QUALITY = "run_quality_ppm" counter ["class", "hardware", "revision"] "Declared quality of those, summed in parts per million.";
+    RUN_COST = "run_cost_uusd" counter ["class", "hardware", "revision"] "Micro-dollars that those are expected to cost.";
+    WAYS = "ways" counter ["origin", "destination"] "Placed requests, by the caller's zone and the substrate's; `other` is a zone where no substrate is, `none` an unknown one.";
+    ANSWERS = "answers" counter ["class", "hardware", "revision", "answer"] "With `outcomes`, what those came to whose end was looked at: `good`, `late` (good after the deadline, which for a stream is for its first byte), `failed`, `overloaded`, `refused` (a bad request), `abandoned` (by the client).";
+    WENT = "destinations" counter ["went"] "With `outcomes`, where they went against their plan: `first`, `later` (a fallback), `lane`, `elsewhere` (another cluster than any planned), `nowhere`.";
+    CROSSED = "crossed" counter ["border"] "With `outcomes`, the widest border that the attempt crossed which the client has its answer from; `none` if none.";
+    WAY_BYTES = "way_bytes" counter ["origin", "destination", "flow"] "With `outcomes`, bytes of their bodies, `flow` is `request` or `answer`, by the zone where they really went.";
+    TIMED = "timed" counter [] "Decided requests whose stages were timed: one in `time_sample`.";
+    STAGE_NS = "stage_ns" counter ["stage"] "Nanoseconds that those spent in each stage, summed.";
     SAMPLED = "sampled" counter [] "Decided requests that were looked at closely: one in `sample`.";
     REJECTED = "sampled_rejections" counter ["dimension", "reason"] "Of those, rejected candidates by every reason that each had.";
     ROUTERS = "routers" counter ["router", "verdict"] "Of those, what a router that looks at one thing would have done: `same`, `other`, `breach`, `nothing`.";
@@ -61,10 +72,16 @@ families! {
     SUBSTRATE = "substrate_info" gauge ["substrate", "kind", "jurisdiction", "regime", "hardware", "revision"] "1, for what the policy says of each substrate; labels that it does not give are `none`.";
 }
 
+families! {
+    CHANGES: "What the telemetry role counts of each substrate; what else it shows are gauges without labels of their own.";
+    CIRCUIT_CHANGES = "health.circuit_changes" counter ["substrate", "to"] "Changes of a substrate's circuit from one published picture to the next; `to` is `closed`, `half-open`, `open`.";
+    ADMISSION_CHANGES = "health.admission_changes" counter ["substrate", "to"] "The same of its admission; `to` is `all`, `existing`, `closed`.";
+}
+
 /// All labels, each once. Names of the telemetry role carry no others.
 #[must_use]
 pub fn labels() -> Vec<&'static str> {
-    let mut all: Vec<&str> = FAMILIES.iter().flat_map(|f| f.labels).copied().collect();
+    let mut all: Vec<&str> = FAMILIES.iter().chain(CHANGES).flat_map(|f| f.labels).copied().collect();
     all.sort_unstable();
     all.dedup();
     all

@@ -9,6 +9,7 @@
 pub mod class;
 pub mod contract;
 pub mod decision;
+pub mod digits;
 pub mod document;
 pub mod envelope;
 pub mod facts;

@@ -24,6 +24,7 @@ pub(crate) fn account(scene: &Scene, table: &mut Table, plan: Plan) -> Decision 
         spill: chosen.and_then(|id| spill(scene, table, id)),
         expected_us: chosen.map_or(0, |id| rated(scene, &table.ground, id).total_us),
         cost_uusd: plan.first().map_or(0, |a| a.cost_uusd),
+        quality_ppm: chosen.map_or(0, |id| cell(&table.ground.quality_ppm, id)),
         regime: chosen.and_then(|id| scene.policy.substrate(id)).map(|s| s.cost.regime),
         freshness: scene.freshness(chosen),
         epoch: scene.picture.epoch,
@@ -51,7 +52,7 @@ fn pace(scene: &Scene, plan: &Plan) -> Pace {
 /// the spread among equals gave away, no dimension took.
 fn binding(scene: &Scene, table: &mut Table) -> Binding {
     let mut search =
-        Search { least: table.survey.best.map_or(i64::MIN, |(_, best)| best), found: None, several: false };
+        Search { least: table.survey.best().map_or(i64::MIN, |(_, best)| best), found: None, several: false };
     if table.survey.standing < table.ground.open.len() {
         for (&id, (codes, &utility)) in table.ground.ids.iter().zip(table.codes.iter().zip(&table.utility_pusd)) {
             search.see(scene, id, utility, || Codes(*codes));
@@ -106,7 +107,7 @@ impl Search {
 /// Every better one is rejected by several dimensions.
 fn joint(scene: &Scene, table: &mut Table) -> Binding {
     unfold(scene, table);
-    let bar = table.survey.best.map(|(_, best)| best);
+    let bar = table.survey.best().map(|(_, best)| best);
     let better = || {
         let rows = (0..u16::MAX).zip(&table.whole);
         rows.filter(|(_, (codes, utility))| *codes != 0 && bar.is_none_or(|bar| *utility > bar))
@@ -131,7 +132,7 @@ pub(crate) fn tie(scene: &Scene, id: SubstrateId) -> u64 {
 }
 
 fn runner_up(table: &Table, chosen: SubstrateId, worth: i64) -> Option<(SubstrateId, i64)> {
-    let (best, second) = (table.survey.best?, table.survey.second);
+    let (best, second) = (table.survey.best()?, table.survey.second());
     let (row, utility) = if table.row(chosen) == Some(best.0) { second? } else { best };
     Some((table.id(row), uusd(worth) - uusd(utility)))
 }

@@ -55,6 +55,17 @@ fn next(scene: &Scene, table: &Table, plan: &Plan, per_try_us: i64, left_us: i64
 
 /// The best by utility alone. Eligibility is asked only of one that would win, so of few.
 fn best(scene: &Scene, table: &Table, eligible: impl Fn(SubstrateId) -> bool) -> Option<SubstrateId> {
+    // Mostly it is among the few that the survey remembers. Whoever has the same utility as the next one might be its
+    // equal, or that of somebody who is not remembered: then all are asked.
+    for pair in table.survey.top.windows(2) {
+        let [Some((row, utility)), Some((_, next))] = *pair else { break };
+        if utility == next {
+            break;
+        }
+        if eligible(table.id(row)) {
+            return Some(table.id(row));
+        }
+    }
     let mut best: Option<(i64, SubstrateId)> = None;
     for (id, utility) in table.standing() {
         let wins = best.is_none_or(|(most, at)| utility > most || utility == most && tie(scene, id) >= tie(scene, at));

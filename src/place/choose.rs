@@ -20,12 +20,23 @@ pub(crate) fn choose(scene: &Scene, table: &mut Table) -> Option<SubstrateId> {
     let bonus = share_pusd(scene.asked.worth.answer_uusd, scene.policy.document().settings.selection.affinity_ppm);
     let (best, worth) = best(table, affine, bonus)?;
     let least = worth.saturating_sub(margin_pusd(scene, table, table.id(best), worth));
-    let Table { ground, codes, utility_pusd, equals, .. } = table;
-    let rows = ground.ids.iter().zip(&ground.hashes).zip(&ground.uses);
-    for (at, (((&id, &hash), usage), (codes, utility))) in rows.zip(codes.iter().zip(&*utility_pusd)).enumerate() {
-        let bonus = if affine == Some(at) { bonus } else { 0 };
-        if *codes == 0 && utility.saturating_add(bonus) >= least {
+    let Table { ground, codes, utility_pusd, equals, survey, .. } = table;
+    let mut add = |at: usize| {
+        let row = (ground.ids.get(at), ground.hashes.get(at), ground.uses.get(at));
+        if let (Some(&id), Some(&hash), Some(usage)) = row {
             equals.push(Ticket::new(scene.asked.key, id, hash, weight(usage, scene.placed(id)), usage.share_ppm));
+        }
+    };
+    match (affine, survey.best(), survey.second()) {
+        // The usual case where one stands out: nobody else need be looked at.
+        (None, Some((at, _)), second) if second.is_none_or(|(_, second)| second < least) => add(at),
+        _ => {
+            for (at, (&codes, &utility)) in codes.iter().zip(&*utility_pusd).enumerate() {
+                let bonus = if affine == Some(at) { bonus } else { 0 };
+                if codes == 0 && utility.saturating_add(bonus) >= least {
+                    add(at);
+                }
+            }
         }
     }
     if ground.most.share_ppm > 0 {
@@ -41,7 +52,7 @@ pub(crate) fn choose(scene: &Scene, table: &mut Table) -> Option<SubstrateId> {
 fn best(table: &Table, affine: Option<usize>, bonus: i64) -> Option<(usize, i64)> {
     let stands = |row: &usize| table.codes.get(*row) == Some(&0);
     let affine = affine.filter(stands).and_then(|row| Some((row, table.utility_pusd.get(row)?.saturating_add(bonus))));
-    table.survey.best.into_iter().chain(affine).max_by_key(|&(row, worth)| (worth, row))
+    table.survey.best().into_iter().chain(affine).max_by_key(|&(row, worth)| (worth, row))
 }
 
 /// How far below the best one is still its equal: a share of what the answer is worth there, or of its utility if

@@ -31,6 +31,7 @@ mod rows;
 mod scene;
 mod score;
 mod spread;
+pub mod stage;
 mod table;
 mod trial;
 pub mod underway;
@@ -45,6 +46,7 @@ use crate::policy::Policy;
 use core::ops::Deref;
 use ground::{Ground, Grounds, Key};
 use picture::{Aligned, Picture};
+use stage::Stage;
 use table::Table;
 
 /// Decides where a request runs: the same inputs give the same decision, anywhere.
@@ -120,16 +122,28 @@ impl<P: Deref<Target = Policy>> Placer<P> {
 
     /// Decides where a request runs.
     pub fn place(&mut self, local: &Local, facts: &Facts, now_ms: u64, seed: u64) -> Decision {
-        self.decide(local, facts, now_ms, seed, |_, _, decision| decision)
+        self.decide((local, facts), now_ms, seed, |_| {}, |_, _, decision| decision)
     }
 
-    /// The pipeline; `then` sees what it was made of.
-    fn decide<T>(
+    /// The same; `ended` is told as each stage ends, so that whoever has a clock can time them.
+    pub fn place_watched(
         &mut self,
         local: &Local,
         facts: &Facts,
         now_ms: u64,
         seed: u64,
+        ended: impl FnMut(Stage),
+    ) -> Decision {
+        self.decide((local, facts), now_ms, seed, ended, |_, _, decision| decision)
+    }
+
+    /// The pipeline; `ended` is told of each stage, `then` sees what the decision was made of.
+    fn decide<T>(
+        &mut self,
+        (local, facts): (&Local, &Facts),
+        now_ms: u64,
+        seed: u64,
+        mut ended: impl FnMut(Stage),
         then: impl FnOnce(&Scene, &Table, Decision) -> T,
     ) -> T {
         if picture::step(now_ms) != self.picture.at_ms {
@@ -137,6 +151,7 @@ impl<P: Deref<Target = Policy>> Placer<P> {
         }
         let (policy, table): (&Policy, _) = (&self.policy, &mut self.table);
         let asked = &classify::classify(policy, facts, now_ms, seed);
+        ended(Stage::Classify);
         gate::select(policy, facts, asked, &mut self.key);
         self.key.set(policy, facts, asked);
         self.grounds.swap(&mut table.ground, &self.key, self.stamp, policy.columns.len());
@@ -149,6 +164,7 @@ impl<P: Deref<Target = Policy>> Placer<P> {
             (table.ground.stamp, table.ground.law) = (self.stamp, law);
             lay(scene, &mut table.ground);
         }
+        ended(Stage::Gate);
         table.reset();
         rows::fill(scene, table);
         availability::except(scene, table);
@@ -156,8 +172,11 @@ impl<P: Deref<Target = Policy>> Placer<P> {
         cost::check(scene, table);
         availability::relieve(scene, table);
         let first = choose::choose(scene, table);
+        ended(Stage::Score);
         let plan = first.map_or_else(Plan::default, |first| attempt::plan(scene, table, first));
+        ended(Stage::Attempt);
         let decision = account::account(scene, table, plan);
+        ended(Stage::Account);
         then(scene, table, decision)
     }
 }

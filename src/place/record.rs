@@ -4,15 +4,14 @@
 //! validated where they enter; what is not a name never gets here.
 
 use crate::model::contract::Key;
+use crate::model::digits::{push_hex, push_number, push_signed};
 use crate::model::{Borders, ClassSource, Decision, Outcome, Plan, SubstrateId};
 use crate::policy::Policy;
-use core::fmt::Write;
 
 /// Writes the record of a decision into `out`, which is cleared first and can be used again.
 pub fn write_record(policy: &Policy, decision: &Decision, out: &mut String) {
     out.clear();
-    // Writing to a String cannot fail; the result is a formality of the trait.
-    let _ = fields(policy, decision, out);
+    fields(policy, decision, out);
 }
 
 /// The record of a decision.
@@ -38,40 +37,44 @@ pub fn write_key(policy: &Policy, decision: &Decision, key: Key, out: &mut Strin
             None => return false,
         },
         Key::Attempts => {
-            let _ = write!(out, "{}", decision.plan.len());
+            push_number(out, decision.plan.len() as u64);
         }
     }
     true
 }
 
-fn fields(policy: &Policy, d: &Decision, out: &mut String) -> core::fmt::Result {
-    write!(out, "v=1, id=\"{:016x}\", class={}", d.id, class_name(policy, d))?;
+fn fields(policy: &Policy, d: &Decision, out: &mut String) {
+    out.push_str("v=1, id=\"");
+    push_hex(out, d.id);
+    write(out, &["\", class=", class_name(policy, d)]);
     match d.class_source {
         ClassSource::Trusted => {}
         ClassSource::Claimed => out.push_str(";by=claim"),
         ClassSource::Default => out.push_str(";by=default"),
     }
     match (&d.outcome, d.plan.first()) {
-        (Outcome::Placed, Some(first)) => write!(out, ", substrate={}", name(policy, first.substrate))?,
+        (Outcome::Placed, Some(first)) => write(out, &[", substrate=", name(policy, first.substrate)]),
         (Outcome::Placed, None) => {}
         (Outcome::Refused { status, reason, .. }, _) => {
-            write!(out, ", refused={status}, reason={}/{}", reason.code.dimension().as_str(), reason.code.as_str())?;
+            out.push_str(", refused=");
+            push_number(out, u64::from(*status));
+            write(out, &[", reason=", reason.code.dimension().as_str(), "/", reason.code.as_str()]);
         }
     }
-    binding(policy, d, out)?;
-    write!(out, ", epoch={}, policy=\"{}\", fresh={}", d.epoch, policy.label(), d.freshness.as_str())?;
+    binding(policy, d, out);
+    out.push_str(", epoch=");
+    push_number(out, d.epoch);
+    write(out, &[", policy=\"", policy.label(), "\", fresh=", d.freshness.as_str()]);
     if !d.plan.is_empty() {
-        plan(policy, &d.plan, out)?;
-        if d.pace.hedge {
-            out.push_str(";hedge");
-        }
-        write!(out, ", cost={}", d.cost_uusd)?;
+        plan(policy, &d.plan, out);
+        out.push_str(if d.pace.hedge { ";hedge, cost=" } else { ", cost=" });
+        push_signed(out, d.cost_uusd);
     }
     if let Some(spill) = &d.spill {
-        write!(out, ", spill={}", name(policy, spill.from))?;
-        crossings(spill.crosses, out)?;
+        write(out, &[", spill=", name(policy, spill.from)]);
+        crossings(spill.crosses, out);
         if let Some(why) = spill.why {
-            write!(out, ";why={}", why.code.as_str())?;
+            write(out, &[";why=", why.code.as_str()]);
         }
     }
     if d.last_resort {
@@ -80,47 +83,44 @@ fn fields(policy: &Policy, d: &Decision, out: &mut String) -> core::fmt::Result 
     if d.trial {
         out.push_str(", trial");
     }
-    Ok(())
 }
 
-fn binding(policy: &Policy, d: &Decision, out: &mut String) -> core::fmt::Result {
+fn write(out: &mut String, parts: &[&str]) {
+    parts.iter().for_each(|part| out.push_str(part));
+}
+
+fn binding(policy: &Policy, d: &Decision, out: &mut String) {
     let Some(dimension) = d.binding.dimension else {
         out.push_str(", binding=none");
-        return Ok(());
+        return;
     };
-    write!(out, ", binding={}", dimension.as_str())?;
+    write(out, &[", binding=", dimension.as_str()]);
     if d.binding.joint {
         out.push_str(";joint");
     }
     if let Some(reason) = d.binding.reason {
-        write!(out, ";by={}", reason.code.as_str())?;
+        write(out, &[";by=", reason.code.as_str()]);
     }
     if let Some(unbound) = d.binding.unbound {
-        write!(out, ", unbound={}", name(policy, unbound))?;
+        write(out, &[", unbound=", name(policy, unbound)]);
     }
-    Ok(())
 }
 
-fn plan(policy: &Policy, plan: &Plan, out: &mut String) -> core::fmt::Result {
+fn plan(policy: &Policy, plan: &Plan, out: &mut String) {
     out.push_str(", plan=(");
     for (i, attempt) in plan.iter().enumerate() {
-        if i > 0 {
-            out.push(' ');
-        }
-        out.push_str(name(policy, attempt.substrate));
-        crossings(attempt.crosses, out)?;
+        write(out, &[if i > 0 { " " } else { "" }, name(policy, attempt.substrate)]);
+        crossings(attempt.crosses, out);
     }
     out.push(')');
-    Ok(())
 }
 
 /// `;x=region+account`: what is crossed, narrowest first; nothing where nothing is.
-fn crossings(crosses: Borders, out: &mut String) -> core::fmt::Result {
+fn crossings(crosses: Borders, out: &mut String) {
     if !crosses.is_empty() {
         out.push_str(";x=");
         joined(crosses, out);
     }
-    Ok(())
 }
 
 fn joined(crosses: Borders, out: &mut String) {

@@ -76,6 +76,9 @@ pub(crate) struct Shut {
     pub(crate) len: usize,
 }
 
+/// How many of the best are remembered.
+const TOP: usize = 4;
+
 /// How many shut ones are passed over at once.
 pub(crate) const SHUT: usize = 8;
 
@@ -226,10 +229,10 @@ pub(crate) struct Survey {
     pub(crate) load: i64,
     pub(crate) capacity: i64,
     pub(crate) standing: usize,
-    /// Rows and utilities of the best two, the later of equals first.
-    pub(crate) best: Option<(usize, i64)>,
-    pub(crate) second: Option<(usize, i64)>,
-    /// Above the second of them nobody is passed over.
+    /// Rows and utilities of the best few, the later of equals first: of the best one and its runner-up, and enough for
+    /// a plan whose first choice it is.
+    pub(crate) top: [Option<(usize, i64)>; TOP],
+    /// Above the last of them nobody is passed over.
     bar: Option<i64>,
     row: usize,
 }
@@ -253,13 +256,26 @@ impl Survey {
     }
 
     fn rank(&mut self, utility: i64) {
-        let one = Some((self.row, utility));
-        if self.best.is_none_or(|(_, best)| utility >= best) {
-            (self.best, self.second) = (one, self.best);
-        } else {
-            self.second = one;
+        let at = self.top.iter().position(|one| one.is_none_or(|(_, known)| utility >= known)).unwrap_or(TOP);
+        if let Some(lower) = self.top.get_mut(at..) {
+            lower.rotate_right(1);
+            if let Some(place) = lower.first_mut() {
+                *place = Some((self.row, utility));
+            }
         }
-        self.bar = self.second.map(|(_, second)| second);
+        self.bar = self.top.last().copied().flatten().map(|(_, last)| last);
+    }
+
+    /// The best one.
+    pub(crate) const fn best(&self) -> Option<(usize, i64)> {
+        let [best, ..] = self.top;
+        best
+    }
+
+    /// The one after it.
+    pub(crate) const fn second(&self) -> Option<(usize, i64)> {
+        let [_, second, ..] = self.top;
+        second
     }
 }
 

@@ -30,6 +30,14 @@ pub fn reference() -> String {
     out
 }
 
+/// The fields of any document that is described by a walk, a line each.
+#[must_use]
+pub fn fields_of(shape: &Shape) -> String {
+    let mut out = String::new();
+    fields(&mut out, shape, "", &mut Vec::new());
+    out
+}
+
 fn capital(word: &str) -> String {
     let mut chars = word.chars();
     chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())

@@ -32,6 +32,11 @@ fn policy() -> Value {
         class["home"] = json!(["a"]);
         class["deadline_ms"] = 5_000.into();
     }
+    // Two of one kind, and one that says nothing of itself.
+    for (at, (hardware, zone)) in [("h100", "z1"), ("h200", "z1"), ("h200", "z2")].into_iter().enumerate() {
+        policy["substrates"][at]["labels"] = json!({"hardware": hardware, "revision": "2026-10"});
+        policy["substrates"][at]["location"]["zone"] = zone.into();
+    }
     policy["breaking"] = json!({"dwell_ms": 200, "hold_down_ms": 400});
     policy
 }
@@ -66,9 +71,16 @@ impl Books {
         }
         let mut placement = attempts::placement(Way::Full);
         placement["policy"] = policy();
-        for (key, value) in [("replay", json!(true)), ("hash_tenants", json!(true)), ("sample", json!(10))] {
+        for (key, value) in [
+            ("replay", json!(true)),
+            ("hash_tenants", json!(true)),
+            ("sample", json!(10)),
+            ("time_sample", json!(10)),
+            ("outcomes", json!(1)),
+        ] {
             placement[key] = value;
         }
+        placement["facts"]["zone"] = json!({"header": "x-zone"});
         let source = |u: &Upstream| json!({"cluster": u.name, "path": "/health", "substrate": u.name, "interval_ms": 100, "timeout_ms": 90});
         let telemetry = json!({"role": "telemetry", "policy": policy(), "tick_ms": 50,
             "sources": upstreams.iter().map(source).collect::<Vec<_>>(),
@@ -79,7 +91,7 @@ impl Books {
         for upstream in &upstreams {
             bootstrap = bootstrap.substrate(&upstream.name, &at(upstream, upstream.name == "b"));
         }
-        let filter = wasm_filter(&built("berth-placement.wasm"), "placement", &placement, Carried::Text);
+        let filter = wasm_filter(&built("berth.wasm"), "placement", &placement, Carried::Text);
         let mut bootstrap =
             bootstrap.filter(filter).routes(Way::Full, &["a", "b", "c", "forbidden"], None).telemetry(watcher).build();
         let http = &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
@@ -110,6 +122,7 @@ impl Books {
                     let tenant = ["acme", "acme", "globex", "initech", "nobody"][(n + client) % 5];
                     let class = ["once", "again", "other"][n / 5 % 3];
                     let ask = Ask::post(to, &format!("/v1/x?round={round}"), "x".repeat(n % 7 * 100));
+                    let ask = ask.header("x-zone", ["z1", "moon"][n % 2]);
                     ask.header("x-tenant", tenant).header("x-workload", class).send().await.unwrap();
                 }
             })
@@ -152,7 +165,24 @@ fn sum(metrics: &BTreeMap<String, u64>, name: &str) -> u64 {
 
 /// What is counted of requests, which does not change while there are none.
 fn counted(metrics: &BTreeMap<String, u64>) -> Vec<(&String, &u64)> {
-    let of_requests = ["decisions", "binding", "spillovers", "refusals", "planned", "sampled", "routers", "undecided"];
+    let of_requests = [
+        "decisions",
+        "binding",
+        "spillovers",
+        "refusals",
+        "planned",
+        "sampled",
+        "routers",
+        "undecided",
+        "run",
+        "ways",
+        "timed",
+        "stage_ns",
+        "crossed",
+        "answers",
+        "destinations",
+        "way_bytes",
+    ];
     let counts =
         |key: &str| of_requests.iter().any(|name| key.strip_prefix("berth_").is_some_and(|k| k.starts_with(name)));
     metrics.iter().filter(|(key, _)| counts(key)).collect()
@@ -162,6 +192,26 @@ fn series(name: &str, labels: &[(&str, &str)]) -> String {
     let mut labels: Vec<_> = labels.iter().map(|(k, v)| format!("{k}=\"{v}\"")).collect();
     labels.sort();
     format!("{name}{{{}}}", labels.join(","))
+}
+
+/// The widest of the borders that a record names.
+fn widest(crossed: &str) -> &'static str {
+    let borders = ["jurisdiction", "region", "account", "regime", "zone"];
+    borders.into_iter().find(|border| crossed.contains(border)).unwrap_or("none")
+}
+
+/// What the policy says of the substrate that was chosen.
+fn count_run(count: &mut impl FnMut(&str, &[(&str, &str)], u64), class: &str, d: &Line) {
+    let policy = policy();
+    let mut all = policy["substrates"].as_array().unwrap().iter();
+    let substrate = all.find(|s| s["name"] == d.get("substrate").unwrap()).unwrap();
+    let label = |key: &str| substrate["labels"][key].as_str().unwrap_or("none").to_string();
+    let (hardware, revision) = (label("hardware"), label("revision"));
+    let on = [("class", class), ("hardware", hardware.as_str()), ("revision", revision.as_str())];
+    let quality = (substrate["capabilities"]["models"]["m"]["quality"].as_f64().unwrap() * 1e6).round();
+    count("berth_run", &on, 1);
+    count("berth_run_quality_ppm", &on, quality as u64);
+    count("berth_run_cost_uusd", &on, d.get("cost").unwrap().parse().unwrap());
 }
 
 /// What the metrics must be, counted from the log's decisions.
@@ -181,6 +231,7 @@ fn expected(decisions: &[Line]) -> BTreeMap<String, u64> {
             let (dimension, reason) = d.get("reason").unwrap().split_once('/').unwrap();
             count("berth_refusals", &[("dimension", dimension), ("reason", reason)], 1);
         } else {
+            count_run(&mut count, class, d);
             count("berth_planned", &[("attempts", &d.items("plan").len().to_string())], 1);
             count(
                 "berth_cost_uusd",
@@ -193,10 +244,7 @@ fn expected(decisions: &[Line]) -> BTreeMap<String, u64> {
         count("berth_freshness", &[("fresh", d.get("fresh").unwrap())], 1);
         count("berth_classified", &[("by", d.item("class").unwrap().param("by").unwrap_or("trusted"))], 1);
         if let Some(spill) = d.item("spill") {
-            let crossed = spill.param("x").unwrap_or("none");
-            let widest =
-                ["jurisdiction", "region", "account", "regime", "zone"].into_iter().find(|b| crossed.contains(b));
-            count("berth_spillovers", &[("border", widest.unwrap_or("none"))], 1);
+            count("berth_spillovers", &[("border", widest(spill.param("x").unwrap_or_default()))], 1);
         }
         if d.get("last-resort").is_some() {
             count("berth_last_resort", &[], 1);
@@ -252,9 +300,86 @@ async fn metrics_logs_and_substrates_agree_to_the_last_request_and_the_log_repla
     let sampled = sum(&metrics, "berth_sampled");
     assert!((asked_u64 / 20..asked_u64 / 5).contains(&sampled), "{sampled} of {asked} were sampled");
     assert_eq!(sum(&metrics, "berth_routers"), sampled * 5);
+    zones_agree(&metrics, &decisions);
+    ends_agree(&metrics, &lines);
+    let timed = sum(&metrics, "berth_timed");
+    assert!((asked_u64 / 20..asked_u64 / 5).contains(&timed), "{timed} of {asked} were timed");
+    let spent_ns = sum(&metrics, "berth_stage_ns");
+    assert!((timed..timed * 1_000_000).contains(&spent_ns), "{timed} decisions took {spent_ns} ns");
     assert_eq!(sum(&metrics, "berth_undecided"), 0);
     attempts_agree(&books, &lines).await;
     replays(&books, asked).await;
+}
+
+/// Every placed request came from some zone and went to the zone of its substrate.
+fn zones_agree(metrics: &BTreeMap<String, u64>, decisions: &[Line]) {
+    let policy = policy();
+    let zone = |name: &str| {
+        let mut all = policy["substrates"].as_array().unwrap().iter();
+        all.find(|s| s["name"] == name).unwrap()["location"]["zone"].as_str().unwrap()
+    };
+    for to in ["z1", "z2"] {
+        let placed = decisions.iter().filter(|d| d.get("substrate").is_some_and(|name| zone(name) == to)).count();
+        let from = |origin| *metrics.get(&series("berth_ways", &[("origin", origin), ("destination", to)])).unwrap();
+        assert_eq!(from("z1") + from("other") + from("z2") + from("none"), placed as u64, "{to}");
+        assert!(from("z1") > 0 && from("other") > 0 && from("z2") + from("none") == 0, "{to}");
+    }
+}
+
+/// What the role saw of every end is what the proxy's own log says of it: how it came out, where it went, how many bytes.
+fn ends_agree(metrics: &BTreeMap<String, u64>, lines: &[Value]) {
+    let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+    let (mut good, mut late) = (0, 0);
+    for line in lines {
+        let d = Line::parse(line["decision"].as_str().unwrap()).unwrap();
+        let Some(chosen) = d.get("substrate") else { continue };
+        let planned: Vec<String> = d.items("plan").iter().map(|item| item.value.clone()).collect();
+        let ran = line["cluster"].as_str().unwrap_or_else(|| panic!("{line}"));
+        let went = match planned.iter().position(|name| name == ran) {
+            Some(0) => "first",
+            Some(_) => "later",
+            None => "elsewhere",
+        };
+        *expected.entry(series("berth_destinations", &[("went", went)])).or_default() += 1;
+        let plan = d.items("plan");
+        let attempt = plan.iter().find(|item| item.value == ran).unwrap();
+        let border = widest(attempt.param("x").unwrap_or_default());
+        *expected.entry(series("berth_crossed", &[("border", border)])).or_default() += 1;
+        let policy = policy();
+        let mut all = policy["substrates"].as_array().unwrap().iter();
+        let substrate = all.find(|s| s["name"] == ran).unwrap();
+        let label = |key: &str| substrate["labels"][key].as_str().unwrap_or("none").to_string();
+        let (hardware, revision) = (label("hardware"), label("revision"));
+        let came = match line["status"].as_u64().unwrap() {
+            200 => "good",
+            429 => "overloaded",
+            _ => "failed",
+        };
+        assert_eq!(chosen, planned[0]);
+        let on =
+            [("class", d.get("class").unwrap()), ("hardware", &hardware), ("revision", &revision), ("answer", came)];
+        *expected.entry(series("berth_answers", &on)).or_default() += 1;
+        let to = substrate["location"]["zone"].as_str().unwrap();
+        let bytes = |field: &str| line[field].as_u64().unwrap();
+        for (flow, bytes) in [("request", bytes("bytes_in")), ("answer", bytes("bytes_out"))] {
+            *expected.entry(format!("{to} {flow}")).or_default() += bytes;
+        }
+        (good, late) = (good + usize::from(came == "good"), late + usize::from(went == "later"));
+    }
+    assert!(good > 1_000 && late > 200, "{good} good, {late} elsewhere than first");
+    for (what, count) in &expected {
+        if let Some((to, flow)) = what.split_once(' ').filter(|_| !what.contains('{')) {
+            let of = |name: &&String| {
+                name.starts_with("berth_way_bytes{")
+                    && name.contains(&format!("destination=\"{to}\""))
+                    && name.contains(&format!("flow=\"{flow}\""))
+            };
+            assert_eq!(metrics.keys().filter(of).map(|name| metrics[name]).sum::<u64>(), *count, "{what}");
+        } else {
+            assert_eq!(metrics.get(what), Some(count), "{what}");
+        }
+    }
+    assert_eq!(sum(metrics, "berth_answers"), sum(metrics, "berth_run"));
 }
 
 /// Each attempt has its line, each line was received, and the last line's cluster is the request's.

@@ -50,13 +50,13 @@ proptest! {
 
     #[test]
     fn no_share_grows_by_more_than_the_bound_in_an_interval(
-        before in prop::collection::vec(0..10_u32, 3), most in 1..5_u32, loads in prop::collection::vec(0..30_i64, 3)
+        before in prop::collection::vec(0..10_u32, 2..=4), most in 1..5_u32, loads in prop::collection::vec(0..30_i64, 4)
     ) {
         let sum: u32 = before.iter().sum();
         prop_assume!(sum > 0);
-        let mut document = alike(3);
+        let mut document = alike(before.len());
         document.settings.selection.max_shift_ppm = most * 100_000;
-        let mut snapshot = idle(3);
+        let mut snapshot = idle(before.len());
         for ((health, part), load) in snapshot.substrates.iter_mut().zip(&before).zip(loads) {
             health.set(Signal::InFlight, Reading { value: load, at_ms: NOW_MS });
             health.share_ppm = part * 1_000_000 / sum;
@@ -311,5 +311,24 @@ fn a_circuit_that_waits_for_a_probe_gets_one_though_others_are_worth_more() {
         let local = Local { slot, probes: vec![sent, 0], ..Local::default() };
         let probed = (0..2_000_u64).any(|n| placer.place(&local, &Facts::default(), NOW_MS, n << 32).trial);
         assert_eq!(probed, expected, "slot {slot}, {sent} sent");
+    }
+}
+
+/// Three that would have a third each. The newest may have a tenth; the others get the rest, each by how much more it may have.
+#[test]
+fn what_one_may_not_take_yet_goes_to_the_others_by_how_much_more_they_may_have() {
+    let mut document = alike(3);
+    document.settings.selection.max_shift_ppm = 100_000;
+    let mut snapshot = idle(3);
+    for (health, share) in snapshot.substrates.iter_mut().zip([600_000, 400_000, 0]) {
+        health.share_ppm = share;
+    }
+    let third = 1.0 / 3.0;
+    let (first, second) = (0.7 - third, 0.5 - third);
+    let rest = 1.0 - 2.0 * third - 0.1;
+    let wanted = [third + first / (first + second) * rest, third + second / (first + second) * rest, 0.1];
+    let shares = shares(&document, &snapshot, NOW_MS);
+    for (share, wanted) in shares.iter().zip(wanted) {
+        assert!((share - wanted).abs() < 0.02, "{shares:?}, {wanted}");
     }
 }

@@ -38,6 +38,13 @@ fn binary() -> String {
     std::env::var("ENVOY").unwrap_or_else(|_| FOUND.get_or_init(find).clone())
 }
 
+/// Which Envoy it is.
+pub fn version() -> String {
+    let said = Command::new(binary()).arg("--version").output();
+    let said = said.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
+    said.split_whitespace().last().unwrap_or("unknown").to_string()
+}
+
 /// What Envoy says of a configuration that it only looks at: whether it would start, and its log.
 pub fn validate(dir: &Path, config: &str) -> (bool, String) {
     let said = Command::new(binary())
@@ -71,19 +78,28 @@ impl Envoy {
 
     /// The same in a folder that the test has put files into.
     pub async fn start_in(dir: PathBuf, bootstrap: &Value) -> Self {
+        Self::start_with(dir, bootstrap, 2).await
+    }
+
+    /// The same with so many workers.
+    pub async fn start_with(dir: PathBuf, bootstrap: &Value, workers: u32) -> Self {
         fs::write(dir.join("envoy.json"), serde_json::to_vec_pretty(bootstrap).unwrap()).unwrap();
-        Self::start_file(dir, "envoy.json").await
+        Self::start_on(dir, "envoy.json", workers).await
     }
 
     /// The same with a bootstrap that is in the folder already.
     pub async fn start_file(dir: PathBuf, config: &str) -> Self {
+        Self::start_on(dir, config, 2).await
+    }
+
+    async fn start_on(dir: PathBuf, config: &str, workers: u32) -> Self {
         let log = fs::File::create(dir.join("envoy.log")).unwrap();
         let mut child = Command::new("/bin/sh")
             .args(["-c", WATCHED, "sh", &binary(), "-c"])
             .arg(dir.join(config))
             .arg("--admin-address-path")
             .arg(dir.join("admin"))
-            .args(["--concurrency", "2", "--disable-hot-restart", "--log-level", "warning"])
+            .args(["--concurrency", &workers.to_string(), "--disable-hot-restart", "--log-level", "warning"])
             .args(["--component-log-level", "wasm:info,config:info"])
             .args(["--file-flush-interval-msec", "20", "--drain-time-s", "2", "--base-id-path"])
             .arg(dir.join("base-id"))

@@ -16,6 +16,10 @@ const CHAT: [(&str, &str); 6] = [
     ("x-model", "llama-3.3-70b"),
 ];
 
+fn headers(id: &str) -> Vec<(&str, &str)> {
+    CHAT.into_iter().map(|(name, value)| (name, if name == "x-request-id" { id } else { value })).collect()
+}
+
 /// Everything by default: only what has no default is said.
 fn by_default() -> Value {
     let mut it = policy::placement(&policy::policy());
@@ -78,6 +82,80 @@ fn a_placed_request_costs_one_callback_one_upcall_and_four_calls() {
         }
         assert_eq!(bill, Bill { entries, upcalls: 1, calls: counts(&calls) }, "{module}");
     }
+}
+
+/// What accounting costs in the default setting: nothing else than one write of filter state. How much time that and
+/// the text of it are, only a real proxy says.
+#[test]
+fn without_accounting_there_is_one_call_less_and_nothing_else_changes() {
+    let mut configuration = by_default();
+    configuration["accounting"] = false.into();
+    for module in [PLACEMENT, FULL] {
+        let (with, _) = bill(module, &by_default(), &CHAT);
+        let (without, went) = bill(module, &configuration, &CHAT);
+        assert_eq!(went, Went::On);
+        assert_eq!((&with.entries, with.upcalls), (&without.entries, without.upcalls), "{module}");
+        assert_eq!(without.calls, counts(&[("proxy_get_header_map_pairs", 1), ("proxy_replace_header_map_value", 2)]));
+        let more: Vec<_> = with.calls.iter().filter(|(name, n)| without.calls.get(*name) != Some(n)).collect();
+        assert_eq!(more, [(&String::from("proxy_set_property"), &1)], "{module}");
+    }
+}
+
+/// Of the work that the module does itself for a request, in the engine's own count of instructions. Host calls come on
+/// top: one of four is the account's, and the cheaper kind, since it gives nothing back.
+#[test]
+fn accounting_is_at_most_a_third_of_the_instructions_of_a_request() {
+    let spent = |configuration: &Value| {
+        let host = FakeHost::new();
+        let (mut vm, _) = Built::load(PLACEMENT).start(&host, &configuration.to_string()).unwrap();
+        vm.tick().unwrap();
+        let mut sum = 0;
+        for n in 0..1_100 {
+            host.set_headers(MapKind::RequestHeaders, &headers(&format!("4f7c0e9a-0000-4000-8000-{n:012}")));
+            vm.request().unwrap();
+            // The first ones lay the ground.
+            sum += if n < 100 { 0 } else { vm.spent() };
+        }
+        sum / 1_000
+    };
+    let mut without = by_default();
+    without["accounting"] = false.into();
+    let (with, without) = (spent(&by_default()), spent(&without));
+    println!("instructions of a request: {with}, without accounting {without}");
+    assert!((with - without) * 3 <= with, "{with} with accounting, {without} without");
+}
+
+/// What asking for more costs: each is off by default.
+#[test]
+fn what_is_asked_for_besides_is_paid_for_by_the_call() {
+    let upcalls = |configuration: &Value| bill(FULL, configuration, &CHAT).0.upcalls;
+    for (field, value, call, more) in [
+        ("replay", Value::from(true), "proxy_set_property", 1),
+        ("keys", serde_json::json!(["substrate", "class"]), "proxy_set_property", 2),
+        ("outcomes", Value::from(1), "proxy_get_property", 5),
+        ("outcomes", Value::from(1), "proxy_get_current_time_nanoseconds", 2),
+    ] {
+        let mut configuration = by_default();
+        configuration[field] = value;
+        let calls = |configuration: &Value| bill(FULL, configuration, &CHAT).0.calls.get(call).copied().unwrap_or(0);
+        assert_eq!(calls(&configuration) - calls(&by_default()), more, "{field}: {call}");
+        // The fake host has none of these properties, so none of them has to be copied.
+        assert_eq!(upcalls(&configuration), 1, "{field}");
+    }
+}
+
+#[test]
+fn a_timed_decision_asks_six_times_for_the_time() {
+    let mut configuration = by_default();
+    configuration["time_sample"] = 1.into();
+    let (bill, _) = bill(PLACEMENT, &configuration, &CHAT);
+    let calls = [
+        ("proxy_get_current_time_nanoseconds", 6),
+        ("proxy_get_header_map_pairs", 1),
+        ("proxy_replace_header_map_value", 2),
+        ("proxy_set_property", 1),
+    ];
+    assert_eq!(bill, Bill { entries: counts(&ENTRIES), upcalls: 1, calls: counts(&calls) });
 }
 
 #[test]

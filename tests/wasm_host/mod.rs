@@ -108,7 +108,7 @@ impl Built {
         let instance = self.linker.instantiate_and_start(&mut store, &self.module).expect("the module links");
         let Some(Extern::Memory(memory)) = instance.get_export(&store, "memory") else { panic!("no memory") };
         store.data_mut().memory = Some(memory);
-        let mut vm = Vm { store, instance, next: ROOT + 1, spent: 0 };
+        let mut vm = Vm { store, instance, next: ROOT + 1, spent: 0, burnt: 0 };
         vm.enter("_initialize", &[])?;
         vm.enter("proxy_on_context_create", &[ROOT, 0])?;
         vm.enter("proxy_on_vm_start", &[ROOT, 0])?;
@@ -139,6 +139,7 @@ pub struct Vm {
     instance: Instance,
     next: u32,
     spent: u64,
+    burnt: u64,
 }
 
 impl Vm {
@@ -155,6 +156,7 @@ impl Vm {
         self.store.set_fuel(FUEL).unwrap();
         let result = func.call(&mut self.store, &arguments, &mut results);
         self.spent = FUEL - self.store.get_fuel().unwrap();
+        self.burnt += self.spent;
         match result {
             Ok(()) => Ok(results.first().and_then(Val::i32).map(i32::cast_unsigned)),
             Err(error) => {
@@ -254,6 +256,11 @@ impl Vm {
     /// What the last entry cost, in the engine's fuel: about one for each instruction.
     pub const fn spent(&self) -> u64 {
         self.spent
+    }
+
+    /// What all entries so far have cost.
+    pub const fn burnt(&self) -> u64 {
+        self.burnt
     }
 
     /// Bytes of linear memory.

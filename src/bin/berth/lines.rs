@@ -15,7 +15,7 @@ use std::{
 };
 
 /// The longest line that is read; what is longer is no line of an access log.
-const MOST_LINE: u64 = 1 << 20;
+pub(crate) const MOST_LINE: u64 = 1 << 20;
 
 /// One line of a log.
 #[derive(Clone, Debug, Default)]

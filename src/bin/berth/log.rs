@@ -1,13 +1,15 @@
 //! `berth log`: an access log summed up: where work went, what bound, what spilled, what was refused.
 
+mod follow;
+
 use crate::lines::{self, Logged};
 use crate::table::{percent, table, usd};
 use berth::explain::line::{Item, Line};
+use follow::{Cutter, Tail};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{IsTerminal as _, Read as _, Seek as _, SeekFrom},
+    io::{IsTerminal as _, Read as _, Write as _},
     process::ExitCode,
     time::Duration,
 };
@@ -17,7 +19,7 @@ use std::{
 pub(crate) struct Args {
     /// The access log; `-` reads standard input.
     file: String,
-    /// Stays, and says it again whenever lines came; also when the file is replaced.
+    /// Stays, and says it again whenever lines came; also when the file is replaced or cut. Ctrl-C ends it.
     #[arg(long)]
     follow: bool,
     /// How many rows each table shows.
@@ -36,8 +38,11 @@ enum Format {
 
 /// How often `--follow` looks.
 const LOOK: Duration = Duration::from_millis(250);
-/// The most that one look reads.
-const MOST_READ: u64 = 8 << 20;
+/// The most names that one list tells apart, and the longest of them: whoever writes the log must not fill the memory.
+const MOST_NAMES: usize = 1_024;
+const MOST_NAME: usize = 160;
+/// All others.
+const OTHERS: &str = "(others)";
 
 /// One class's sums.
 #[derive(Clone, Debug, Default)]
@@ -82,7 +87,7 @@ impl Summary {
 
     fn decided(&mut self, line: &Line) {
         let get = |name| line.get(name).unwrap_or("-");
-        let class = self.classes.entry(get("class").into()).or_default();
+        let class = under(&mut self.classes, get("class"));
         class.requests += 1;
         class.cost_uusd = class.cost_uusd.saturating_add(get("cost").parse().unwrap_or(0));
         if line.get("refused").is_some() {
@@ -180,7 +185,14 @@ impl Summary {
 }
 
 fn count(into: &mut BTreeMap<String, u64>, name: &str) {
-    *into.entry(name.into()).or_default() += 1;
+    *under(into, name) += 1;
+}
+
+/// What is kept under a name.
+fn under<'a, T: Default>(into: &'a mut BTreeMap<String, T>, name: &str) -> &'a mut T {
+    let name: String = name.chars().take(MOST_NAME).collect();
+    let name = if into.len() < MOST_NAMES || into.contains_key(&name) { name } else { OTHERS.into() };
+    into.entry(name).or_default()
 }
 
 /// The most frequent first, equals by name.
@@ -193,47 +205,47 @@ fn sorted(counts: &BTreeMap<String, u64>) -> Vec<(&String, u64)> {
 /// Sums a log up.
 pub(crate) fn run(args: &Args) -> ExitCode {
     let mut summary = Summary::default();
-    let done = if args.follow && args.file != "-" {
+    let done = if args.follow {
         follow(args, &mut summary)
     } else {
-        lines::each(&args.file, |logged| summary.add(&logged)).map(|()| say(args, &summary))
+        lines::each(&args.file, |logged| summary.add(&logged)).map(|()| crate::say(&said(args, &summary)))
     };
     done.map_or_else(|why| crate::misused(&why), |()| ExitCode::SUCCESS)
 }
 
-fn say(args: &Args, summary: &Summary) {
-    crate::say(&match args.format {
+fn said(args: &Args, summary: &Summary) -> String {
+    match args.format {
         Format::Text => summary.text(args.top),
         Format::Json => format!("{}\n", summary.json()),
-    });
+    }
 }
 
-/// Until somebody ends it. A file that has become shorter is another one.
+/// Until somebody ends it, or nobody reads what it says any more. Standard input has an end of its own.
 fn follow(args: &Args, summary: &mut Summary) -> Result<(), String> {
-    let wrong = |e: std::io::Error| format!("{}: {e}", args.file);
-    let (mut read, mut rest, mut number) = (0_u64, Vec::new(), 0);
     let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+    let say = |summary: &Summary| {
+        let mut out = std::io::stdout().lock();
+        write!(out, "{clear}{}", said(args, summary)).and_then(|()| out.flush()).is_ok()
+    };
+    if args.file == "-" {
+        let (mut input, mut lines, mut bytes) = (std::io::stdin().lock(), Cutter::default(), vec![0; 1 << 16]);
+        loop {
+            let got = input.read(&mut bytes).map_err(|e| format!("-: {e}"))?;
+            let part = bytes.get(..got).unwrap_or_default();
+            let add = |logged: &Logged| summary.add(logged);
+            let came = if got == 0 { lines.end(add) } else { lines.take(part, add) };
+            if (came > 0 && !say(summary)) || got == 0 {
+                return Ok(());
+            }
+        }
+    }
+    let mut tail = Tail::open(&args.file)?;
     loop {
-        let mut file = File::open(&args.file).map_err(wrong)?;
-        let size = file.metadata().map_err(wrong)?.len();
-        if size < read {
-            (read, rest) = (0, Vec::new());
-        }
-        file.seek(SeekFrom::Start(read)).map_err(wrong)?;
-        let got = file.take(MOST_READ).read_to_end(&mut rest).map_err(wrong)?;
-        read += u64::try_from(got).unwrap_or(0);
-        let end = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let whole: Vec<u8> = rest.drain(..end).collect();
-        for line in String::from_utf8_lossy(&whole).lines().filter(|line| !line.trim().is_empty()) {
-            number += 1;
-            summary.add(&Logged::parse(number, line));
-        }
-        if !whole.is_empty() {
-            crate::say(clear);
-            say(args, summary);
-        }
-        if got == 0 {
-            std::thread::sleep(LOOK);
+        match tail.look(|logged| summary.add(logged))? {
+            Some(0) => {}
+            Some(_) if say(summary) => {}
+            Some(_) => return Ok(()),
+            None => std::thread::sleep(LOOK),
         }
     }
 }

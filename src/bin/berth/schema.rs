@@ -1,5 +1,6 @@
 //! `berth schema`: the schema for editors, a field for people, the reference for the documentation.
 
+use berth::manifest::deployment;
 use berth::policy::{describe, error::nearest, reference};
 use std::process::ExitCode;
 
@@ -11,12 +12,19 @@ pub(crate) struct Args {
     /// The whole reference as Markdown: fields, then codes.
     #[arg(long, conflicts_with = "field")]
     reference: bool,
+    /// The deployment file's fields, as Markdown.
+    #[arg(long, conflicts_with_all = ["field", "reference"])]
+    deployment: bool,
 }
 
 /// Prints it.
 pub(crate) fn run(args: &Args) -> ExitCode {
     if args.reference {
         crate::say(&reference::reference());
+        return ExitCode::SUCCESS;
+    }
+    if args.deployment {
+        crate::say(&reference::fields_of(&describe::describe(deployment::deployment)));
         return ExitCode::SUCCESS;
     }
     let Some(path) = &args.field else {

@@ -1,12 +1,14 @@
 //! What decisions leave behind, as it stands in the configuration.
 
 use super::raw::RawConfig;
-use super::refuse;
+use super::{Lane, refuse};
 use crate::model::contract::Key;
 
 /// What decisions leave behind besides their record and the counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Accounting {
+    /// Whether there is any: without, no record is left and no request is counted.
+    pub on: bool,
     /// The replay record in filter state.
     pub replay: bool,
     /// Tenants stand in it as digests.
@@ -15,12 +17,20 @@ pub struct Accounting {
     pub keys: Vec<Key>,
     /// One decision in so many is looked at closely; 0 for none.
     pub sample: u32,
+    /// The stages of one decision in so many are timed; 0 for none.
+    pub time_sample: u32,
+    /// The ends of one placed request in so many are looked at; 0 for none.
+    pub outcomes: u32,
+    /// The composite clusters that attempts are booked on.
+    pub lanes: Vec<String>,
     /// The account of a policy beside the ruling one: it does not speak for the proxy.
     pub aside: bool,
 }
 
 /// How many decisions there are for each that is looked at closely, where nothing is said.
 const SAMPLE: u32 = 128;
+/// The same for those that are timed: six calls for the time each.
+const TIME_SAMPLE: u32 = 1_024;
 
 impl Accounting {
     /// The same for a policy beside the ruling one.
@@ -28,8 +38,14 @@ impl Accounting {
         Self { aside: true, ..self.clone() }
     }
 
-    pub(super) fn new(raw: &RawConfig<'_>) -> Result<Self, String> {
+    pub(super) fn new(raw: &RawConfig<'_>, lanes: &[Lane]) -> Result<Self, String> {
         let (replay, hash_tenants) = (raw.replay.unwrap_or(false), raw.hash_tenants);
+        let on = raw.accounting.unwrap_or(true);
+        if let Some((name, _)) = given(raw).iter().filter(|_| !on).find(|(_, given)| *given) {
+            return Err(refuse(&format!(
+                "{name}: nothing is left behind with `accounting: false`, expected it to be absent"
+            )));
+        }
         if hash_tenants == Some(true) && !replay {
             return Err(refuse("hash_tenants: it is about the replay record, expected `replay: true` beside it"));
         }
@@ -45,17 +61,21 @@ impl Accounting {
             found.push(key);
         }
         Ok(Self {
+            on,
             replay,
             hash_tenants: hash_tenants.unwrap_or(false),
             keys: found,
-            sample: raw.sample.unwrap_or(SAMPLE),
+            sample: if on { raw.sample.unwrap_or(SAMPLE) } else { 0 },
+            time_sample: if on { raw.time_sample.unwrap_or(TIME_SAMPLE) } else { 0 },
+            outcomes: raw.outcomes.unwrap_or(0),
+            lanes: lanes.iter().map(|lane| lane.cluster.clone()).collect(),
             aside: false,
         })
     }
 }
 
-/// Which fields about what decisions leave behind stand there.
-pub(super) fn given(raw: &RawConfig<'_>) -> [(&'static str, bool); 6] {
+/// Which fields refine what decisions leave behind stand there.
+pub(super) fn given(raw: &RawConfig<'_>) -> [(&'static str, bool); 8] {
     [
         ("decision_upstream", raw.decision_upstream.is_some()),
         ("decision_response", raw.decision_response.is_some()),
@@ -63,5 +83,7 @@ pub(super) fn given(raw: &RawConfig<'_>) -> [(&'static str, bool); 6] {
         ("hash_tenants", raw.hash_tenants.is_some()),
         ("keys", raw.keys.is_some()),
         ("sample", raw.sample.is_some()),
+        ("time_sample", raw.time_sample.is_some()),
+        ("outcomes", raw.outcomes.is_some()),
     ]
 }

@@ -1,19 +1,28 @@
 //! Declaring: which series there are, from the policy's own lists and from closed ones.
 
 use super::cells::{Cells, define};
+use super::outcomes::WENT;
+use super::runs::{Runs, Ways};
 use super::{ATTEMPTS, CAUSES, FRESH, Metrics, SOURCES, VERDICTS};
+use crate::filter::config::Accounting;
 use crate::filter::{Host, MetricKind};
 use crate::model::metric::{self, Family, MOST_SERIES};
 use crate::model::{Border, Code, Dimension, Freshness, Regime, Substrate};
 use crate::place::routers::Router;
+use crate::place::stage::Stage;
 use crate::policy::Policy;
 
 /// Rows of labels' values, one a series.
-type Rows<'a> = Vec<Vec<&'a str>>;
+pub(super) type Rows<'a> = Vec<Vec<&'a str>>;
 
 /// Every pair of two lists, the first list's members outside.
-fn pairs<'a>(outer: &[&'a str], inner: &[&'a str]) -> Rows<'a> {
+pub(super) fn pairs<'a>(outer: &[&'a str], inner: &[&'a str]) -> Rows<'a> {
     outer.iter().flat_map(|o| inner.iter().map(move |i| vec![*o, *i])).collect()
+}
+
+/// Every row with every word behind it.
+pub(super) fn times<'a>(rows: &Rows<'a>, words: &[&'a str]) -> Rows<'a> {
+    rows.iter().flat_map(|row| words.iter().map(|word| [row.as_slice(), &[*word]].concat())).collect()
 }
 
 fn each<'a>(words: &[&'a str]) -> Rows<'a> {
@@ -21,18 +30,19 @@ fn each<'a>(words: &[&'a str]) -> Rows<'a> {
 }
 
 /// The names, or one for all of them where they would be too many.
-fn at_most(most: usize, names: Vec<&str>) -> Vec<&str> {
+pub(super) fn at_most(most: usize, names: Vec<&str>) -> Vec<&str> {
     if names.len() > most { vec!["all"] } else { names }
 }
 
 impl Metrics {
-    pub(in crate::filter) fn declare<H: Host>(host: &H, policy: &Policy, aside: bool) -> Self {
+    pub(in crate::filter) fn declare<H: Host>(host: &H, policy: &Policy, config: &Accounting) -> Self {
+        let (aside, ends) = (config.aside, config.outcomes > 0);
         let document = policy.document();
         let substrates = at_most(MOST_SERIES, document.substrates.iter().map(|s| s.name.as_str()).collect());
         let named: Vec<&str> = document.classes.iter().map(|c| c.name.as_str()).collect();
         let named = if named.is_empty() { vec![document.default_class.as_str()] } else { named };
         let classes = at_most(MOST_SERIES / (substrates.len() + 1), named.clone());
-        let cost_classes = at_most(MOST_SERIES / Regime::ALL.len(), named);
+        let cost_classes = at_most(MOST_SERIES / Regime::ALL.len(), named.clone());
         let grid = pairs(&classes, &substrates);
         let grid: Rows = grid.into_iter().map(|row| [row, vec!["placed"]].concat()).collect();
         let refused: Rows = classes.iter().map(|class| vec![*class, "none", "refused"]).collect();
@@ -67,6 +77,12 @@ impl Metrics {
             breaches: these(&metric::BREACHES, &pairs(&routers, &Dimension::ALL.map(Dimension::as_str))),
             unreadable: these(&metric::UNREADABLE, &alone),
             torn: these(&metric::TORN, &alone),
+            runs: Runs::declare(policy, &named, ends, &mut these),
+            ways: Ways::declare(policy, ends, &mut these),
+            crossed: if ends { these(&metric::CROSSED, &borders) } else { 0 },
+            went: if ends { these(&metric::WENT, &each(&WENT)) } else { 0 },
+            timed: these(&metric::TIMED, &alone),
+            stages: these(&metric::STAGE_NS, &each(&Stage::ALL.map(Stage::as_str))),
             classes: classes.len(),
             substrates: substrates.len(),
             cost_classes: cost_classes.len(),
@@ -103,7 +119,7 @@ fn stand<H: Host>(host: &H, policy: &Policy) {
     }
 }
 
-fn label(substrate: &Substrate, key: &str) -> String {
+pub(super) fn label(substrate: &Substrate, key: &str) -> String {
     substrate.labels.iter().find(|(k, _)| k == key).map_or_else(|| String::from("none"), |(_, value)| word(value))
 }
 

@@ -5,6 +5,7 @@ use crate::filter::arm::Arm;
 use crate::filter::canary::Canary;
 use crate::filter::config::{Attach, Mode};
 use crate::filter::metrics::Cause;
+use crate::filter::refusal::Client;
 use crate::filter::{Host, MapKind, attempts, refusal};
 use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE, SHADOW_HEADER};
 use crate::model::{Decision, Kind, Outcome};
@@ -12,11 +13,13 @@ use crate::place::record::write_record;
 use crate::policy::Policy;
 
 impl Placement {
-    pub(super) fn act<H: Host>(&mut self, host: &H, side: Side, decision: &Decision, grpc: bool) -> Verdict {
+    pub(super) fn act<H: Host>(&mut self, host: &H, side: Side, decision: &Decision, client: Client) -> Verdict {
         let policy = at_work(side, &self.current, self.canary.as_deref(), self.previous.as_deref()).policy();
-        write_record(policy, decision, &mut self.record);
-        let _ = host.set_filter_state(DECISION_STATE, self.record.as_bytes());
-        self.reporter.recent.keep(self.now_ms, self.config.mode == Mode::Enforce, &self.record);
+        if self.config.accounting.on {
+            write_record(policy, decision, &mut self.record);
+            let _ = host.set_filter_state(DECISION_STATE, self.record.as_bytes());
+            self.reporter.recent.keep(self.now_ms, self.config.mode == Mode::Enforce, &self.record);
+        }
         if self.config.mode == Mode::Shadow {
             self.mirror(host, side, decision);
             return Verdict::Continue;
@@ -26,7 +29,13 @@ impl Placement {
                 self.count(side, first.substrate, decision.expected_us);
                 self.send(host, side, decision, first.substrate)
             }
-            _ => refusal::answer(host, decision, self.config.decision_response.then_some(self.record.as_str()), grpc),
+            _ => {
+                if !client.known {
+                    refusal::coarse(decision, &mut self.record);
+                }
+                let told = self.config.decision_response.then_some(self.record.as_str());
+                refusal::answer(host, decision, told, client.grpc)
+            }
         }
     }
 

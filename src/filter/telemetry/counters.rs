@@ -1,10 +1,11 @@
 //! What the telemetry role counts of itself and shows of the substrates: declared once, bounded by the policy's own
 //! list. A metric that the host refuses is left out, never fatal.
 
+use super::changes::standing;
 use super::source::Failure;
 use crate::filter::{Host, MetricKind};
 use crate::health::heard::{Drop, Dropped};
-use crate::model::{Admission, Circuit, Signal, Snapshot, Watch};
+use crate::model::{Signal, Snapshot, Watch};
 
 /// The signals that show what no single alert does.
 const SHOWN: [Signal; 9] = [
@@ -127,16 +128,7 @@ impl Counters {
                     set(host, *id, reading.value);
                 }
             }
-            let circuit = match health.circuit {
-                Circuit::Closed => 0,
-                Circuit::HalfOpen { .. } => 1,
-                Circuit::Open { .. } => 2,
-            };
-            let admission = match health.admission {
-                Admission::All => 0,
-                Admission::Existing => 1,
-                Admission::Closed => 2,
-            };
+            let [circuit, admission] = standing(health).map(|at| i64::try_from(at).unwrap_or(0));
             let fresh = |at_ms: u64| snapshot.at_ms.saturating_sub(at_ms) < hard_ms;
             let heard = health.readings.iter().flatten().any(|reading| fresh(reading.at_ms));
             set(host, shown.circuit, circuit);

@@ -116,7 +116,7 @@ impl Form for Anything {
         Ok(())
     }
     fn shape(&self) -> Shape {
-        Shape::Either(Vec::new())
+        Shape::Section(Vec::new())
     }
     fn show(&self, (): &()) -> String {
         String::new()

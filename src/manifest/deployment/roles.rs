@@ -55,12 +55,15 @@ pub fn placement<S: Source>(s: &mut S) -> Option<()> {
     s.list("trusted_headers", "Headers in predicates that can be believed.", Text(128), up_to(256));
     s.optional("trust_path", "Whether path and method can be believed.", Flag);
     s.optional("refresh_ms", "How often the picture is refreshed.", count());
+    s.optional("accounting", "Whether decisions leave anything behind.", Flag);
     s.optional("decision_upstream", "Whether substrates are sent the decision; never providers.", Flag);
     s.optional("decision_response", "Whether answers carry the decision.", Flag);
     s.optional("replay", "Whether the replay record is left.", Flag);
     s.optional("hash_tenants", "Whether tenants stand in it as digests.", Flag);
     s.list("keys", "Single keys in filter state.", Word(&Key::ALL, Key::as_str), up_to(Key::ALL.len()));
     s.optional("sample", "One decision in so many is looked at closely.", count());
+    s.optional("time_sample", "The stages of one decision in so many are timed.", count());
+    s.optional("outcomes", "The end of one placed request in so many is looked at.", count());
     Some(())
 }
 

@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod listener;
 pub mod matcher;
 pub mod route;
+pub mod tracing;
 
 use serde_json::{Value, json};
 

@@ -1,0 +1,40 @@
+//! What becomes of a request after it was decided: its answer, its end. Only the full module has callbacks for these.
+
+use super::{Placement, Side};
+use crate::filter::{Host, MapKind};
+use crate::model::Decision;
+
+impl Placement {
+    /// Has the answer of a request counted for its side, while a canary is judged.
+    pub(super) fn judge<H: Host>(&mut self, host: &H, context: u32, side: Side, decision: &Decision) {
+        let Some(canary) = self.canary.as_deref_mut().filter(|canary| side != Side::Previous && !canary.is_back())
+        else {
+            return;
+        };
+        if let Some(ticket) = canary.decided(decision, side == Side::Candidate, host.now_ns()) {
+            self.tickets.keep(context, ticket);
+        }
+    }
+
+    /// The headers of an answer have come.
+    pub fn on_answer<H: Host>(&mut self, host: &H, context: u32) {
+        self.arms().for_each(|arm| arm.account.answered(host, context));
+        let (Some(ticket), Some(canary)) = (self.tickets.take(context), self.canary.as_deref_mut()) else { return };
+        let Ok(headers) = host.headers(MapKind::ResponseHeaders) else { return };
+        // Overload is no failure of a policy's choice alone, but who chose the overloaded one could have known.
+        let failed = headers.get(":status").and_then(|s| s.parse::<u16>().ok()).is_none_or(|s| s >= 500 || s == 429);
+        canary.answered(ticket, failed, host.now_ns());
+    }
+
+    /// A stream has ended, and the proxy still knows how.
+    pub fn on_end<H: Host>(&mut self, host: &H, context: u32) {
+        self.arms().for_each(|arm| arm.ended(host, context));
+    }
+
+    /// A stream is gone.
+    pub fn forget(&mut self, context: u32) {
+        self.held.release(context);
+        self.tickets.take(context);
+        self.arms().for_each(|arm| arm.account.forget(context));
+    }
+}

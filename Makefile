@@ -170,9 +170,6 @@ bench-wasm: rust ## compiling a policy, deciding, a tick of telemetry, a snapsho
 	  $(NATIVE)/release/examples/$$name && node --no-liftoff benches/wasm.mjs target/$$name.wasm || exit 1; \
 	done
 
-bench-memory: rust ## what Envoy holds for plans over 512 substrates: the route's choice named once, or in each route
-	@$(WITH_ENVOY) && $(CARGO) test --locked --quiet --test e2e memory:: -- --nocapture | grep -E "resident|over the header"
-
 # Filters that do nothing, made as the module is.
 noops: rust
 	@$(WASI) build --locked --quiet --release --example noop_sdk --example noop_raw
@@ -181,6 +178,9 @@ noops: rust
 	  opt=$$($(TOOLS) wasm-opt || true); \
 	  if [ -n "$$opt" ]; then "$$opt" $(WASM_OPT_FLAGS) $$made -o target/noop_$$name.wasm; else cp $$made target/noop_$$name.wasm; fi || exit 1; \
 	done
+
+bench-memory: rust ## what Envoy holds for plans over 512 substrates: the route's choice named once, or in each route
+	@$(WITH_ENVOY) && $(CARGO) test --locked --quiet --test e2e memory:: -- --nocapture | grep -E "resident|over the header"
 
 BENCH_ENVOY = $(CARGO) build --locked --quiet --profile bench --example envoy && $(NATIVE)/release/examples/envoy
 

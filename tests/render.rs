@@ -306,3 +306,20 @@ fn a_placement_role_that_is_to_hear_of_answers_is_granted_their_callbacks() {
         }
     }
 }
+
+#[test]
+fn spans_go_to_a_collector_that_is_there() {
+    let tracing = "placement:\n";
+    for (target, to, said) in [
+        ("envoy", "tracing: {cluster: admin}\nplacement:\n", "uri: 'http://admin/v1/traces'"),
+        ("envoy", "tracing: {cluster: nobody}\nplacement:\n", "a cluster that is one of the `helpers`"),
+        (
+            "istio",
+            "tracing: {cluster: admin}\nistio: {place: sidecar, namespace: mesh}\nplacement:\n",
+            "tracing: expected none for this target",
+        ),
+    ] {
+        let (code, text) = changed(target, tracing, to);
+        assert!(text.contains(said), "{code}: {text}");
+    }
+}

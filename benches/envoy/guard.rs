@@ -3,8 +3,9 @@
 
 use crate::rounds::{Effort, Setting, measure};
 use crate::stats::{Figure, paired, ratio};
-use crate::variants::{Filter, Modules, Variant, by_default, off};
+use crate::variants::{Filter, Modules, Variant, by_default};
 use crate::{process, upstream};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 
 const EFFORT: Effort =
@@ -15,7 +16,7 @@ const MORE: f64 = 1.05;
 /// What is compared: the name of the other revision's variant, and of this one's.
 const PAIRS: [(&str, &str, &str, usize); 3] = [
     ("default before", "default now", "Berth by default, 6 substrates", 6),
-    ("off before", "off now", "accounting off, simple, 6 substrates", 6),
+    ("simple before", "simple now", "simple attachment, 6 substrates", 6),
     ("512 before", "512 now", "Berth by default, 512 substrates", 512),
 ];
 
@@ -26,7 +27,7 @@ pub(crate) fn run(modules: &Modules, other: &str) {
     let mut variants = vec![Variant::plain("none", "no filter", 6, Filter::None)];
     for (before, now, what, size) in PAIRS {
         let filter = |module: &PathBuf| {
-            Filter::Berth(module.clone(), if before.starts_with("off") { off("simple") } else { by_default() })
+            Filter::Berth(module.clone(), if before.starts_with("simple") { json!({}) } else { by_default() })
         };
         variants.push(Variant::plain(before, what, size, filter(&other)));
         variants.push(Variant::plain(now, what, size, filter(&modules.placement)));

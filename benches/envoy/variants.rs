@@ -56,9 +56,9 @@ pub(crate) fn by_default() -> Value {
     json!({"attach": "full", "decision_upstream": true})
 }
 
-/// As little as it can do.
+/// As little as it can do: nothing is left behind but where the request goes and its deadline.
 pub(crate) fn off(attach: &str) -> Value {
-    json!({"attach": attach, "sample": 0})
+    json!({"attach": attach, "accounting": false})
 }
 
 /// All of them, in the order of the table.

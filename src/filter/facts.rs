@@ -120,11 +120,7 @@ impl Sources {
                     found.put(FactName::Path, path, self.trust_path);
                 }
             }
-            b":method" => {
-                if let Some(method) = text() {
-                    found.put(FactName::Method, method, self.trust_path);
-                }
-            }
+            b":method" => text().into_iter().for_each(|method| found.put(FactName::Method, method, self.trust_path)),
             b"x-request-id" => found.request_id = Some(value),
             b"content-type" => {
                 found.grpc = value.starts_with(b"application/grpc");

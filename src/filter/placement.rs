@@ -236,16 +236,6 @@ impl Placement {
         }
     }
 
-    /// Another configuration has taken over: what was counted and spent since the last tick is told, or nobody ever
-    /// would. What cannot be told now is lost.
-    pub fn leave<H: Host>(&mut self, host: &H) {
-        let now_ms = self.now_ms;
-        self.arms().for_each(|arm| {
-            arm.settle(host, now_ms, 0);
-            arm.account.leave(host);
-        });
-    }
-
     fn decide<H: Host>(&mut self, host: &H, context: u32, headers: &Headers, known: Known<'_>) -> Verdict {
         let mut found = self.config.sources.read(headers);
         match known {

@@ -7,6 +7,7 @@
 //! 1,000,000 pUSD per microsecond.
 
 pub mod class;
+pub mod codes;
 pub mod contract;
 pub mod decision;
 pub mod digits;
@@ -25,6 +26,7 @@ pub mod substrate;
 pub mod watch;
 
 pub use class::{Class, FactName, Predicate, Test, Tier};
+pub use codes::Codes;
 pub use decision::{Attempt, Binding, ClassSource, Decision, Freshness, Outcome, Pace, Plan, Spill};
 pub use document::{Document, Identity};
 pub use envelope::{Envelope, Selector, Terms};
@@ -32,7 +34,7 @@ pub use facts::{Fact, Facts};
 pub use feature::{Feature, Features};
 pub use geography::{Border, Borders, Country, Location};
 pub use name::Name;
-pub use reason::{Code, Codes, Dimension, Dimensions, Reason};
+pub use reason::{Code, Dimension, Dimensions, Reason};
 pub use signal::{Signal, Unit};
 pub use snapshot::{Admission, Attestation, Circuit, Health, Local, Reading, Snapshot};
 pub use substrate::{Kind, Offer, Regime, Substrate};

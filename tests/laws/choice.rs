@@ -229,6 +229,25 @@ proptest! {
     }
 }
 
+/// Three that would have a third each. The newest may have a tenth; the others get the rest, each by how much more it may have.
+#[test]
+fn what_one_may_not_take_yet_goes_to_the_others_by_how_much_more_they_may_have() {
+    let mut document = alike(3);
+    document.settings.selection.max_shift_ppm = 100_000;
+    let mut snapshot = idle(3);
+    for (health, share) in snapshot.substrates.iter_mut().zip([600_000, 400_000, 0]) {
+        health.share_ppm = share;
+    }
+    let third = 1.0 / 3.0;
+    let (first, second) = (0.7 - third, 0.5 - third);
+    let rest = 1.0 - 2.0 * third - 0.1;
+    let wanted = [third + first / (first + second) * rest, third + second / (first + second) * rest, 0.1];
+    let shares = shares(&document, &snapshot, NOW_MS);
+    for (share, wanted) in shares.iter().zip(wanted) {
+        assert!((share - wanted).abs() < 0.02, "{shares:?}, {wanted}");
+    }
+}
+
 /// Two homes that differ by their names; every second is dear, so that nobody is an equal of who is slower.
 fn impatient() -> Document {
     let mut document = alike(2);
@@ -311,24 +330,5 @@ fn a_circuit_that_waits_for_a_probe_gets_one_though_others_are_worth_more() {
         let local = Local { slot, probes: vec![sent, 0], ..Local::default() };
         let probed = (0..2_000_u64).any(|n| placer.place(&local, &Facts::default(), NOW_MS, n << 32).trial);
         assert_eq!(probed, expected, "slot {slot}, {sent} sent");
-    }
-}
-
-/// Three that would have a third each. The newest may have a tenth; the others get the rest, each by how much more it may have.
-#[test]
-fn what_one_may_not_take_yet_goes_to_the_others_by_how_much_more_they_may_have() {
-    let mut document = alike(3);
-    document.settings.selection.max_shift_ppm = 100_000;
-    let mut snapshot = idle(3);
-    for (health, share) in snapshot.substrates.iter_mut().zip([600_000, 400_000, 0]) {
-        health.share_ppm = share;
-    }
-    let third = 1.0 / 3.0;
-    let (first, second) = (0.7 - third, 0.5 - third);
-    let rest = 1.0 - 2.0 * third - 0.1;
-    let wanted = [third + first / (first + second) * rest, third + second / (first + second) * rest, 0.1];
-    let shares = shares(&document, &snapshot, NOW_MS);
-    for (share, wanted) in shares.iter().zip(wanted) {
-        assert!((share - wanted).abs() < 0.02, "{shares:?}, {wanted}");
     }
 }

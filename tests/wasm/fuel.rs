@@ -42,7 +42,7 @@ fn headers() -> Vec<(&'static str, &'static str)> {
 }
 
 fn counts() -> Vec<(String, u64)> {
-    let off = json!({"sample": 0});
+    let off = json!({"accounting": false});
     let default = json!({"attach": "full", "decision_upstream": true, "sample": 0});
     let mut counts = Vec::new();
     for (what, more) in [("accounting off, simple", &off), ("by default, full", &default)] {

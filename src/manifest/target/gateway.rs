@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 /// # Errors
 /// What the deployment lacks for them.
 pub fn render(subject: &Subject<'_>) -> Result<Vec<File>, String> {
+    super::no_tracer(subject)?;
     let gateway = subject.deployment.gateway.as_ref().ok_or("gateway: missing, expected the Gateway's name")?;
     let mut files = vec![subject.file("envoypatchpolicy.yaml", TARGET, PATCHES, &[patches(subject, gateway)?])];
     if let Some(extension) = extension(subject, gateway) {

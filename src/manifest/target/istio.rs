@@ -19,6 +19,7 @@ use services::{service, services};
 /// # Errors
 /// What the deployment lacks for them.
 pub fn render(subject: &Subject<'_>) -> Result<Vec<File>, String> {
+    super::no_tracer(subject)?;
     let istio = subject.deployment.istio.as_ref().ok_or("istio: missing, expected where in the mesh")?;
     let mut files = Vec::new();
     if istio.place == Place::Waypoint {

@@ -148,3 +148,9 @@ impl<'a> Subject<'a> {
         File { name, text }
     }
 }
+
+/// A mesh or a gateway names its tracer in resources of its own.
+fn no_tracer(subject: &Subject<'_>) -> Result<(), String> {
+    let own = "tracing: expected none for this target, which names its tracer in resources of its own";
+    if subject.deployment.tracing.is_some() { Err(own.into()) } else { Ok(()) }
+}

@@ -16,7 +16,7 @@ WASM_OPT_FLAGS = -O3 --enable-bulk-memory --enable-sign-ext --enable-nontrapping
 export ENVOY
 
 .PHONY: help demo up down simulation noops wasm cli test test-native test-node lint e2e golden rust \
-  bench bench-wasm bench-envoy bench-guard fuzz soak oci reproducible compatibility
+  bench bench-wasm bench-memory bench-envoy bench-guard fuzz soak mutants oci reproducible compatibility
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -118,6 +118,31 @@ reproducible: rust ## build twice from what is committed and compare the bytes
 
 compatibility: wasm ## try every feature on Envoy 1.36 to 1.40 and print the table (minutes)
 	@.ci/compatibility
+# What libFuzzer looks at: which edges are taken and what is compared. Not for build scripts, hence the target's name.
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS = -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+  -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing
+FUZZ_DIR = $(abspath $(NATIVE))/fuzz
+
+fuzz: rust ## every parser of bytes from outside, guided by its code, FUZZ_SECONDS each; FUZZ=NAME for one, FUZZ_KEEP=1 keeps what it found
+	@command -v c++ >/dev/null || { echo "berth: no C++ compiler, which libFuzzer is built with: install g++" >&2; exit 2; }
+	@host=$$(rustc -vV | sed -n 's/^host: //p') && RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --locked --quiet --release \
+	  --manifest-path tests/fuzz/Cargo.toml --target $$host --target-dir $(FUZZ_DIR) && \
+	  FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZ_DIR)/$$host/release/fuzz $(FUZZ_DIR)
+
+MUTATED = -f 'src/place/**/*.rs' -f src/policy/index.rs -f 'src/policy/index/*.rs' -f src/policy/permits.rs -f src/policy/narrow.rs
+# One of so many mutants, the others on another day: all of them take a day of one core.
+MUTANTS ?= 0/20
+
+mutants: rust ## change the gates and stages in small ways and see whether the tests notice; MUTANTS=0/20 is which of them
+	@command -v cargo-mutants >/dev/null || { echo "berth: no cargo-mutants: cargo install --locked cargo-mutants" >&2; exit 2; }
+	@CARGO_PROFILE_TEST_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0 $(CARGO) mutants $(MUTATED) \
+	  --shard $(MUTANTS) --sharding round-robin --timeout 120 --output target -- \
+	  --locked --lib --test cases --test core --test decisions --test laws
+
+soak: wasm ## a real Envoy under load, faults and configurations for SOAK_SECONDS (600), and a table of what came of it
+	@$(WITH_ENVOY) && SOAK_SECONDS=$${SOAK_SECONDS:-600} $(CARGO) test --locked --quiet --test e2e -- soak --nocapture
 
 # --- to measure ---
 
@@ -154,6 +179,9 @@ noops: rust
 	  if [ -n "$$opt" ]; then "$$opt" $(WASM_OPT_FLAGS) $$made -o target/noop_$$name.wasm; else cp $$made target/noop_$$name.wasm; fi || exit 1; \
 	done
 
+bench-memory: rust ## what Envoy holds for plans over 512 substrates: the route's choice named once, or in each route
+	@$(WITH_ENVOY) && $(CARGO) test --locked --quiet --test e2e memory:: -- --nocapture | grep -E "resident|over the header"
+
 BENCH_ENVOY = $(CARGO) build --locked --quiet --profile bench --example envoy && $(NATIVE)/release/examples/envoy
 
 bench-envoy: wasm noops ## what a placement costs on a real Envoy beside Lua and ext_proc (12 minutes); writes benches/envoy.md; QUICK=1: two minutes, only printed
@@ -170,8 +198,3 @@ bench-guard: wasm noops ## fails if a request costs more than 5 % more than at B
 	  mkdir -p $(GUARD)/$$rev && cp $(GUARD)/tree/dist/berth-placement.wasm $(GUARD)/$$rev/ || exit 2; \
 	fi; \
 	$(WITH_ENVOY) && $(BENCH_ENVOY) guard $(GUARD)/$$rev
-
-# --- to come ---
-
-fuzz soak:
-	@echo "berth: make $@ is not built yet" >&2; exit 2

@@ -20,6 +20,8 @@ mod canary;
 mod desk;
 #[path = "e2e/doctor.rs"]
 mod doctor;
+#[path = "e2e/forged.rs"]
+mod forged;
 #[path = "e2e/harness.rs"]
 mod harness;
 #[path = "e2e/hops.rs"]
@@ -28,8 +30,12 @@ mod hops;
 mod identity;
 #[path = "e2e/istio.rs"]
 mod istio;
+#[path = "e2e/lanes.rs"]
+mod lanes;
 #[path = "e2e/many.rs"]
 mod many;
+#[path = "e2e/memory.rs"]
+mod memory;
 #[path = "e2e/mesh.rs"]
 mod mesh;
 #[path = "e2e/modes.rs"]
@@ -44,13 +50,23 @@ mod page;
 mod prometheus;
 #[path = "e2e/rendered.rs"]
 mod rendered;
+#[path = "e2e/same.rs"]
+mod same;
+#[path = "e2e/shedding.rs"]
+mod shedding;
 #[path = "e2e/singleton.rs"]
 mod singleton;
 #[path = "e2e/slice.rs"]
 mod slice;
+#[path = "e2e/soak.rs"]
+mod soak;
 #[path = "e2e/sources.rs"]
 mod sources;
+#[path = "e2e/takeover.rs"]
+mod takeover;
 #[path = "e2e/traces.rs"]
 mod traces;
+#[path = "e2e/traps.rs"]
+mod traps;
 #[path = "e2e/upgrade.rs"]
 mod upgrade;

@@ -15,5 +15,7 @@ mod agree;
 mod choice;
 #[path = "laws/hold.rs"]
 mod hold;
+#[path = "laws/scarce.rs"]
+mod scarce;
 #[path = "laws/small.rs"]
 mod small;

@@ -23,6 +23,7 @@ use berth::explain::line::Line;
 use berth::filter::{MapKind, Role};
 use berth::model::contract::Key;
 use berth::model::metric::{CHANGES, FAMILIES, Family, MOST_SERIES, PREFIX, labels};
+use berth::model::{Decision, Outcome};
 use berth::place::{place, record::record};
 use berth::policy::Policy;
 use fake_host::FakeHost;
@@ -366,10 +367,14 @@ fn the_readme_describes_every_member_of_the_record_and_every_key() {
         let case = strategy.new_tree(&mut runner).unwrap().current();
         let policy = Policy::new(case.document, [0; 32]);
         let decision = place(&policy, case.snapshot.as_ref(), &case.local, &case.facts, build::NOW_MS, case.seed);
-        let text = record(&policy, &decision);
-        assert!(text.len() <= 1_024 && text.is_ascii(), "{text}");
-        let line = Line::parse(&text).unwrap();
-        seen.extend(line.names().map(String::from));
+        // One that tries somebody is rare: what it says of itself is shown on all that were placed.
+        let tried = Decision { trial: decision.outcome == Outcome::Placed, ..decision };
+        for decision in [decision, tried] {
+            let text = record(&policy, &decision);
+            assert!(text.len() <= 1_024 && text.is_ascii(), "{text}");
+            let line = Line::parse(&text).unwrap();
+            seen.extend(line.names().map(String::from));
+        }
     }
     let names = |rows: Vec<Vec<String>>| -> BTreeSet<String> {
         let cells = rows.into_iter().flat_map(|row| row[0].split(", ").map(String::from).collect::<Vec<_>>());

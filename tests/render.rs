@@ -116,6 +116,11 @@ fn what_is_wrong_with_a_deployment_is_said_with_its_place() {
             "{url: 'https://m.example/berth.wasm'}",
             "what comes over the network is checked",
         ),
+        (
+            "placement:\n",
+            "attach: lanes\nplacement:\n  lanes: [{cluster: all, substrates: [gpu-de, provider-us]}]\n",
+            "lane `all`: found `provider-us`, which has a key of its own",
+        ),
         ("{file: /etc/envoy/berth.wasm}", "{image: 'oci://m.example/berth'}", "module.file: missing"),
     ] {
         let (code, found) = changed("envoy", from, to);
@@ -299,5 +304,22 @@ fn a_placement_role_that_is_to_hear_of_answers_is_granted_their_callbacks() {
         for callback in ["proxy_on_response_headers", "proxy_on_done"] {
             assert_eq!(placement.contains(callback), granted, "{field}: {callback}");
         }
+    }
+}
+
+#[test]
+fn spans_go_to_a_collector_that_is_there() {
+    let tracing = "placement:\n";
+    for (target, to, said) in [
+        ("envoy", "tracing: {cluster: admin}\nplacement:\n", "uri: 'http://admin/v1/traces'"),
+        ("envoy", "tracing: {cluster: nobody}\nplacement:\n", "a cluster that is one of the `helpers`"),
+        (
+            "istio",
+            "tracing: {cluster: admin}\nistio: {place: sidecar, namespace: mesh}\nplacement:\n",
+            "tracing: expected none for this target",
+        ),
+    ] {
+        let (code, text) = changed(target, tracing, to);
+        assert!(text.contains(said), "{code}: {text}");
     }
 }

@@ -17,8 +17,14 @@ mod fake_host;
 mod faults;
 #[path = "wasm/fuel.rs"]
 mod fuel;
+#[path = "support/generated.rs"]
+mod generated;
 #[path = "wasm/hostile.rs"]
 mod hostile;
+#[path = "wasm/leading.rs"]
+mod leading;
+#[path = "wasm/lives.rs"]
+mod lives;
 #[path = "support/policy.rs"]
 mod policy;
 #[path = "support/random.rs"]

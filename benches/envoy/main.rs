@@ -16,8 +16,6 @@ mod load;
 mod lua;
 mod placer;
 mod process;
-#[path = "../../tests/support/random.rs"]
-mod random;
 mod report;
 mod rounds;
 mod start;

@@ -4,8 +4,8 @@
 
 use crate::load::{Load, request};
 use crate::process::{Side, cpu_ns, pin};
-use crate::random::Random;
 use crate::support::envoy::{Envoy, workdir};
+use crate::support::random::Random;
 use crate::variants::{Filter, LISTENER, Variant};
 use crate::world;
 use std::collections::BTreeMap;

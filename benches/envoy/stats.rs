@@ -1,7 +1,7 @@
 //! Medians, quartiles, differences paired within a round, and how sure one can be of a ratio.
 
-use crate::random::Random;
 use crate::rounds::Series;
+use crate::support::random::Random;
 
 /// How often a figure is made again from what was drawn of the rounds.
 const DRAWS: usize = 400;

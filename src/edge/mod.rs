@@ -93,6 +93,9 @@ impl RootContext for Root {
 impl Drop for Root {
     fn drop(&mut self) {
         ROOTS.with_borrow_mut(|roots| roots.retain(|(id, _)| *id != self.id));
+        if let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) {
+            role.leave(&Proxy);
+        }
     }
 }
 

@@ -43,6 +43,7 @@ pub(crate) fn of(e: &Explanation) -> Value {
         "cost_uusd": decision.cost_uusd,
         "regime": decision.regime.map(|r| r.as_str()),
         "last_resort": decision.last_resort,
+        "trial": decision.trial,
         "binding": json!({
             "dimension": decision.binding.dimension.map_or("none", |d| d.as_str()),
             "joint": decision.binding.joint,

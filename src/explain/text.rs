@@ -137,9 +137,10 @@ fn placed(e: &Explanation, decision: &Decision, out: &mut String) -> core::fmt::
     let standing = e.inspection.rows.iter().filter(|r| r.reasons.is_empty()).count();
     let chosen = decision.plan.first().map_or("-", |a| e.policy.substrate_name(a.substrate));
     let resort = if decision.last_resort { ", a last resort" } else { "" };
+    let trial = if decision.trial { ", tried to see whether it has recovered" } else { "" };
     let regime = decision.regime.map_or("-", |r| r.as_str());
     let cost = usd(decision.cost_uusd);
-    writeln!(out, "choice    {chosen}, one of {standing} that stand{resort}; {cost} ({regime})")?;
+    writeln!(out, "choice    {chosen}, one of {standing} that stand{resort}{trial}; {cost} ({regime})")?;
     for (n, a) in (1..).zip(decision.plan.iter()) {
         let name = e.policy.substrate_name(a.substrate);
         let crosses = borders(a.crosses);

@@ -105,6 +105,11 @@ impl Account {
         self.metrics.canary(host, state);
     }
 
+    /// There will be no other tick: what was counted is told now.
+    pub(super) fn leave<H: Host>(&mut self, host: &H) {
+        self.metrics.leave(host);
+    }
+
     /// A tick: takes the picture's identity over and tells the host what was counted.
     pub(super) fn tell<H: Host>(&mut self, host: &H, reader: &SnapshotReader, now_ms: u64) {
         self.snapshot = reader.mark().map(|m| Identity { writer: m.writer, epoch: m.epoch, checksum: m.checksum });

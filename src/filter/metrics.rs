@@ -161,6 +161,11 @@ impl Metrics {
         set(host, self.canary, state);
     }
 
+    /// What was counted since the last tick, where there will be no other.
+    pub(super) fn leave<H: Host>(&mut self, host: &H) {
+        self.cells.flush(host);
+    }
+
     /// What was counted since the last tick, what this VM knows of the substrates, and how old that is.
     pub(super) fn tell<H: Host>(&mut self, host: &H, reader: &SnapshotReader, now_ms: u64) {
         if self.aside {

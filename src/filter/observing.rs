@@ -2,10 +2,12 @@
 //! and keeps account of how each begins and ends. It knows no policy: whoever folds knows who is behind a cluster.
 
 use super::vm::{Member, Vm};
+use super::wire_struct::metadata_text;
 use super::{Host, MapKind, MetricKind};
 use crate::health::heard::{Drop, Dropped};
 use crate::health::slot::key_of_cluster;
 use crate::health::{Beginning, Ending, Meaning, answer};
+use crate::model::contract::{METADATA, METADATA_CLUSTER};
 
 /// What an observing root is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,18 +43,31 @@ impl Attempt {
     }
 }
 
+/// Where the attempts of a cluster stand in the VM's account.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// All at one place.
+    Of(Option<usize>),
+    /// Each where its host says: a cluster of clusters runs its own filters, and never those of the inner ones.
+    ByHost,
+}
+
 /// An observing root.
 #[derive(Debug)]
 pub struct Observing {
     tick_ms: u32,
     member: Member,
-    /// The last cluster that was seen here, and its place.
-    last: (Vec<u8>, Option<usize>),
+    /// The last cluster that was seen here, and how its attempts find their place.
+    last: (Vec<u8>, Place),
     counters: Counters,
 }
 
 /// The cluster of an attempt. Properties are read by this name only: older ones give nothing.
 pub(super) const CLUSTER: [&str; 2] = ["xds", "cluster_name"];
+/// The metadata of the attempt's host, and where in it the name of the inner cluster is.
+const HOST: [&str; 2] = ["xds", "upstream_host_metadata"];
+/// The most of it that is looked at.
+const MOST_METADATA: usize = 64 << 10;
 /// There on a question of the telemetry role, which is no work: an absent property costs a third of one that is there.
 const PULL: [&str; 3] = ["request", "headers", super::telemetry::PULL_HEADER];
 /// How the client's stream stands, as bits. They are set before an attempt is ended on the client's account; what ends
@@ -69,7 +84,7 @@ impl Observing {
     pub fn configure<H: Host>(host: &H, config: ObserveConfig, vm: &Vm) -> Result<Self, String> {
         host.set_tick_ms(config.tick_ms).map_err(|e| ["the host refused a tick: ", &e.to_string()].concat())?;
         let (tick_ms, member) = (config.tick_ms, vm.join(host, config.tick_ms));
-        Ok(Self { tick_ms, member, last: (Vec::new(), None), counters: Counters::declare(host) })
+        Ok(Self { tick_ms, member, last: (Vec::new(), Place::Of(None)), counters: Counters::declare(host) })
     }
 
     /// Time has passed: tell what was seen, unless another root of this VM has.
@@ -98,14 +113,22 @@ impl Observing {
         Attempt { at, begun_ns: host.now_ns(), ..Attempt::default() }
     }
 
-    /// Where the attempt's cluster stands in the account.
+    /// Where the attempt's cluster stands in the account. Its host is asked where the cluster is another than the last
+    /// one, or where hosts are known to say more.
     fn place<H: Host>(&mut self, host: &H) -> Option<usize> {
         let cluster = host.property(&CLUSTER).ok().filter(|name| !name.is_empty())?;
-        if self.last.0 != cluster {
-            let at = self.member.with(|reporter| reporter.observer.know(key_of_cluster(&cluster))).flatten();
-            self.last = (cluster, at);
+        if self.last.0 == cluster
+            && let Place::Of(place) = self.last.1
+        {
+            return place;
         }
-        self.last.1
+        let inner = host.property(&HOST).ok().filter(|bytes| bytes.len() <= MOST_METADATA);
+        let inner = inner.as_deref().and_then(|bytes| metadata_text(bytes, METADATA, METADATA_CLUSTER));
+        let know = |name: &[u8]| self.member.with(|reporter| reporter.observer.know(key_of_cluster(name))).flatten();
+        let place = know(inner.unwrap_or(&cluster));
+        let how = if inner.is_some_and(|inner| inner != cluster) { Place::ByHost } else { Place::Of(place) };
+        self.last = (cluster, how);
+        place
     }
 
     /// The headers of its answer are there.

@@ -139,6 +139,13 @@ impl Role {
         }
     }
 
+    /// The root is gone, and this role with it once its last stream has ended.
+    pub fn leave<H: Host>(&mut self, host: &H) {
+        if let Self::Placement(role) = self {
+            role.leave(host);
+        }
+    }
+
     /// A stream is gone.
     pub fn forget(&mut self, context: u32) {
         if let Self::Placement(role) = self {

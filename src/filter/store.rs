@@ -9,6 +9,7 @@
 //! * `berth/1/rollout`: the operator's switch.
 //! * `berth/1/recall`: the candidate policy that was called back.
 //! * `berth/1/sources`: how the sources do, as whoever leads sees it; text for people.
+//! * `berth/1/recent/0` to `/127`: the last decisions of each VM; for people.
 //! * `berth/1/ledger`: what tenants have spent.
 //! * `berth/1/generation`: which configuration is the newest, so that a replaced one falls silent.
 //!
@@ -23,6 +24,7 @@ mod ledger;
 mod publish;
 mod reader;
 mod recall;
+mod recent;
 mod reporter;
 mod rollout;
 mod slots;
@@ -35,6 +37,7 @@ pub use ledger::{Claim, LEDGER, exchange};
 pub use publish::{Unpublished, publish};
 pub use reader::SnapshotReader;
 pub use recall::{RECALL, Recall, recalled};
+pub use recent::{Decided, LAST, Recent, recent, recent_key};
 pub use reporter::Reporter;
 pub use rollout::{NotThrown, ROLLOUT, Rollout, RolloutReader, Switch, rollout, throw};
 pub use slots::{SLOTS, SlotKeeper, SlotReader, SlotState, Unslotted};

@@ -32,6 +32,28 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     None
 }
 
+/// The text under a key of a filter's metadata, from protobuf's bytes of all metadata.
+pub fn metadata_text<'a>(metadata: &'a [u8], filter: &str, key: &str) -> Option<&'a [u8]> {
+    let value = entry(entry(metadata, filter)?, key)?;
+    match field(value)? {
+        (3, Field::Bytes(text), []) => Some(text),
+        _ => None,
+    }
+}
+
+/// The value under a key of a map that is a message's first field, as those of metadata and of a struct are.
+fn entry<'a>(mut message: &'a [u8], wanted: &str) -> Option<&'a [u8]> {
+    while let Some((number, value, rest)) = field(message) {
+        message = rest;
+        let (1, Field::Bytes(pair)) = (number, value) else { continue };
+        let Some((1, Field::Bytes(key), rest)) = field(pair) else { continue };
+        if let (true, Some((2, Field::Bytes(value), []))) = (key == wanted.as_bytes(), field(rest)) {
+            return Some(value);
+        }
+    }
+    None
+}
+
 /// The next field: its number, its value, and what follows.
 fn field(bytes: &[u8]) -> Option<(u64, Field<'_>, &[u8])> {
     let (tag, rest) = varint(bytes)?;
@@ -125,7 +147,7 @@ fn write_text(bytes: &[u8], out: &mut String) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::to_json;
+    use super::{metadata_text, to_json};
 
     /// `{"a": 1.5, "b": ["x", true, null], "c": {}}` as protobuf writes it.
     const WIRE: &[u8] = &[
@@ -139,6 +161,22 @@ mod tests {
     fn a_struct_on_the_wire_becomes_the_json_that_was_written() {
         assert_eq!(to_json(WIRE).as_deref(), Some(r#"{"a":1.5,"b":["x",true,null],"c":{}}"#));
         assert_eq!(to_json(&[]).as_deref(), Some("{}"));
+    }
+
+    #[test]
+    fn a_text_of_metadata_is_found_and_what_is_none_is_not() {
+        // {"other": {…}, "berth": {"cluster": "a", "n": 1}}, and a field that is not of filters.
+        let metadata = b"\x12\x01x\n\t\n\x05other\x12\0\n\x29\n\x05berth\x12\x20\n\x0e\n\x07cluster\x12\x03\x1a\x01a\n\x0e\n\x01n\x12\t\x11\0\0\0\0\0\0\0\0";
+        let text = |bytes: &'static [u8], key| metadata_text(bytes, "berth", key).map(<[u8]>::to_vec);
+        assert_eq!(text(metadata, "cluster"), Some(b"a".to_vec()));
+        assert_eq!(text(metadata, "n"), None, "a number is no text");
+        assert_eq!(metadata_text(metadata, "other", "cluster"), None);
+        for cut in 0..metadata.len() {
+            let _ = metadata_text(&metadata[..cut], "berth", "cluster");
+            let mut bent = metadata.to_vec();
+            bent[cut] ^= 0xff;
+            let _ = metadata_text(&bent, "berth", "cluster");
+        }
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Snapshots as JSON, for people and for other programs: what the tool prints and converts, and what can be converted
 //! back. Unknown fields are refused, so that nothing that was meant is lost on the way.
 
+mod rollout;
 pub mod text;
+
+pub use rollout::{Recalled, Rollout};
 
 use crate::model::{Admission, Attestation, Circuit, Country, Health, Reading, Signal, Snapshot};
 use serde::{Deserialize, Serialize};
@@ -21,6 +24,8 @@ struct JsonSnapshot {
     interval_ms: u32,
     slots: u16,
     substrates: Vec<JsonHealth>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rollout: Option<Rollout>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -84,10 +89,16 @@ struct JsonAttestation {
 /// A snapshot as JSON. Values are in each signal's own unit: counts, parts per million, microseconds, picodollars.
 #[must_use]
 pub fn write(snapshot: &Snapshot) -> String {
-    serde_json::to_string_pretty(&json(snapshot)).unwrap_or_default()
+    write_beside(snapshot, None)
 }
 
-fn json(snapshot: &Snapshot) -> JsonSnapshot {
+/// The same with what stands beside it.
+#[must_use]
+pub fn write_beside(snapshot: &Snapshot, rollout: Option<&Rollout>) -> String {
+    serde_json::to_string_pretty(&json(snapshot, rollout.cloned())).unwrap_or_default()
+}
+
+fn json(snapshot: &Snapshot, rollout: Option<Rollout>) -> JsonSnapshot {
     JsonSnapshot {
         berth_snapshot: VERSION,
         writer: format!("{:x}", snapshot.writer),
@@ -96,6 +107,7 @@ fn json(snapshot: &Snapshot) -> JsonSnapshot {
         interval_ms: snapshot.interval_ms,
         slots: snapshot.slots,
         substrates: snapshot.substrates.iter().map(to_json).collect(),
+        rollout,
     }
 }
 
@@ -104,20 +116,29 @@ fn json(snapshot: &Snapshot) -> JsonSnapshot {
 /// # Errors
 /// What is wrong with it, and where.
 pub fn read(text: &[u8]) -> Result<Snapshot, String> {
+    read_beside(text).map(|(snapshot, _)| snapshot)
+}
+
+/// The same, and what stands beside it if anything does.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_beside(text: &[u8]) -> Result<(Snapshot, Option<Rollout>), String> {
     let json: JsonSnapshot = serde_json::from_slice(text).map_err(|e| e.to_string())?;
     if json.berth_snapshot != VERSION {
         return Err(format!("berth_snapshot: found {}, expected {VERSION}", json.berth_snapshot));
     }
     let writer = u64::from_str_radix(&json.writer, 16)
         .map_err(|_| format!("writer: found `{}`, expected a hexadecimal number", json.writer))?;
-    Ok(Snapshot {
+    let snapshot = Snapshot {
         writer,
         epoch: json.epoch,
         at_ms: json.at_ms,
         interval_ms: json.interval_ms,
         slots: json.slots,
         substrates: json.substrates.into_iter().map(of_json).collect::<Result<_, _>>()?,
-    })
+    };
+    Ok((snapshot, json.rollout))
 }
 
 fn to_json(health: &Health) -> JsonHealth {

@@ -38,6 +38,8 @@ pub struct Deployment {
     pub keep_bytes: u32,
     /// How requests are written down.
     pub log: Log,
+    /// Where spans go.
+    pub tracing: Option<Tracing>,
     /// Plugin configuration of the placement role, besides its policy.
     pub placement: Map<String, Value>,
     /// That of the telemetry role; without it there is none.
@@ -67,6 +69,19 @@ pub struct Module {
     pub image: Option<String>,
     /// The digest of its bytes.
     pub sha256: Option<String>,
+}
+
+/// Where spans go, over HTTP as OpenTelemetry has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracing {
+    /// The collector's cluster, one of the helpers.
+    pub cluster: String,
+    /// The collector's path.
+    pub path: String,
+    /// The service that spans are of.
+    pub service: String,
+    /// What is asked of models here, such as `chat`.
+    pub operation: Option<String>,
 }
 
 /// Where requests come in.

@@ -212,11 +212,10 @@ mod tests {
 
     #[test]
     fn what_names_a_thing_stands_first_and_short_things_stand_in_a_line() {
-        let value =
-            json!({"b": {"z": 1, "name": "x"}, "name": "y", "a": [{"deep": {"er": {"than": "a line"}}, "name": "n"}]});
+        let value = json!({"b": {"z": 1, "name": "x"}, "name": "thing", "a": [{"deep": {"er": {"than": "a line"}}, "name": "one"}]});
         assert_eq!(
             write(&value, Notes { comments: &[("b", "why b")], texts: &[] }),
-            "name: y\na:\n- name: n\n  deep:\n    er: {than: 'a line'}\n# why b\nb: {name: x, z: 1}\n"
+            "name: thing\na:\n- name: one\n  deep: {er: {than: 'a line'}}\n# why b\nb: {name: x, z: 1}\n"
         );
     }
 

@@ -23,6 +23,10 @@ pub const DECISION_STATE: &str = "placement";
 pub const LATER_STATE: [&str; Plan::MOST - 1] = ["placement_2", "placement_3"];
 /// Filter state: the replay record, where it is asked for.
 pub const REPLAY_STATE: &str = "placement_replay";
+/// Metadata of a host: the filter's name, and the key under which it says to which cluster it belongs.
+pub const METADATA: &str = "berth";
+/// The key of the cluster's name.
+pub const METADATA_CLUSTER: &str = "cluster";
 /// What the proxy puts before the keys of a filter's state.
 pub const STATE_PREFIX: &str = "wasm.";
 

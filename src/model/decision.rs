@@ -195,4 +195,6 @@ pub struct Decision {
     pub epoch: u64,
     /// The only candidate that stood, and it did not stand well.
     pub last_resort: bool,
+    /// Somebody who was slow is tried again, although others are worth more.
+    pub trial: bool,
 }

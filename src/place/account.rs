@@ -29,6 +29,7 @@ pub(crate) fn account(scene: &Scene, table: &mut Table, plan: Plan) -> Decision 
         freshness: scene.freshness(chosen),
         epoch: scene.picture.epoch,
         last_resort: chosen.is_some() && last_resort(table),
+        trial: table.trial,
     }
 }
 

@@ -6,12 +6,14 @@ use super::classify::share_pusd;
 use super::rows::Use;
 use super::spread::{Luckiest, Ticket};
 use super::table::{Table, cell};
+use super::trial::trial;
 use crate::model::{SubstrateId, WHOLE_PPM};
 
 /// Weights count in sixteenths of a request, so that a ramp does not round a small substrate away.
 const GRAIN: i64 = 16;
 
-/// Chooses among those that stand. Those within the margin stay in `table.equals` with their draws.
+/// Chooses among those that stand. Those within the margin stay in `table.equals` with their draws. Now and then
+/// somebody else is tried.
 pub(crate) fn choose(scene: &Scene, table: &mut Table) -> Option<SubstrateId> {
     table.equals.clear();
     let affine = table.affine.and_then(|id| table.row(id));
@@ -41,7 +43,9 @@ pub(crate) fn choose(scene: &Scene, table: &mut Table) -> Option<SubstrateId> {
         bound_shift(scene, equals);
     }
     table.luckiest = Luckiest::of(&table.equals);
-    table.luckiest.pick(&table.equals, |_| true)
+    let tried = trial(scene, table);
+    table.trial = tried.is_some();
+    tried.or_else(|| table.luckiest.pick(&table.equals, |_| true))
 }
 
 /// The best that stands, with the bonus of the substrate where the session belongs; the later of equals.

@@ -32,6 +32,12 @@ impl<'a> Hearing<'a> {
         (age < self.ages.hard_ms).then(|| (reading.value.clamp(low, high), self.certainty_ppm(age)))
     }
 
+    /// Whether a value was heard, and too long ago to count.
+    pub(crate) fn has_faded(&self, signal: Signal) -> bool {
+        self.health.filter(|_| self.live).and_then(|health| health.reading(signal)).is_some()
+            && self.aged(signal).is_none()
+    }
+
     /// How certain what the snapshot says still is.
     pub(crate) fn snapshot_certainty_ppm(&self) -> i64 {
         if self.live { self.certainty_ppm(self.snapshot_age_ms) } else { 0 }

@@ -33,6 +33,7 @@ mod score;
 mod spread;
 pub mod stage;
 mod table;
+mod trial;
 pub mod underway;
 
 pub use inspect::{Inspection, Row, inspect};

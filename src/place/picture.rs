@@ -64,6 +64,8 @@ pub(crate) struct Picture {
     pub(crate) forecast: Forecast,
     /// Half-open circuits, few.
     pub(crate) probes: Vec<Probe>,
+    /// Substrates whose time to the first token was measured, too long ago to count; few.
+    pub(crate) faded: Vec<SubstrateId>,
     /// Substrates that take only sessions that are there already, few.
     pub(crate) existing: Vec<SubstrateId>,
 }
@@ -143,6 +145,7 @@ impl Picture {
         self.ramp_ppm = emptied(fresh.ramp_ppm);
         self.share_ppm = emptied(fresh.share_ppm);
         self.probes = emptied(fresh.probes);
+        self.faded = emptied(fresh.faded);
         self.existing = emptied(fresh.existing);
         self.forecast = fresh.forecast.emptied();
     }
@@ -162,6 +165,9 @@ impl Picture {
         let selection = &policy.document().settings.selection;
         self.ramp_ppm.push(hearing.ramp_ppm(selection.ramp_ms, selection.ramp_floor_ppm));
         self.share_ppm.push(hearing.share_ppm());
+        if policy.document().settings.adaptive.latency && hearing.has_faded(Signal::FirstToken) {
+            self.faded.push(id);
+        }
         self.forecast.add(forecast::of(policy, id, hearing, thresholds));
     }
 

@@ -80,6 +80,9 @@ fn fields(policy: &Policy, d: &Decision, out: &mut String) {
     if d.last_resort {
         out.push_str(", last-resort");
     }
+    if d.trial {
+        out.push_str(", trial");
+    }
 }
 
 fn write(out: &mut String, parts: &[&str]) {

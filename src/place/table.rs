@@ -30,6 +30,8 @@ pub(crate) struct Table {
     pub(crate) affine: Option<SubstrateId>,
     /// Soft marks were taken back.
     pub(crate) panic: bool,
+    /// The chosen one is tried, although others are worth more.
+    pub(crate) trial: bool,
     /// The share of requests that is shed now, and whether this one is.
     pub(crate) shed_ppm: i64,
     pub(crate) shed: bool,
@@ -43,7 +45,7 @@ impl Table {
     /// Forgets the request before.
     pub(crate) fn reset(&mut self) {
         (self.affine, self.panic, self.shed_ppm, self.shed, self.prepaid_ppm) = (None, false, 0, false, None);
-        self.changed = false;
+        (self.changed, self.trial) = (false, false);
     }
 
     /// The row of an open one.

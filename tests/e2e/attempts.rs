@@ -67,6 +67,7 @@ pub fn placement(way: Way) -> Value {
         Way::Lanes => ("lanes", Some(lanes)),
     };
     json!({"role": "placement", "attach": attach, "lanes": lanes, "policy": policy(), "trusted_headers": ["x-workload"],
+        "idempotency_header": "idempotency-key",
         "facts": {"tenant": {"header": "x-tenant", "trusted": true}, "streaming": {"header": "x-stream"}}})
 }
 
@@ -356,4 +357,49 @@ async fn a_late_attempt_is_left_running_beside_the_next_where_the_class_allows_i
         assert_eq!((seen.status, lanes.went(&path).as_str()), (200, "a b c"), "{path}");
     }
     assert!(lanes.forbidden.received().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retries_are_at_most_a_fifth_of_what_is_under_way_and_three_in_any_case() {
+    let lanes = std::sync::Arc::new(Lanes::start(Way::Full, Home::There).await);
+    // All are turned away at once, and those that are tried again take their time.
+    lanes.a.does(Script::after(200, Script::overloaded(1)));
+    lanes.b.does(Script::after(200, Script::ok("b")));
+    let overflow = || lanes.envoy.stat("cluster.a.upstream_rq_retry_overflow");
+    for (many, least, most) in [(3, 3, 3), (60, 3, 20)] {
+        let path = format!("/{many}");
+        let asks: Vec<_> = (0..many).map(|_| tokio::spawn(lanes.ask("once").at(&path).send())).collect();
+        let mut statuses = std::collections::BTreeMap::<u16, usize>::new();
+        for ask in asks {
+            *statuses.entry(ask.await.unwrap().unwrap().status).or_default() += 1;
+        }
+        let again = lanes.b.received().iter().filter(|r| r.path == path).count();
+        println!("{many} at once, {again} tried again: {statuses:?}");
+        assert!((least..=most).contains(&again), "{many} at once, {again} tried again");
+        assert_eq!(statuses.get(&200).copied().unwrap_or(0), again);
+        assert_eq!(statuses.get(&429).copied().unwrap_or(0), many - again, "who is not tried again sees the answer");
+        assert_eq!(overflow().await > 0, many > 3);
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_begun_twice_is_said_by_the_class_the_method_or_the_header() {
+    let lanes = Lanes::start(Way::Full, Home::There).await;
+    lanes.a.does(Script::status(500));
+    let to = lanes.envoy.listener(INGRESS);
+    for http in BOTH {
+        let cases = [
+            ("post", lanes.ask("once"), "a"),
+            ("post-of-a-repeatable-class", lanes.ask("again"), "a b"),
+            ("post-with-a-key", lanes.ask("once").header("idempotency-key", "1"), "a b"),
+            ("put", Ask::put(to, "/", "the body").header("x-workload", "once").header("x-tenant", "acme"), "a b"),
+            ("get", Ask::get(to, "/").header("x-workload", "once").header("x-tenant", "acme"), "a b"),
+        ];
+        for (what, ask, went) in cases {
+            let path = format!("/{what}/{http:?}");
+            let seen = ask.over(http).at(&path).send().await.unwrap();
+            assert_eq!(lanes.went(&path), went, "{path}");
+            assert_eq!(seen.status, if went == "a" { 500 } else { 200 }, "{path}");
+        }
+    }
 }

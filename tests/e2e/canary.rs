@@ -10,6 +10,8 @@ use crate::support::upstream::{Script, Upstream};
 use crate::support::{built, eventually};
 use berth::manifest::envoy::route::Way;
 use serde_json::{Value, json};
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The policy of the tests in this version, with this substrate as the best.
@@ -105,6 +107,20 @@ fn listener_of() -> Value {
     listener
 }
 
+/// What the tool prints of a snapshot.
+fn berth_snapshot(bytes: &[u8]) -> String {
+    let mut tool = Command::new(env!("CARGO_BIN_EXE_berth"))
+        .args(["snapshot", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    tool.stdin.take().unwrap().write_all(bytes).unwrap();
+    let output = tool.wait_with_output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[tokio::test]
 async fn a_candidate_that_fails_goes_back_by_itself_and_stays_back_until_another_comes() {
     let trial = Trial::start(&configuration(version(1, "a"), Some(candidate(2)))).await;
@@ -124,6 +140,13 @@ async fn a_candidate_that_fails_goes_back_by_itself_and_stays_back_until_another
     let why = trial.rollout().await["recalled"]["why"].as_str().unwrap().to_string();
     assert!(why.starts_with("class=once failure_ppm=1000000 current=0"), "{why}");
     assert!(trial.envoy.log().contains("candidate lanes@2#"), "a line in the log says so");
+    // The snapshot says so too, and the tool reads it.
+    let shown = Ask::get(trial.envoy.listener("telemetry"), "/snapshot").send().await.unwrap();
+    let printed = berth_snapshot(&shown.body);
+    let line = printed.lines().find(|line| line.starts_with("rollout current")).unwrap_or_default();
+    assert!(line.contains(" was called back ") && line.ends_with(&why), "{printed}");
+    let metrics = trial.envoy.admin_get("/stats?filter=canary").await.text();
+    assert!(metrics.lines().any(|line| line.ends_with(": 2")), "a metric says so: {metrics}");
     println!("called back after {tried} requests, {} of them tried: {why}", trial.b.received().len());
 
     // The same candidate again, with a configuration that differs elsewhere: it stays back.

@@ -9,6 +9,7 @@ use crate::support::policy::{PERIOD_MS, placement, policy, telemetry};
 use crate::support::upstream::Script;
 use serde_json::{Value, json};
 use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Circuits that open and are probed quickly; everything else as in the policy of all tests.
@@ -346,4 +347,60 @@ async fn a_budget_is_the_proxys_and_not_each_workers() {
     for seen in refused {
         assert_eq!((seen.status, seen.text().contains("cost/tenant-budget")), (429, true), "{}", seen.text());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_substrate_that_was_slow_is_found_again_within_a_bound_though_others_are_better_than_it_declares() {
+    const HARD_MS: u64 = 4_000;
+    let mut policy = quick();
+    policy["adaptive"] = json!({"latency": true, "risk": false});
+    policy["ages"] = json!({"soft_ms": 1_500, "hard_ms": HARD_MS});
+    // A second is so dear that whoever was measured to be faster beats what anybody declares: nobody is an equal.
+    policy["classes"][0]["worth"] = json!({"answer_usd": 0.001, "second_usd": 1, "failure_usd": 0});
+    policy["classes"][0]["home"] = json!(["metal-fr", "onprem-de"]);
+    policy["substrates"][1]["location"] = policy["substrates"][0]["location"].clone();
+    for (at, first) in [(0, 200), (1, 250)] {
+        policy["substrates"][at]["latency"] =
+            json!({"first_token_ms": first, "prefill_ms_per_ktok": 0, "ms_per_token": 0});
+    }
+    let mesh = Arc::new(silent(&policy).await);
+    assert_eq!(mesh.ask().await.text(), "metal-fr", "it declares to be the faster one");
+    mesh.metal.does(Script::after(300, Script::ok("metal-fr")));
+    mesh.onprem.does(Script::after(100, Script::ok("onprem-de")));
+    // Six at a time, all the while.
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let busy: Vec<_> = (0..6)
+        .map(|_| {
+            let (mesh, heard) = (mesh.clone(), heard.clone());
+            tokio::spawn(async move {
+                loop {
+                    let seen = mesh.ask().await;
+                    heard.lock().unwrap().push((seen.text(), decision(&seen).ends_with(", trial")));
+                }
+            })
+        })
+        .collect();
+    let lately = |many: usize| {
+        let heard = heard.lock().unwrap();
+        heard.iter().rev().take(many).filter(|(name, _)| name == "metal-fr").count()
+    };
+    let so_far = || heard.lock().unwrap().len();
+    eventually("traffic leaves", || async { (so_far() > 100 && lately(50) == 0).then_some(()) }).await;
+
+    // As long as it is slow, few requests meet it: one at a time from each worker, and none while it is known.
+    heard.lock().unwrap().clear();
+    eventually("it was tried", || async { (so_far() > 300 && lately(300) > 0).then_some(()) }).await;
+    let (all, tried) = (so_far(), lately(usize::MAX));
+    assert!(tried * 30 <= all, "{tried} of {all} tried it");
+    assert!(heard.lock().unwrap().iter().all(|(name, trial)| (name == "metal-fr") == *trial), "and they say so");
+
+    // It recovers, and is faster than the other one.
+    mesh.metal.does(Script::ok("metal-fr"));
+    let recovered = Instant::now();
+    eventually("traffic returns", || async { (lately(50) > 45).then_some(()) }).await;
+    let took = recovered.elapsed();
+    busy.iter().for_each(tokio::task::JoinHandle::abort);
+    println!("{tried} of {all} tried it while it was slow; found again after {took:?}");
+    // What is known of it has faded within the hard age; then one in 32 of fifty requests a second tries it.
+    assert!(took < Duration::from_millis(HARD_MS + 6_000), "{took:?}");
 }

@@ -1,6 +1,7 @@
 //! The telemetry page, in a real browser: drawn by its own script from what Envoy serves, with nothing from elsewhere.
 
 use crate::desk::{FLEET, Harbour, listener, next, telemetry_with};
+use crate::support::bootstrap::INGRESS;
 use crate::support::client::{Ask, Http};
 use crate::support::envoy::workdir;
 use crate::support::eventually;
@@ -68,6 +69,12 @@ async fn fill(harbour: &Harbour) {
     }
 }
 
+/// Where the chat of a tenant goes does not matter here.
+async fn ask(harbour: &Harbour, tenant: &str) {
+    let ask = Ask::post(harbour.envoy.listener(INGRESS), "/v1/chat/completions", "{}");
+    ask.header("x-tenant", tenant).header("x-workload", "chat").send().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_is_drawn_in_a_browser_and_shows_what_is_known() {
     let mut telemetry = listener();
@@ -96,8 +103,8 @@ async fn the_page_is_drawn_in_a_browser_and_shows_what_is_known() {
     let going_on = tokio::spawn(async move {
         loop {
             fill(&world).await;
-            for _ in 0..10 {
-                world.chat().await;
+            for tenant in ["acme", "initech", "acme", "nobody", "acme"] {
+                ask(&world, tenant).await;
             }
         }
     });
@@ -118,16 +125,25 @@ async fn the_page_is_drawn_in_a_browser_and_shows_what_is_known() {
         ("a source", "gone/metrics"),
         ("its failure", "unsent"),
         ("another failure", "malformed"),
+        ("the last decisions", "Last decisions"),
+        ("where one went", "<b>metal-fr</b>"),
+        ("what bound it", "sovereignty/"),
+        ("what would have been", ", not provider-us"),
+        ("what another one crossed", r#"<b>provider-us</b> <span class="pill warn">"#),
+        ("one that was refused", "refused 403"),
+        ("why", "governance/no-envelope"),
+        ("by which policy", "test-mesh@3</code>"),
     ] {
         assert!(seen.dom.contains(text), "{what} is missing: {text}");
     }
+    assert_eq!(seen.dom.matches("<td>interactive</td>").count(), 20, "the newest, each with its class");
     assert!(!seen.dom.contains("NaN") && !seen.dom.contains("undefined") && !seen.dom.contains("[object"));
     if let Some(folder) = std::env::var_os("PAGE_SHOTS").map(PathBuf::from) {
         for (name, more) in
             [("light", &[][..]), ("dark", &["--force-dark-mode", "--blink-settings=preferredColorScheme=0"])]
         {
             let shot = format!("--screenshot={}", folder.join(format!("telemetry-{name}.png")).display());
-            let size = ["--window-size=1240,980", &shot];
+            let size = ["--window-size=1240,1620", &shot];
             look(&url, &[&size[..], more].concat());
         }
     }

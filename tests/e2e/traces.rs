@@ -2,8 +2,10 @@
 
 use crate::account::Books;
 use crate::attempts::at;
+use crate::rendered::{self, Site};
 use crate::support::bootstrap::INGRESS;
 use crate::support::client::Ask;
+use crate::support::envoy::Envoy;
 use crate::support::eventually;
 use crate::support::upstream::{Script, Upstream};
 use berth::explain::line::Line;
@@ -109,6 +111,40 @@ async fn spans_that_reach_an_otlp_collector_say_what_was_decided_and_what_became
     // Its first choice was overloaded: what became of it is another thing than what was chosen.
     assert_eq!((decision.get("substrate"), span["berth.cluster"].as_str()), (Some("a"), "b"));
     assert_eq!(span["berth.attempts_made"], "2");
+}
+
+/// The same from a deployment file, which names the collector, the model's header and the keys once.
+#[tokio::test]
+async fn a_rendered_envoy_sends_its_spans_where_the_deployment_says() {
+    let collector = Upstream::start("collector").await;
+    let more = format!(
+        "tracing: {{cluster: otel, service: edge, operation: chat}}\nhelpers:\n  otel: {{hosts: ['{}']}}\n",
+        collector.address
+    );
+    let site = Site::open(&rendered::policy(), &more).await;
+    let file = site.dir.join("deployment.yaml");
+    let written = std::fs::read_to_string(&file).unwrap();
+    let asked = "facts: {tenant: {header: x-tenant, trusted: true}}";
+    assert!(written.contains(asked));
+    let asked = written.replace(
+        asked,
+        "facts: {tenant: {header: x-tenant, trusted: true}, model: {header: x-model}}\n  keys: [substrate]",
+    );
+    std::fs::write(&file, asked).unwrap();
+    site.render("envoy");
+    let envoy = Envoy::start_file(site.dir.clone(), "envoy.yaml").await;
+    for _ in 0..5 {
+        let ask = Ask::post(envoy.listener("ingress"), "/v1/chat/completions", "{}").header("x-tenant", "acme");
+        ask.header("x-model", "m").send().await.unwrap();
+    }
+    let span = eventually("a span arrives", || async {
+        let exports = collector.received().into_iter().filter(|r| r.path == "/v1/traces");
+        exports.flat_map(|r| spans(&r.body)).find(|span| span.contains_key("berth.decision"))
+    })
+    .await;
+    let decision = Line::parse(&span["berth.decision"]).unwrap();
+    assert_eq!(decision.get("substrate"), span.get("berth.substrate").map(String::as_str));
+    assert_eq!((span["gen_ai.request.model"].as_str(), span["gen_ai.operation.name"].as_str()), ("m", "chat"));
 }
 
 #[test]

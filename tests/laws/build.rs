@@ -13,6 +13,9 @@ use breaking::AS_SHIPPED;
 /// The moment at which tests decide (a whole step of the picture).
 pub(crate) const NOW_MS: u64 = 1_800_000_000_000;
 
+/// A seed of those that try somebody, if there is somebody to try.
+pub(crate) const TRYING: u64 = 37;
+
 pub(crate) fn name(text: &str) -> Name {
     Name::parse(text).expect("a name")
 }

@@ -50,13 +50,13 @@ proptest! {
 
     #[test]
     fn no_share_grows_by_more_than_the_bound_in_an_interval(
-        before in prop::collection::vec(0..10_u32, 3), most in 1..5_u32, loads in prop::collection::vec(0..30_i64, 3)
+        before in prop::collection::vec(0..10_u32, 2..=4), most in 1..5_u32, loads in prop::collection::vec(0..30_i64, 4)
     ) {
         let sum: u32 = before.iter().sum();
         prop_assume!(sum > 0);
-        let mut document = alike(3);
+        let mut document = alike(before.len());
         document.settings.selection.max_shift_ppm = most * 100_000;
-        let mut snapshot = idle(3);
+        let mut snapshot = idle(before.len());
         for ((health, part), load) in snapshot.substrates.iter_mut().zip(&before).zip(loads) {
             health.set(Signal::InFlight, Reading { value: load, at_ms: NOW_MS });
             health.share_ppm = part * 1_000_000 / sum;
@@ -226,5 +226,109 @@ proptest! {
                 prop_assert!(row.dimensions.contains(Dimension::Sovereignty));
             }
         }
+    }
+}
+
+/// Three that would have a third each. The newest may have a tenth; the others get the rest, each by how much more it may have.
+#[test]
+fn what_one_may_not_take_yet_goes_to_the_others_by_how_much_more_they_may_have() {
+    let mut document = alike(3);
+    document.settings.selection.max_shift_ppm = 100_000;
+    let mut snapshot = idle(3);
+    for (health, share) in snapshot.substrates.iter_mut().zip([600_000, 400_000, 0]) {
+        health.share_ppm = share;
+    }
+    let third = 1.0 / 3.0;
+    let (first, second) = (0.7 - third, 0.5 - third);
+    let rest = 1.0 - 2.0 * third - 0.1;
+    let wanted = [third + first / (first + second) * rest, third + second / (first + second) * rest, 0.1];
+    let shares = shares(&document, &snapshot, NOW_MS);
+    for (share, wanted) in shares.iter().zip(wanted) {
+        assert!((share - wanted).abs() < 0.02, "{shares:?}, {wanted}");
+    }
+}
+
+/// Two homes that differ by their names; every second is dear, so that nobody is an equal of who is slower.
+fn impatient() -> Document {
+    let mut document = alike(2);
+    document.classes[0].home = vec![name("s0"), name("s1")];
+    document.classes[0].worth.second_uusd = 20_000;
+    document.settings.adaptive.latency = true;
+    document
+}
+
+/// The first was measured to be so slow so long ago, the second has just been measured to be faster than declared.
+fn one_was_slow(ago_ms: u64) -> Snapshot {
+    let slow = Reading { value: 20_000_000, at_ms: NOW_MS - ago_ms };
+    let mut first = health("s0", &[(Signal::QueueDepth, 0)]);
+    first.set(Signal::FirstToken, slow);
+    snapshot(vec![first, health("s1", &[(Signal::QueueDepth, 0), (Signal::FirstToken, 1_000)])])
+}
+
+#[test]
+fn who_was_slow_is_tried_again_once_that_is_too_old_to_count_now_and_then_and_one_at_a_time() {
+    let document = impatient();
+    let policy = Policy::new(document.clone(), [0; 32]);
+    let hard_ms = document.settings.ages.hard_ms;
+    let tries = |snapshot: &Snapshot, local: &Local| {
+        let mut placer = Placer::new(&policy);
+        placer.refresh(Some(snapshot), NOW_MS);
+        let seeds = (0..10_000_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let decisions = seeds.map(|seed| placer.place(local, &Facts::default(), NOW_MS, seed));
+        let to_first = decisions.filter(|decision| {
+            assert_eq!(decision.trial, decision.plan.first().unwrap().substrate == 0, "it says so");
+            assert_eq!(record(&policy, decision).ends_with(", trial"), decision.trial);
+            decision.trial
+        });
+        to_first.count()
+    };
+    let idle = Local::default();
+    assert_eq!(tries(&one_was_slow(hard_ms - 1_000), &idle), 0, "it is known to be slow");
+    let tried = tries(&one_was_slow(hard_ms + 1_000), &idle);
+    assert!((200..440).contains(&tried), "one in 32 of 10,000, and not {tried}");
+    let on_its_way = Local { placed: vec![1, 0], ..Local::default() };
+    assert_eq!(tries(&one_was_slow(hard_ms + 1_000), &on_its_way), 0, "one at a time");
+    let mut busy = one_was_slow(hard_ms + 1_000);
+    busy.substrates[0].set(Signal::InFlight, Reading { value: 1, at_ms: NOW_MS });
+    assert_eq!(tries(&busy, &idle), 0, "somebody else's is on its way");
+    // Who was never measured was never slow, and has what it declares.
+    let mut never = one_was_slow(0);
+    never.substrates[0].forget(Signal::FirstToken);
+    assert_eq!(tries(&never, &idle), 0);
+}
+
+#[test]
+fn nobody_is_tried_over_a_border_or_while_it_does_not_stand() {
+    let hard_ms = impatient().settings.ages.hard_ms;
+    let tried = |document: &Document, snapshot: &Snapshot| {
+        let policy = Policy::new(document.clone(), [0; 32]);
+        let mut placer = Placer::new(&policy);
+        placer.refresh(Some(snapshot), NOW_MS);
+        let seeds = (0..2_000_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        seeds.filter(|seed| placer.place(&Local::default(), &Facts::default(), NOW_MS, *seed).trial).count()
+    };
+    assert!(tried(&impatient(), &one_was_slow(hard_ms + 1)) > 0);
+    let mut abroad = impatient();
+    abroad.classes[0].home = vec![name("s1")];
+    abroad.substrates[0].location.region = name("elsewhere");
+    abroad.substrates[0].location.zone = name("elsewhere-1");
+    assert_eq!(tried(&abroad, &one_was_slow(hard_ms + 1)), 0);
+    let mut open = one_was_slow(hard_ms + 1);
+    open.substrates[0].circuit = Circuit::Open { until_ms: NOW_MS + 1_000 };
+    assert_eq!(tried(&impatient(), &open), 0);
+}
+
+#[test]
+fn a_circuit_that_waits_for_a_probe_gets_one_though_others_are_worth_more() {
+    let policy = Policy::new(impatient(), [0; 32]);
+    let mut half = one_was_slow(0);
+    half.substrates[0].forget(Signal::FirstToken);
+    half.substrates[0].circuit = Circuit::HalfOpen { slot: 3, probes: 2, until_ms: NOW_MS + 5_000 };
+    let mut placer = Placer::new(&policy);
+    placer.refresh(Some(&half), NOW_MS);
+    for (slot, sent, expected) in [(3, 0, true), (3, 2, false), (4, 0, false)] {
+        let local = Local { slot, probes: vec![sent, 0], ..Local::default() };
+        let probed = (0..2_000_u64).any(|n| placer.place(&local, &Facts::default(), NOW_MS, n << 32).trial);
+        assert_eq!(probed, expected, "slot {slot}, {sent} sent");
     }
 }

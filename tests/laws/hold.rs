@@ -241,7 +241,7 @@ proptest! {
     fn the_choice_is_within_the_margin_of_the_best(mut case in case()) {
         case.document.settings.selection.affinity_ppm = 0;
         let seen = look(&case);
-        prop_assume!(!seen.decision.plan.is_empty());
+        prop_assume!(!seen.decision.plan.is_empty() && !seen.decision.trial);
         let best = seen.rows.iter().filter(|r| stands(r)).max_by_key(|r| r.utility_pusd).unwrap();
         let chosen = &seen.rows[usize::from(seen.decision.plan.first().unwrap().substrate)];
         // 5 % and 1 % for each second of age (10 at most), of the larger of the answer's worth and the utility.
@@ -305,4 +305,31 @@ proptest! {
         let policy = Policy::new(odd.document, [0; 32]);
         let _ = place(&policy, odd.snapshot.as_ref(), &odd.local, &odd.facts, now_ms, odd.seed);
     }
+}
+
+#[test]
+fn who_is_tried_stands_behind_no_border_with_nothing_on_its_way() {
+    let mut tried = 0;
+    for mut case in super::agree::cases(4_000) {
+        // Rare by itself: all that is known of times is too old, and nobody is an equal who is not the best.
+        case.seed = TRYING;
+        (case.document.settings.selection.margin_ppm, case.document.settings.adaptive.latency) = (0, true);
+        let Some(snapshot) = &mut case.snapshot else { continue };
+        for health in &mut snapshot.substrates {
+            let old = NOW_MS - case.document.settings.ages.hard_ms;
+            health.set(Signal::FirstToken, Reading { value: 5_000_000, at_ms: old });
+        }
+        let seen = look(&case);
+        if !seen.decision.trial {
+            continue;
+        }
+        tried += 1;
+        let at = usize::from(seen.decision.plan.first().unwrap().substrate);
+        let row = &seen.rows[at];
+        assert!(stands(row) && row.crosses.is_empty());
+        assert_eq!(case.local.placed.get(at).copied().unwrap_or(0), 0);
+        assert!(seen.rows.iter().any(|r| stands(r) && r.utility_pusd > row.utility_pusd), "somebody is better");
+    }
+    println!("{tried} were tried");
+    assert!(tried >= 20, "{tried}");
 }

@@ -108,6 +108,12 @@ impl Bootstrap {
         self
     }
 
+    /// The same as it is rendered over substrates: its filters do for all of them what theirs would.
+    pub fn lane_over(mut self, name: &str, members: &[(&str, &Endpoint)]) -> Self {
+        self.clusters.push(cluster::lane_over(name, members).unwrap());
+        self
+    }
+
     /// Only clients with a certificate of this authority; what they say of hops before is left for the filter to judge.
     pub fn mutual_tls(mut self, certificate: &str, key: &str, authority: &str) -> Self {
         let context = json!({

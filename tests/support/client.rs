@@ -141,3 +141,71 @@ async fn collect(response: Response<Incoming>, started: Instant) -> Seen {
     }
     Seen { status: parts.status.as_u16(), headers, body, chunks_at, broken, took: started.elapsed() }
 }
+
+/// A connection that is kept, for many requests one after the other.
+#[derive(Debug)]
+pub struct Line {
+    sender: Sender,
+}
+
+#[derive(Debug)]
+enum Sender {
+    One(hyper::client::conn::http1::SendRequest<Full<Bytes>>),
+    Two(hyper::client::conn::http2::SendRequest<Full<Bytes>>),
+}
+
+impl Line {
+    pub async fn open(to: SocketAddr, http: Http) -> Self {
+        let io = TokioIo::new(tokio::net::TcpStream::connect(to).await.unwrap());
+        let sender = match http {
+            Http::One => {
+                let (sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+                tokio::spawn(connection);
+                Sender::One(sender)
+            }
+            Http::Two => {
+                let (sender, connection) =
+                    hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+                tokio::spawn(connection);
+                Sender::Two(sender)
+            }
+        };
+        Self { sender }
+    }
+
+    /// Whether the other side has ended it.
+    pub fn is_closed(&self) -> bool {
+        match &self.sender {
+            Sender::One(sender) => sender.is_closed(),
+            Sender::Two(sender) => sender.is_closed(),
+        }
+    }
+
+    /// Sends a request; gives its status and whether the answer came whole. An error: open another one.
+    pub async fn post(&mut self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<(u16, bool), String> {
+        let mut request = Request::builder().method("POST");
+        request = match self.sender {
+            Sender::One(_) => request.uri(path).header("host", "berth.test"),
+            Sender::Two(_) => request.uri(format!("http://berth.test{path}")),
+        };
+        for (k, v) in headers {
+            request = request.header(*k, *v);
+        }
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|e| e.to_string())?;
+        let exchange = async {
+            let response = match &mut self.sender {
+                Sender::One(sender) => {
+                    sender.ready().await.map_err(|e| e.to_string())?;
+                    sender.send_request(request).await
+                }
+                Sender::Two(sender) => {
+                    sender.ready().await.map_err(|e| e.to_string())?;
+                    sender.send_request(request).await
+                }
+            };
+            let seen = collect(response.map_err(|e| e.to_string())?, Instant::now()).await;
+            Ok((seen.status, !seen.broken))
+        };
+        tokio::time::timeout(super::PATIENCE, exchange).await.map_err(|_| "no answer in time")?
+    }
+}

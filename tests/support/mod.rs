@@ -9,10 +9,14 @@
 )]
 
 pub mod bootstrap;
+pub mod broken;
 pub mod client;
 pub mod envoy;
+pub mod generated;
 pub mod patches;
 pub mod policy;
+pub mod random;
+pub mod raw;
 pub mod upstream;
 
 use std::future::Future;

@@ -57,6 +57,8 @@ pub struct Received {
     pub path: String,
     pub http2: bool,
     pub headers: BTreeMap<String, String>,
+    /// The same as they came, those that came more than once too.
+    pub lines: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
@@ -109,6 +111,11 @@ impl Upstream {
         state.received.iter().filter(|r| !state.by_path.contains_key(&r.path)).cloned().collect()
     }
 
+    /// All requests that came since this was last asked, which are then forgotten.
+    pub fn take_received(&self) -> Vec<Received> {
+        std::mem::take(&mut self.state.lock().unwrap().received)
+    }
+
     /// How often a path was asked for.
     pub fn asked(&self, path: &str) -> usize {
         self.state.lock().unwrap().received.iter().filter(|r| r.path == path).count()
@@ -137,11 +144,9 @@ async fn serve(
 ) -> Result<Response<Chunks>, io::Error> {
     let (parts, body) = request.into_parts();
     let body = http_body_util::BodyExt::collect(body).await.map_err(io::Error::other)?.to_bytes().to_vec();
-    let mut headers: BTreeMap<String, String> = parts
-        .headers
-        .iter()
-        .map(|(k, v)| (k.to_string(), String::from_utf8_lossy(v.as_bytes()).into_owned()))
-        .collect();
+    let text = |v: &hyper::header::HeaderValue| String::from_utf8_lossy(v.as_bytes()).into_owned();
+    let lines: Vec<(String, String)> = parts.headers.iter().map(|(k, v)| (k.to_string(), text(v))).collect();
+    let mut headers: BTreeMap<String, String> = lines.iter().cloned().collect();
     // HTTP/2 names the host in a pseudo-header.
     if let Some(authority) = parts.uri.authority() {
         headers.insert("host".into(), authority.to_string());
@@ -151,7 +156,7 @@ async fn serve(
         let mut state = state.lock().unwrap();
         let http2 = parts.version == hyper::Version::HTTP_2;
         let method = parts.method.to_string();
-        state.received.push(Received { method, path: path.clone(), http2, headers, body });
+        state.received.push(Received { method, path: path.clone(), http2, headers, lines, body });
         state.by_path.get(&path).unwrap_or(&state.default).clone()
     };
     play(script, &reset).await

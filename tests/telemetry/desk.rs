@@ -1,8 +1,10 @@
 //! The telemetry listener without a proxy: who may do what, what is kept of a report, and that it reaches whoever leads.
 
 use crate::fake_host::{EVERY_ERROR, FakeHost};
-use crate::policy::policy;
-use berth::filter::store::{ROLLOUT, RolloutReader, SnapshotReader, Switch, TRAYS, deliver, rollout, tray_key};
+use crate::policy::{placement, policy};
+use berth::filter::store::{
+    LAST, ROLLOUT, Recall, RolloutReader, SnapshotReader, Switch, TRAYS, deliver, recent_key, rollout, tray_key,
+};
 use berth::filter::{Kept, MapKind, Role, Verdict};
 use berth::health::heard::Heard;
 use berth::health::json;
@@ -345,7 +347,12 @@ fn the_snapshot_is_shown_as_the_tool_prints_it_and_the_page_draws_it() {
     vm.tick();
     assert_eq!(vm.ask("GET", "/snapshot?x=1", &[], "").unwrap().0, 200);
     let body = vm.host.responses().pop().unwrap().body;
-    assert_eq!(json::read(&body), Ok(published(&vm.host)));
+    let (snapshot, beside) = json::read_beside(&body).unwrap();
+    assert_eq!(snapshot, published(&vm.host));
+    assert_eq!(beside.unwrap().rollout.as_deref(), Some("current"));
+    let why = String::from("class=standard failure_ppm=500000 current=0");
+    Recall { digest: 0x9f2c_41ab, at_ms: 7, why: why.clone() }.tell(&vm.host).unwrap();
+    assert_eq!(vm.ask("GET", "/snapshot", &[], "").unwrap().1["rollout"]["recalled"]["why"], json!(why));
     let (_, state) = vm.ask("GET", "/state", &[], "").unwrap();
     assert_eq!(state["snapshot"]["substrates"][0]["signals"]["queue_depth"]["value"], 3);
     assert_eq!(
@@ -358,6 +365,60 @@ fn the_snapshot_is_shown_as_the_tool_prints_it_and_the_page_draws_it() {
     assert!(text.contains(r#""queue_depth""#) && !text.contains("/*STATE*/"));
     let policy = page.headers.iter().find(|(name, _)| name == "content-security-policy").unwrap();
     assert!(policy.1.contains("default-src 'none'") && policy.1.contains("script-src 'sha256-"), "{}", policy.1);
+}
+
+#[test]
+fn the_last_decisions_of_all_vms_are_shown_newest_first_and_hold_no_tenant() {
+    let mut vm = Vm::start(FakeHost::new(), &json!({"read": "anyone"}));
+    let mut placers: Vec<Vm> = (0..2)
+        .map(|_| {
+            let host = vm.host.another_vm();
+            host.set_configuration(&placement(&policy()).to_string());
+            let role = Role::configure(&host).unwrap();
+            Vm { host, role }
+        })
+        .collect();
+    let decide = |vm: &mut Vm, workload: &str| {
+        let headers = [(":method", "POST"), (":path", "/x"), ("x-tenant", "acme"), ("x-workload", workload)];
+        vm.host.set_headers(MapKind::RequestHeaders, &headers);
+        vm.role.on_request(&vm.host);
+    };
+    let decisions = |vm: &mut Vm| vm.ask("GET", "/state", &[], "").unwrap().1["decisions"].as_array().unwrap().clone();
+    assert_eq!(decisions(&mut vm), Vec::<Value>::new());
+    for placer in &mut placers {
+        placer.host.advance_ms(TICK_MS);
+        placer.tick();
+        for _ in 0..3 * LAST {
+            decide(placer, "chat");
+        }
+        decide(placer, "standard");
+    }
+    let writes = |vm: &Vm| vm.host.count("shared_set");
+    let before = placers.iter().map(writes).sum::<u64>();
+    assert_eq!(decisions(&mut vm), Vec::<Value>::new(), "nothing is told per request");
+    placers[0].tick();
+    placers[1].tick();
+    // Its slot, and its last decisions in one piece.
+    assert_eq!(placers.iter().map(writes).sum::<u64>() - before, 4);
+    let shown = decisions(&mut vm);
+    assert_eq!(shown.len(), LAST);
+    let records: Vec<&str> = shown.iter().map(|d| d["record"].as_str().unwrap()).collect();
+    assert!(records[0].contains("class=standard") && records[1..].iter().all(|r| r.contains("class=interactive")));
+    assert!(records.iter().all(|r| r.starts_with("v=1, id=") && !r.contains("acme")), "{records:?}");
+    let now_ms = vm.host.now_ms();
+    assert!(shown.iter().all(|d| d["at_ms"] == json!(now_ms) && d["enforced"] == json!(true)));
+    let most = placers[0].host.shared_keys().into_iter().filter(|k| k.contains("/recent/")).collect::<Vec<_>>();
+    assert_eq!(most.len(), 2, "one key for each VM, however much it decides");
+    assert!(most.iter().all(|key| vm.host.shared(key).unwrap().len() < 10_000));
+    // A later one of either is the first, and with nothing new nothing is written.
+    vm.host.advance_ms(TICK_MS);
+    placers[0].tick();
+    decide(&mut placers[0], "nobody-knows-this");
+    placers[0].tick();
+    assert!(decisions(&mut vm)[0]["record"].as_str().unwrap().contains("by=default"));
+    let before = writes(&placers[0]);
+    placers[0].tick();
+    assert_eq!(writes(&placers[0]) - before, 1, "its slot only");
 }
 
 #[test]
@@ -547,6 +608,7 @@ proptest! {
         }
         vm.host.plant(&tray_key(5), &noise);
         vm.host.plant("berth/1/sources", &noise);
+        vm.host.plant(&recent_key(3), &[b"BRRD", &noise[..]].concat());
         let _ = vm.ask("GET", "/", &fleet, "");
         vm.host.advance_ms(TICK_MS);
         vm.tick();

@@ -233,3 +233,39 @@ fn the_configuration_is_small_and_takes_nothing_that_belongs_elsewhere() {
         assert!(said.contains(why), "{text}: {said}");
     }
 }
+
+/// A host's metadata as protobuf: `{"berth": {"cluster": NAME}}`.
+fn metadata(cluster: &str) -> Vec<u8> {
+    let field = |tag: u8, bytes: &[u8]| [&[tag, u8::try_from(bytes.len()).unwrap()], bytes].concat();
+    let pair = |key: &str, value: &[u8]| field(10, &[field(10, key.as_bytes()), field(18, value)].concat());
+    pair("berth", &pair("cluster", &field(26, cluster.as_bytes())))
+}
+
+#[test]
+fn in_a_cluster_of_clusters_each_attempt_counts_where_its_host_says_that_it_belongs() {
+    let mut proxy = Proxy::start(FakeHost::new());
+    let host = ["xds", "upstream_host_metadata"];
+    for _ in 0..5 {
+        proxy.host.set_property(&host, &metadata("metal-fr"));
+        proxy.attempt("lane", None, false);
+        proxy.host.set_property(&host, &metadata("onprem-de"));
+        proxy.attempt("lane", Some(&OK), true);
+    }
+    let snapshot = proxy.snapshot();
+    assert!(matches!(snapshot.of("metal-fr").unwrap().circuit, Circuit::Open { .. }));
+    let well = snapshot.of("onprem-de").unwrap();
+    assert_eq!((well.circuit, well.reading(Signal::FirstToken).unwrap().value), (Circuit::Closed, 200_000));
+    // In the cluster itself the host says the same as the cluster, and is not asked again.
+    proxy.attempt("onprem-de", Some(&OK), true);
+    proxy.host.reset_counts();
+    proxy.attempt("onprem-de", Some(&OK), true);
+    let once = proxy.host.count("property");
+    proxy.attempt("lane", Some(&OK), true);
+    assert_eq!(proxy.host.count("property"), 2 * once + 1);
+    // What says nothing counts for the cluster, which is nobody's here: the fold drops it.
+    for bytes in [&b""[..], b"rubbish", &[0xff; 70_000]] {
+        proxy.host.set_property(&host, bytes);
+        proxy.attempt("lane", Some(&[(":status", "500")]), true);
+    }
+    assert_eq!(proxy.snapshot().of("onprem-de").unwrap().circuit, Circuit::Closed);
+}

@@ -509,7 +509,7 @@ fn metrics_are_declared_once_and_their_number_is_bounded() {
     let config = TelemetryConfig::new(watch(&["metal-fr", "onprem-de"]), 100, Vec::new());
     let _role = Telemetry::configure(&host, config).unwrap();
     let names = host.metric_names();
-    assert!(names.len() < 60, "{}", names.len());
+    assert!(names.len() < 80, "{}", names.len());
     assert_eq!(host.count("define_metric"), u64::try_from(names.len()).unwrap());
     assert_eq!(host.header(MapKind::RequestHeaders, "x"), None);
     assert_eq!(host.now_ns() / 1_000_000, FakeHost::START_MS);

@@ -2,6 +2,7 @@
 
 use crate::codec::sample;
 use berth::health::{codec, json};
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -40,6 +41,28 @@ fn bytes_become_json_and_json_becomes_the_same_bytes() {
     let seen = berth(&[&file("back.json", &as_json), "--format", "bytes", "--output", &back]);
     assert_eq!(seen.status.code(), Some(0));
     assert_eq!(std::fs::read(back).unwrap(), bytes);
+}
+
+#[test]
+fn what_stands_beside_a_snapshot_is_printed_and_kept_and_only_bytes_leave_it_out() {
+    let mut shown: Value = serde_json::from_str(&json::write(&sample())).unwrap();
+    let at_ms = sample().at_ms;
+    shown["rollout"] = json!({"rollout": "current", "generation": 2, "at_ms": at_ms - 9,
+        "recalled": {"candidate": "9f2c41ab", "at_ms": at_ms - 7, "why": "class=chat failure_ppm=300000 current=0"}});
+    let as_shown = file("beside.json", shown.to_string().as_bytes());
+    let text = String::from_utf8(berth(&[&as_shown]).stdout).unwrap();
+    let line = "rollout current, thrown 2 times, last 9 ms ago; candidate 9f2c41ab was called back 7 ms ago: \
+                class=chat failure_ppm=300000 current=0\n";
+    assert!(text.contains(line), "{text}");
+    let again: Value = serde_json::from_slice(&berth(&[&as_shown, "--format", "json"]).stdout).unwrap();
+    assert_eq!(again, shown);
+    let seen = berth(&[&as_shown, "--format", "bytes"]);
+    assert_eq!(seen.stdout, codec::encode(&sample()));
+    assert!(String::from_utf8_lossy(&seen.stderr).contains("`rollout` is left out"));
+    shown["rollout"]["recalled"]["when"] = json!(1);
+    let seen = berth(&[&file("beside.json", shown.to_string().as_bytes())]);
+    assert_eq!(seen.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&seen.stderr).contains("unknown field `when`"));
 }
 
 #[test]

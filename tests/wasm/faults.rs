@@ -13,7 +13,7 @@ const STATUSES: [u32; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 99, u32::MAX
 const REPORT: &[u8] = br#"{"substrate":"metal-fr","signals":{"queue_depth":1}}"#;
 
 /// Everything that a host call can be answered with.
-fn answers(import: &str) -> Vec<Answer> {
+pub(crate) fn answers(import: &str) -> Vec<Answer> {
     let mut all: Vec<Answer> = STATUSES.into_iter().map(Answer::Status).collect();
     all.push(Answer::Nothing);
     if gives_bytes(import).is_some() {
@@ -30,7 +30,9 @@ fn answers(import: &str) -> Vec<Answer> {
     all
 }
 
-const CALLED: [&str; 16] = [
+/// Every host call of the modules.
+pub(crate) const CALLED: [&str; 18] = [
+    "proxy_continue_stream",
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
     "proxy_get_current_time_nanoseconds",
@@ -44,6 +46,7 @@ const CALLED: [&str; 16] = [
     "proxy_remove_header_map_value",
     "proxy_replace_header_map_value",
     "proxy_send_local_response",
+    "proxy_set_effective_context",
     "proxy_set_property",
     "proxy_set_shared_data",
     "proxy_set_tick_period_milliseconds",

@@ -1,6 +1,7 @@
 //! `berth snapshot`: prints, validates and converts what the telemetry role published.
 
-use berth::health::{codec, json};
+use berth::health::codec;
+use berth::health::json::{self, Recalled, Rollout};
 use berth::model::{Admission, Circuit, Health, Signal, Snapshot, signal::Unit};
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -37,18 +38,27 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     };
     // JSON begins with a brace, the bytes with their magic.
     let is_json = bytes.trim_ascii_start().first() == Some(&b'{');
-    let snapshot = if is_json { json::read(&bytes) } else { codec::decode(&bytes).map_err(|e| e.to_string()) };
-    let snapshot = match snapshot {
-        Ok(snapshot) => snapshot,
+    let read = if is_json {
+        json::read_beside(&bytes)
+    } else {
+        codec::decode(&bytes).map(|snapshot| (snapshot, None)).map_err(|e| e.to_string())
+    };
+    let (snapshot, rollout) = match read {
+        Ok(read) => read,
         Err(why) => {
             eprintln!("{}: no snapshot: {why}", args.file);
             return ExitCode::from(1);
         }
     };
     let out = match args.format {
-        Format::Text => text(&snapshot).into_bytes(),
-        Format::Json => (json::write(&snapshot) + "\n").into_bytes(),
-        Format::Bytes => codec::encode(&snapshot),
+        Format::Text => text(&snapshot, rollout.as_ref()).into_bytes(),
+        Format::Json => (json::write_beside(&snapshot, rollout.as_ref()) + "\n").into_bytes(),
+        Format::Bytes => {
+            if rollout.is_some() {
+                eprintln!("{}: the member `rollout` is left out: bytes hold the snapshot alone", args.file);
+            }
+            codec::encode(&snapshot)
+        }
     };
     let written = match &args.output {
         Some(path) => fs::write(path, &out).map_err(|e| format!("{path}: {e}")),
@@ -70,11 +80,14 @@ fn read(file: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn text(snapshot: &Snapshot) -> String {
+fn text(snapshot: &Snapshot, rollout: Option<&Rollout>) -> String {
     let mut out = format!(
         "epoch {} by {:x}, at {} ms, {} VMs place\n",
         snapshot.epoch, snapshot.writer, snapshot.at_ms, snapshot.slots
     );
+    if let Some(rollout) = rollout {
+        out.push_str(&switch(rollout, snapshot.at_ms));
+    }
     for health in &snapshot.substrates {
         let _ = writeln!(out, "\n{}: {}", health.name, state(health, snapshot.at_ms));
         for signal in Signal::ALL {
@@ -84,6 +97,18 @@ fn text(snapshot: &Snapshot) -> String {
             }
         }
     }
+    out
+}
+
+fn switch(rollout: &Rollout, now_ms: u64) -> String {
+    let mut out = format!("rollout {}", rollout.rollout.as_deref().unwrap_or("unknown"));
+    if rollout.generation > 0 {
+        let _ = write!(out, ", thrown {} times, last {}", rollout.generation, ago(rollout.at_ms, now_ms));
+    }
+    if let Some(Recalled { candidate, at_ms, why }) = &rollout.recalled {
+        let _ = write!(out, "; candidate {candidate} was called back {}: {why}", ago(*at_ms, now_ms));
+    }
+    out.push('\n');
     out
 }
 

@@ -18,6 +18,7 @@ pub(super) struct RawScrape<'a> {
     mappings: Option<Vec<RawMapping<'a>>>,
     interval_ms: Option<u32>,
     timeout_ms: Option<u32>,
+    jitter: Option<f64>,
     except: Option<Vec<String>>,
 }
 
@@ -62,6 +63,16 @@ pub(super) fn scrape(i: usize, raw: &RawScrape<'_>, policy: &Policy) -> Result<S
         substrate: raw.substrate.clone(),
         interval_ms: within(&place("interval_ms"), raw.interval_ms.unwrap_or(1_000), 50..=3_600_000)?,
         timeout_ms: within(&place("timeout_ms"), raw.timeout_ms.unwrap_or(500), 10..=60_000)?,
-        ..SourceConfig::new(&raw.cluster, &raw.path)
+        jitter_ppm: share(&place("jitter"), raw.jitter.unwrap_or(0.1))?,
+        cluster: raw.cluster.clone(),
+        path: raw.path.clone(),
     })
+}
+
+/// A part of the whole, such as 0.1.
+fn share(place: &str, value: f64) -> Result<u32, String> {
+    if (0.0..=1.0).contains(&value) {
+        return Ok((value * 1_000_000.0 + 0.5) as u32);
+    }
+    Err(refuse(&format!("{place}: found {value}, expected a number from 0 to 1, such as 0.1")))
 }

@@ -18,6 +18,7 @@ impl Placement {
         if self.config.accounting.on {
             write_record(policy, decision, &mut self.record);
             let _ = host.set_filter_state(DECISION_STATE, self.record.as_bytes());
+            self.reporter.recent.keep(self.now_ms, self.config.mode == Mode::Enforce, &self.record);
         }
         if self.config.mode == Mode::Shadow {
             self.mirror(host, side, decision);

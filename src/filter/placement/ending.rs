@@ -1,4 +1,4 @@
-//! What becomes of a request after it was decided: its answer, its end. Only the full module has callbacks for these.
+//! What becomes of a request after it was decided: its answer, its end; and what is left to tell when the role ends. Only the full module has callbacks for these.
 
 use super::{Placement, Side};
 use crate::filter::{Host, MapKind};
@@ -29,6 +29,16 @@ impl Placement {
     /// A stream has ended, and the proxy still knows how.
     pub fn on_end<H: Host>(&mut self, host: &H, context: u32) {
         self.arms().for_each(|arm| arm.ended(host, context));
+    }
+
+    /// Another configuration has taken over: what was counted and spent since the last tick is told, or nobody ever
+    /// would. What cannot be told now is lost.
+    pub fn leave<H: Host>(&mut self, host: &H) {
+        let now_ms = self.now_ms;
+        self.arms().for_each(|arm| {
+            arm.settle(host, now_ms, 0);
+            arm.account.leave(host);
+        });
     }
 
     /// A stream is gone.

@@ -1,6 +1,6 @@
 //! What a VM of either role tells the others: everything it has seen and placed, once a tick, through its slot.
 
-use super::{SlotKeeper, Unslotted};
+use super::{Recent, SlotKeeper, Unslotted};
 use crate::filter::Host;
 use crate::health::Observer;
 use crate::health::slot::SlotRecord;
@@ -14,6 +14,8 @@ const LEAST_MS: u64 = 5_000;
 pub struct Reporter {
     /// What it sees: fed as requests pass.
     pub observer: Observer,
+    /// What it decided last.
+    pub recent: Recent,
     keeper: SlotKeeper,
     record: SlotRecord,
     told_ms: Option<u64>,
@@ -25,6 +27,7 @@ impl Reporter {
     pub fn new<'a>(born_ns: u64, tick_ms: u64, places: bool, names: impl Iterator<Item = &'a str>) -> Self {
         Self {
             observer: Observer::new(names),
+            recent: Recent::default(),
             keeper: SlotKeeper::new(born_ns, tick_ms.saturating_mul(TICKS).max(LEAST_MS)),
             record: SlotRecord { places, ..SlotRecord::default() },
             told_ms: None,
@@ -38,7 +41,9 @@ impl Reporter {
     pub fn tell<H: Host>(&mut self, host: &H, now_ms: u64) -> Result<u8, Unslotted> {
         self.observer.write(&mut self.record);
         self.told_ms = Some(now_ms);
-        self.keeper.publish(host, now_ms, &mut self.record)
+        let slot = self.keeper.publish(host, now_ms, &mut self.record)?;
+        self.recent.tell(host, slot);
+        Ok(slot)
     }
 
     /// Tells, unless it has been told within so many milliseconds.

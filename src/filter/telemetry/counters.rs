@@ -111,15 +111,15 @@ impl Counters {
         }
     }
 
-    /// Who leads: one of all VMs says 1 when it begins and takes it back when it ends.
+    /// Whether anybody leads: whoever begins or publishes says 1, whoever ends says 0. It is set and not counted, as a
+    /// VM that is killed takes nothing back.
     pub(super) fn leading<H: Host>(&self, host: &H, leads: bool) {
-        if let Some(id) = self.leading {
-            let _ = host.increment(id, if leads { 1 } else { -1 });
-        }
+        set(host, self.leading, i64::from(leads));
     }
 
     /// Shows what was published.
     pub(super) fn show<H: Host>(&self, host: &H, snapshot: &Snapshot, members: usize, hard_ms: u64) {
+        self.leading(host, true);
         set(host, self.members, i64::try_from(members).unwrap_or(i64::MAX));
         set(host, self.epoch, snapshot.epoch.cast_signed());
         for (shown, health) in self.shown.iter().zip(&snapshot.substrates) {

@@ -197,7 +197,7 @@ impl Desk {
         }
         reader.poll(host);
         match (place, reader.snapshot()) {
-            (Place::Snapshot, Some(snapshot)) => json(host, &compact(snapshot)),
+            (Place::Snapshot, Some(snapshot)) => json(host, &beside(compact(snapshot), &switch(host))),
             (Place::Snapshot, None) => self.counters.turn_away(host, Turned::Busy, "nothing was published yet"),
             (Place::Kept(epoch), _) => self.show_kept(host, epoch),
             (Place::Rollout, _) => json(host, &switch(host)),
@@ -205,6 +205,14 @@ impl Desk {
             (_, snapshot) => page::show(host, watch, snapshot),
         }
     }
+}
+
+/// A snapshot's JSON with one member more: what stands beside it.
+fn beside(mut snapshot: String, switch: &str) -> String {
+    if snapshot.pop().is_some() {
+        snapshot.extend([",\"rollout\":", switch, "}"]);
+    }
+    snapshot
 }
 
 /// Where the switch stands, and which candidate went back by itself.

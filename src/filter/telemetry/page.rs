@@ -6,6 +6,7 @@ use super::desk::switch;
 use super::notes;
 use crate::filter::Host;
 use crate::filter::placement::Verdict;
+use crate::filter::store::{SLOTS, recent};
 use crate::health::json::text::{compact, list, put, quote};
 use crate::model::signal::Unit;
 use crate::model::{Signal, Snapshot, Watch};
@@ -43,7 +44,15 @@ pub(super) fn state<H: Host>(host: &H, watch: &Watch, snapshot: Option<&Snapshot
         out.push_str(name);
         out.push_str(value.as_deref().unwrap_or("null"));
     }
-    out.push('}');
+    out.push_str(",\"decisions\":[");
+    list(&mut out, recent(host, 0..SLOTS).iter(), |out, decided| {
+        put(out, "{\"at_ms\":", decided.at_ms);
+        put(out, ",\"enforced\":", decided.enforced);
+        out.push_str(",\"record\":");
+        quote(out, &decided.text);
+        out.push('}');
+    });
+    out.push_str("]}");
     out
 }
 

@@ -2,7 +2,7 @@
 
 use super::forms::{Address, PathPrefix, Release, Sha256, plain};
 use super::roles;
-use super::{Deployment, Gateway, Istio, Kubernetes, Listen, Log, Module, Named, Place};
+use super::{Deployment, Gateway, Istio, Kubernetes, Listen, Log, Module, Named, Place, Tracing};
 use crate::manifest::envoy::cluster::{Credential, Endpoint, Tls};
 use crate::manifest::envoy::route::Way;
 use crate::manifest::plugin::PLANS;
@@ -96,6 +96,14 @@ pub fn deployment<S: Source>(s: &mut S) -> Option<Deployment> {
         endpoint,
     );
     let substrates = s.section_map("substrates", "How each substrate of the policy is reached.", NameForm, endpoint);
+    let tracing = s.section_if(
+        "tracing",
+        "Where spans go, which carry the decision; for an Envoy of its own. A mesh names its tracer itself.",
+        tracing,
+    );
+    if tracing.as_ref().is_some_and(|tracing| !helpers.iter().any(|(name, _)| *name == tracing.cluster)) {
+        s.wrong("tracing", codes::UNKNOWN_TARGET, "a cluster that is one of the `helpers`");
+    }
     let kubernetes = s.section_if("kubernetes", "Where in a Kubernetes cluster, for `kustomize`.", kubernetes);
     let istio = s.section_if("istio", "Where in a mesh, for `istio`.", istio);
     let gateway = s.section_if("gateway", "The Gateway that is attached to, for `envoy-gateway`.", gateway);
@@ -111,6 +119,7 @@ pub fn deployment<S: Source>(s: &mut S) -> Option<Deployment> {
         otherwise: otherwise.map(|name| name.to_string()),
         keep_bytes,
         log,
+        tracing,
         // Kept as they were written: [`read`] fills them in.
         placement: Map::new(),
         telemetry: telemetry.map(|()| Map::new()),
@@ -132,6 +141,14 @@ fn module<S: Source>(s: &mut S) -> Option<Module> {
         s.wrong("sha256", codes::MISSING_FIELD, "the digest of the module: what comes over the network is checked");
     }
     Some(Module { file, url, image, sha256 })
+}
+
+fn tracing<S: Source>(s: &mut S) -> Option<Tracing> {
+    let cluster = s.required("cluster", "The collector, one of the `helpers`.", Text(256));
+    let path = s.or("path", "Where it takes traces.", PathPrefix, String::from("/v1/traces"));
+    let service = s.or("service", "The service that spans are of.", Text(256), String::from("berth"));
+    let operation = s.optional("operation", "What is asked of models here, as `chat`.", Text(64));
+    Some(Tracing { cluster: cluster?, path, service, operation })
 }
 
 fn listen<S: Source>(s: &mut S) -> Option<Listen> {

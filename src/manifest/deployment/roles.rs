@@ -5,7 +5,7 @@ use super::forms::Anything;
 use crate::model::FactName;
 use crate::model::contract::Key;
 use crate::policy::{
-    forms::{Decimal, Flag, Header, Text, Word, decimal, whole},
+    forms::{Decimal, Flag, Header, Text, Word, decimal, ratio, whole},
     source::{Source, must_to, up_to},
 };
 
@@ -114,6 +114,7 @@ fn source<S: Source>(s: &mut S) -> Option<()> {
     s.optional("mappings", "Metrics of your own.", Anything);
     s.optional("interval_ms", "From one question to the next.", count());
     s.optional("timeout_ms", "How long an answer may take.", count());
+    s.optional("jitter", "By what part of the interval a question may be early.", ratio());
     s.list("except", "Clusters that `clusters` says nothing of.", Text(256), up_to(4096));
     Some(())
 }

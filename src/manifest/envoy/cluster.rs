@@ -2,7 +2,9 @@
 //! the router's choice, for each attempt anew, so that no substrate sees what is meant for another.
 
 use super::{address, extension, typed, types};
-use crate::model::contract::{BUDGET_HEADER, CLUSTER_HEADER, DECISION_HEADER, ORIGINAL_PATH_HEADER};
+use crate::model::contract::{
+    BUDGET_HEADER, CLUSTER_HEADER, DECISION_HEADER, METADATA, METADATA_CLUSTER, ORIGINAL_PATH_HEADER,
+};
 use serde_json::{Value, json};
 
 /// Where a substrate is and how it is spoken to.
@@ -30,6 +32,8 @@ pub struct Endpoint {
     pub next_hop: bool,
     /// Whether decisions may be sent to it. Never to a provider.
     pub sees_decisions: bool,
+    /// Whether it is a member of a lane: its hosts then say whose they are, as the lane's filters see its attempts.
+    pub in_lane: bool,
 }
 
 /// TLS to a substrate.
@@ -79,32 +83,35 @@ impl Endpoint {
     pub fn render(&self, name: &str) -> Value {
         // Routes rewrite the authority to the host's name, for each attempt anew.
         let named = self.authority.as_deref().unwrap_or_default();
-        let endpoint =
-            |(host, port): &(String, u16)| json!({"endpoint": {"address": address(host, *port), "hostname": named}});
+        let own = self.in_lane.then(|| json!({"filter_metadata": {METADATA: {METADATA_CLUSTER: name}}}));
+        let endpoint = |(host, port): &(String, u16)| {
+            let mut endpoint = json!({"endpoint": {"address": address(host, *port), "hostname": named}});
+            if let (Some(own), Value::Object(endpoint)) = (&own, &mut endpoint) {
+                endpoint.insert("metadata".into(), own.clone());
+            }
+            endpoint
+        };
         let endpoints: Vec<Value> = self.hosts.iter().map(endpoint).collect();
-        let protocol = if self.http2 { "http2_protocol_options" } else { "http_protocol_options" };
-        let mut options = json!({"explicit_http_config": {protocol: {}}});
-        if let Value::Object(options) = &mut options {
-            options.insert("http_filters".into(), Value::Array(self.upstream_filters()));
-        }
         let mut cluster = json!({
             "name": name,
             "type": if self.by_name { "STRICT_DNS" } else { "STATIC" },
             "connect_timeout": "1s",
             "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
-            "typed_extension_protocol_options": {
-                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(types::HTTP_OPTIONS, options),
-            },
-            // Retries are at most a fifth of what is under way, so that they never are the load.
-            "circuit_breakers": {"thresholds": [
-                {"retry_budget": {"budget_percent": {"value": 20.0}, "min_retry_concurrency": 3}, "track_remaining": true},
-            ]},
+            "typed_extension_protocol_options": self.options(),
+            "circuit_breakers": retry_budget(),
         });
         if let (Some(tls), Value::Object(cluster)) = (&self.tls, &mut cluster) {
             cluster
                 .insert("transport_socket".into(), extension("envoy.transport_sockets.tls", types::TLS, tls.render()));
         }
         cluster
+    }
+
+    /// How it is spoken to, and what happens to each attempt on its way.
+    fn options(&self) -> Value {
+        let protocol = if self.http2 { "http2_protocol_options" } else { "http_protocol_options" };
+        let options = json!({"explicit_http_config": {protocol: {}}, "http_filters": self.upstream_filters()});
+        json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(types::HTTP_OPTIONS, options)})
     }
 
     fn upstream_filters(&self) -> Vec<Value> {
@@ -156,14 +163,56 @@ impl Credential {
     }
 }
 
-/// A lane: a cluster whose first attempt goes to the first of these, the second to the second.
+/// A lane: a cluster whose first attempt goes to the first of these, the second to the second. Our own headers end here.
 #[must_use]
 pub fn lane(name: &str, clusters: &[&str]) -> Value {
+    compose(name, clusters, &Endpoint::default())
+}
+
+/// A lane over these clusters. The proxy runs the lane's filters for its attempts and never those of the inner clusters:
+/// so the lane removes what any of them removes, and observes for all of them.
+///
+/// # Errors
+/// Names the member that has a path or a key of its own: nothing would put them there.
+pub fn lane_over(name: &str, members: &[(&str, &Endpoint)]) -> Result<Value, String> {
+    for (member, endpoint) in members {
+        let own = [("key", endpoint.credential.is_some()), ("path", endpoint.path_prefix.is_some())];
+        if let Some((what, _)) = own.into_iter().find(|(_, has)| *has) {
+            return Err(format!(
+                "lane `{name}`: found `{member}`, which has a {what} of its own, expected substrates without: a composite cluster does not run their filters"
+            ));
+        }
+    }
+    let mut foreign_keys: Vec<String> = members.iter().flat_map(|(_, e)| e.foreign_keys.clone()).collect();
+    foreign_keys.sort_unstable();
+    foreign_keys.dedup();
+    let common = Endpoint {
+        foreign_keys,
+        filters: members.first().map(|(_, e)| e.filters.clone()).unwrap_or_default(),
+        next_hop: members.iter().all(|(_, e)| e.next_hop),
+        sees_decisions: members.iter().all(|(_, e)| e.sees_decisions),
+        ..Endpoint::default()
+    };
+    let clusters: Vec<&str> = members.iter().map(|(member, _)| *member).collect();
+    Ok(compose(name, &clusters, &common))
+}
+
+fn compose(name: &str, clusters: &[&str], common: &Endpoint) -> Value {
     let clusters: Vec<Value> = clusters.iter().map(|cluster| json!({"name": cluster})).collect();
     json!({
         "name": name, "connect_timeout": "1s", "lb_policy": "CLUSTER_PROVIDED",
         "cluster_type": extension("envoy.clusters.composite", types::COMPOSITE, json!({"clusters": clusters})),
+        "typed_extension_protocol_options": common.options(),
+        // The router counts retries and hedges where it routes to, which is here.
+        "circuit_breakers": retry_budget(),
     })
+}
+
+/// Retries are at most a fifth of what is under way, so that they never are the load.
+fn retry_budget() -> Value {
+    json!({"thresholds": [
+        {"retry_budget": {"budget_percent": {"value": 20.0}, "min_retry_concurrency": 3}, "track_remaining": true},
+    ]})
 }
 
 /// Puts a prefix before the path. The request's headers outlive an attempt, so each starts from the original path.
@@ -178,4 +227,34 @@ end
 "#
     );
     extension("berth.path", types::LUA, json!({"default_source_code": {"inline_string": code}}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Credential, Endpoint, lane_over};
+
+    #[test]
+    fn a_lane_is_not_made_of_substrates_that_need_what_it_cannot_give_them() {
+        let plain = Endpoint::default();
+        let key = Credential { header: "x-key".into(), sds_file: "key.json".into(), secret: "key".into() };
+        let keyed = Endpoint { credential: Some(key), ..Endpoint::default() };
+        let elsewhere = Endpoint { path_prefix: Some("/of/c".into()), ..Endpoint::default() };
+        assert!(lane_over("l", &[("a", &plain), ("b", &plain)]).is_ok());
+        for (member, what) in [(&keyed, "key"), (&elsewhere, "path")] {
+            let said = lane_over("l", &[("a", &plain), ("b", member)]).unwrap_err();
+            assert!(said.starts_with(&format!("lane `l`: found `b`, which has a {what} of its own")), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_lane_removes_for_all_what_it_removes_for_one_and_tells_only_what_all_may_hear() {
+        let hop = Endpoint { next_hop: true, sees_decisions: true, ..Endpoint::default() };
+        let shy = Endpoint { foreign_keys: vec!["x-key".into()], ..Endpoint::default() };
+        let lane = lane_over("l", &[("a", &hop), ("b", &shy)]).unwrap().to_string();
+        for header in ["x-key", "x-placement-cluster", "x-placement-budget", "x-placement-decision"] {
+            assert!(lane.contains(&format!(r#"{{"remove":"{header}"}}"#)), "{header}: {lane}");
+        }
+        let lane = lane_over("l", &[("a", &hop), ("b", &hop)]).unwrap().to_string();
+        assert!(lane.contains("x-placement-cluster") && !lane.contains("x-placement-budget"), "{lane}");
+    }
 }

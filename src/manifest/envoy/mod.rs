@@ -26,6 +26,7 @@ pub(crate) mod types {
         GENERIC_CREDENTIAL = "envoy.extensions.http.injected_credentials.generic.v3.Generic";
         EARLY = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation";
         WASM = "envoy.extensions.filters.http.wasm.v3.Wasm";
+        OPENTELEMETRY = "envoy.config.trace.v3.OpenTelemetryConfig";
         STDOUT_LOG = "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog";
         DOWNSTREAM_TLS = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
         CLUSTER = "envoy.config.cluster.v3.Cluster";

@@ -1,14 +1,15 @@
 //! A whole Envoy: one static file, or a small one that discovers listener and filter in others.
 
 use super::{File, Subject};
-use crate::manifest::deployment::{Listen, Log};
+use crate::manifest::deployment::{Deployment, Listen, Log, Tracing};
 use crate::manifest::envoy::{
-    address, cluster, extension,
+    address, extension,
     route::{self, Routes},
+    tracing::custom_tags,
     typed, types,
 };
 use crate::manifest::plugin::{self, Role};
-use crate::model::contract::{BUDGET_HEADER, CLUSTER_HEADER, DECISION_HEADER, SHADOW_HEADER};
+use crate::model::contract::{BUDGET_HEADER, CLUSTER_HEADER, DECISION_HEADER, Key, SHADOW_HEADER};
 use crate::model::metric::{labels, tag_rule};
 use serde_json::{Value, json};
 
@@ -23,7 +24,7 @@ pub fn whole(subject: &Subject<'_>) -> Result<Vec<File>, String> {
         "node": node(),
         "admin": admin(subject),
         "stats_config": stats(),
-        "static_resources": {"listeners": listeners(subject, placement, &code), "clusters": clusters(subject, &code)},
+        "static_resources": {"listeners": listeners(subject, placement, &code), "clusters": clusters(subject, &code)?},
     });
     let says = "envoy -c envoy.yaml";
     Ok(vec![subject.file("envoy.yaml", "envoy", says, &[bootstrap])])
@@ -45,7 +46,7 @@ pub fn discovered(subject: &Subject<'_>) -> Result<Vec<File>, String> {
         "admin": admin(subject),
         "stats_config": stats(),
         "dynamic_resources": {"lds_config": watched(subject, "listeners.yaml")},
-        "static_resources": {"clusters": clusters(subject, &code)},
+        "static_resources": {"clusters": clusters(subject, &code)?},
     });
     let folder = &subject.deployment.config_dir;
     let says = format!("envoy -c envoy.yaml, with all three files in {folder}");
@@ -91,21 +92,18 @@ fn stats() -> Value {
     json!({"stats_tags": labels().into_iter().map(rule).collect::<Vec<_>>()})
 }
 
-fn clusters(subject: &Subject<'_>, code: &Value) -> Vec<Value> {
+fn clusters(subject: &Subject<'_>, code: &Value) -> Result<Vec<Value>, String> {
     let deployment = subject.deployment;
     let watches = deployment.telemetry.is_some() && deployment.observe;
     let inside: Vec<Value> = watches
         .then(|| plugin::filter(deployment, Role::Observing, code, subject.text_carried()))
         .into_iter()
         .collect();
-    let mut clusters: Vec<Value> =
-        subject.endpoints(&inside).iter().map(|(name, endpoint)| endpoint.render(name)).collect();
-    for (name, substrates) in plugin::lanes(deployment) {
-        let members: Vec<&str> = substrates.iter().filter_map(|substrate| subject.cluster(substrate)).collect();
-        clusters.push(cluster::lane(&name, &members));
-    }
+    let endpoints = subject.endpoints(&inside);
+    let mut clusters: Vec<Value> = endpoints.iter().map(|(name, endpoint)| endpoint.render(name)).collect();
+    clusters.extend(subject.lanes(&endpoints)?.into_iter().map(|(_, lane)| lane));
     clusters.extend(deployment.helpers.iter().map(|(name, endpoint)| endpoint.render(name)));
-    clusters
+    Ok(clusters)
 }
 
 fn listeners(subject: &Subject<'_>, placement: Value, code: &Value) -> Vec<Value> {
@@ -149,6 +147,9 @@ fn ingress(subject: &Subject<'_>, placement: Value) -> Value {
         manager.insert("access_log".into(), json!([requests]));
         router.insert("upstream_log".into(), json!([attempts]));
     }
+    if let (Some(traced), Value::Object(manager)) = (traced(deployment), &mut manager) {
+        manager.insert("tracing".into(), traced);
+    }
     let router = extension("envoy.filters.http.router", types::ROUTER, router);
     if let Value::Object(manager) = &mut manager {
         manager.insert("http_filters".into(), json!([placement, router]));
@@ -189,6 +190,24 @@ fn tls(listen: &Listen) -> Option<Value> {
     }
     let context = json!({"require_client_certificate": listen.client_ca.is_some(), "common_tls_context": common});
     Some(extension("envoy.transport_sockets.tls", types::DOWNSTREAM_TLS, context))
+}
+
+/// The tracer, and what its spans carry: the keys that the plugin leaves, and the model where a header names it.
+fn traced(deployment: &Deployment) -> Option<Value> {
+    let Tracing { cluster, path, service, operation } = deployment.tracing.as_ref()?;
+    let asked = deployment.placement.get("keys").and_then(Value::as_array);
+    let keys: Vec<Key> = asked.into_iter().flatten().filter_map(|key| known_key(key.as_str()?)).collect();
+    let model = deployment.placement.get("facts").and_then(|facts| facts.get("model")?.get("header")?.as_str());
+    let to = json!({"uri": format!("http://{cluster}{path}"), "cluster": cluster, "timeout": "1s"});
+    let tracer = json!({"http_service": {"http_uri": to}, "service_name": service});
+    Some(json!({
+        "custom_tags": custom_tags(&keys, model, operation.as_deref()),
+        "provider": extension("envoy.tracers.opentelemetry", types::OPENTELEMETRY, tracer),
+    }))
+}
+
+fn known_key(name: &str) -> Option<Key> {
+    Key::ALL.into_iter().find(|key| key.as_str() == name)
 }
 
 /// The shipped formats, as lines of standard output: requests, and attempts.

@@ -3,7 +3,6 @@
 use super::{File, Subject};
 use crate::manifest::deployment::Gateway;
 use crate::manifest::envoy::{
-    cluster,
     route::{self, Routes},
     types,
 };
@@ -15,6 +14,7 @@ use serde_json::{Value, json};
 /// # Errors
 /// What the deployment lacks for them.
 pub fn render(subject: &Subject<'_>) -> Result<Vec<File>, String> {
+    super::no_tracer(subject)?;
     let gateway = subject.deployment.gateway.as_ref().ok_or("gateway: missing, expected the Gateway's name")?;
     let mut files = vec![subject.file("envoypatchpolicy.yaml", TARGET, PATCHES, &[patches(subject, gateway)?])];
     if let Some(extension) = extension(subject, gateway) {
@@ -50,11 +50,9 @@ fn patches(subject: &Subject<'_>, gateway: &Gateway) -> Result<Value, String> {
     let watches = deployment.telemetry.is_some() && deployment.observe;
     let inside: Vec<Value> =
         watches.then(|| plugin::filter(deployment, Role::Observing, &code, Carried::Map)).into_iter().collect();
-    patches.extend(subject.endpoints(&inside).iter().map(|(name, e)| add("Cluster", name, "", e.render(name))));
-    for (name, substrates) in plugin::lanes(deployment) {
-        let members: Vec<&str> = substrates.iter().filter_map(|substrate| subject.cluster(substrate)).collect();
-        patches.push(add("Cluster", &name, "", cluster::lane(&name, &members)));
-    }
+    let endpoints = subject.endpoints(&inside);
+    patches.extend(endpoints.iter().map(|(name, e)| add("Cluster", name, "", e.render(name))));
+    patches.extend(subject.lanes(&endpoints)?.into_iter().map(|(name, lane)| add("Cluster", &name, "", lane)));
     patches.extend(deployment.helpers.iter().map(|(name, e)| add("Cluster", name, "", e.render(name))));
     if deployment.telemetry.is_some() {
         let desk = super::envoy::desk(subject, &code);

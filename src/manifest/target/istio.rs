@@ -6,7 +6,7 @@ mod services;
 
 use super::{File, Subject};
 use crate::manifest::deployment::{Istio, Place};
-use crate::manifest::envoy::{address, cluster, extension, route, route::Routes, types};
+use crate::manifest::envoy::{address, extension, route, route::Routes, types};
 use crate::manifest::plugin::{self, Carried, Role};
 use crate::model::contract::CLUSTER_HEADER;
 use crate::model::metric::{labels, tag_rule};
@@ -19,6 +19,7 @@ use services::{service, services};
 /// # Errors
 /// What the deployment lacks for them.
 pub fn render(subject: &Subject<'_>) -> Result<Vec<File>, String> {
+    super::no_tracer(subject)?;
     let istio = subject.deployment.istio.as_ref().ok_or("istio: missing, expected where in the mesh")?;
     let mut files = Vec::new();
     if istio.place == Place::Waypoint {
@@ -223,7 +224,8 @@ fn clusters(subject: &Subject<'_>, istio: &Istio) -> Result<Vec<Value>, String> 
         inside.push(plugin::filter(deployment, Role::Observing, &code, Carried::Map));
     }
     let mut patches = Vec::new();
-    for (name, endpoint) in subject.endpoints(&inside) {
+    let endpoints = subject.endpoints(&inside);
+    for (name, endpoint) in &endpoints {
         if service(name).is_none() {
             patches.push(patch("CLUSTER", istio, json!({}), "ADD", endpoint.render(name)));
         } else if endpoint.credential.is_some() || endpoint.path_prefix.is_some() {
@@ -232,9 +234,8 @@ fn clusters(subject: &Subject<'_>, istio: &Istio) -> Result<Vec<Value>, String> 
             ));
         }
     }
-    for (name, substrates) in plugin::lanes(deployment) {
-        let members: Vec<&str> = substrates.iter().filter_map(|substrate| subject.cluster(substrate)).collect();
-        patches.push(patch("CLUSTER", istio, json!({}), "ADD", cluster::lane(&name, &members)));
+    for (_, lane) in subject.lanes(&endpoints)? {
+        patches.push(patch("CLUSTER", istio, json!({}), "ADD", lane));
     }
     for (name, endpoint) in &deployment.helpers {
         patches.push(patch("CLUSTER", istio, json!({}), "ADD", endpoint.render(name)));

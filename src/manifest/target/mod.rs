@@ -6,8 +6,8 @@ pub mod istio;
 pub mod kustomize;
 
 use super::deployment::Deployment;
-use super::envoy::cluster::{Endpoint, separate};
-use super::plugin::{Carried, POLICY};
+use super::envoy::cluster::{self, Endpoint, separate};
+use super::plugin::{self, Carried, POLICY};
 use super::yaml::{self, Notes};
 use crate::model::{Document, Kind};
 use crate::policy::{InvalidPolicy, codes, error::hint, tree::Node};
@@ -96,6 +96,7 @@ impl<'a> Subject<'a> {
     /// Every substrate's cluster with what is its own; keys are kept apart.
     fn endpoints(&self, inside: &[Value]) -> Vec<(&'a str, Endpoint)> {
         let told = self.deployment.placement.get("decision_upstream") == Some(&Value::Bool(true));
+        let lanes = plugin::lanes(self.deployment);
         let mut names = Vec::new();
         let mut endpoints = Vec::new();
         for substrate in &self.policy.substrates {
@@ -104,11 +105,26 @@ impl<'a> Subject<'a> {
             let mut endpoint = endpoint.clone();
             endpoint.filters = inside.to_vec();
             endpoint.sees_decisions = told && substrate.kind != Kind::Provider;
+            endpoint.in_lane = lanes.iter().any(|(_, members)| members.iter().any(|m| m == substrate.name.as_str()));
             names.push(substrate.cluster.as_str());
             endpoints.push(endpoint);
         }
         separate(&mut endpoints);
         names.into_iter().zip(endpoints).collect()
+    }
+
+    /// The lanes over these clusters, by their names.
+    ///
+    /// # Errors
+    /// Names the substrate that cannot be in one.
+    fn lanes(&self, endpoints: &[(&'a str, Endpoint)]) -> Result<Vec<(String, Value)>, String> {
+        let lane = |(name, substrates): (String, Vec<String>)| {
+            let wanted = substrates.iter().filter_map(|substrate| self.cluster(substrate));
+            let found = wanted.filter_map(|cluster| endpoints.iter().find(|(known, _)| *known == cluster));
+            let members: Vec<(&str, &Endpoint)> = found.map(|(cluster, endpoint)| (*cluster, endpoint)).collect();
+            cluster::lane_over(&name, &members).map(|lane| (name, lane))
+        };
+        plugin::lanes(self.deployment).into_iter().map(lane).collect()
     }
 
     /// The policy within a text.
@@ -131,4 +147,10 @@ impl<'a> Subject<'a> {
         text.push_str(&documents.join("---\n"));
         File { name, text }
     }
+}
+
+/// A mesh or a gateway names its tracer in resources of its own.
+fn no_tracer(subject: &Subject<'_>) -> Result<(), String> {
+    let own = "tracing: expected none for this target, which names its tracer in resources of its own";
+    if subject.deployment.tracing.is_some() { Err(own.into()) } else { Ok(()) }
 }

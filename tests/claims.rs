@@ -1,0 +1,92 @@
+//! Every promise that a document makes names the test that holds it, and that test is there: a row without one, or one
+//! that names a test that was renamed or taken out, fails here.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+use std::{fs, path::Path};
+
+/// The documents whose tables promise something, how these tables begin, and at least how many rows they have.
+const DOCUMENTS: [(&str, &str, usize); 2] =
+    [("envoy/faults.md", "| fault |", 30), (".github/SECURITY.md", "| threat |", 12)];
+
+/// How a row says that nothing holds it.
+const RESIDUAL: &str = "*residual:*";
+/// What makes a function a test.
+const MARKS: [&str; 3] = ["#[test]", "#[tokio::test", "#[everywhere]"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What stands in backticks and looks like `file.rs::function`.
+fn tests_named(text: &str) -> Vec<(&str, &str)> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted.filter_map(|word| word.split_once("::")).filter(|(file, _)| file.ends_with(".rs")).collect()
+}
+
+/// Whether a file has a test of that name: a function under an attribute or in a block that makes it one.
+fn has_test(source: &str, name: &str) -> bool {
+    let function = format!("fn {name}(");
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    lines.iter().enumerate().any(|(at, line)| {
+        let here = line.starts_with(&function) || line.starts_with(&format!("async {function}"));
+        let attributes = lines.iter().take(at).rev().take_while(|l| l.starts_with("#[") || l.starts_with("///"));
+        here && attributes.into_iter().any(|l| MARKS.iter().any(|mark| l.starts_with(mark)))
+    })
+}
+
+/// What is wrong with the promises of a text; `read` gives a source by its path.
+fn wrong(text: &str, table: &str, read: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (file, name) in tests_named(text) {
+        let path = if file.starts_with("src/") { file.to_string() } else { format!("tests/{file}") };
+        match read(&path) {
+            None => found.push(format!("`{file}::{name}`: there is no {path}")),
+            Some(source) if !has_test(&source, name) => found.push(format!("`{file}::{name}`: no such test")),
+            Some(_) => {}
+        }
+    }
+    // A threat may also be left standing, if that is said.
+    let unproven = rows(text, table).into_iter().filter(|row| tests_named(row).is_empty() && !row.contains(RESIDUAL));
+    found.extend(unproven.map(|row| format!("a row without a test: {row}")));
+    found
+}
+
+/// The rows of all tables that begin so.
+fn rows<'a>(text: &'a str, table: &str) -> Vec<&'a str> {
+    let mut inside = false;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let begins = line.starts_with(table);
+        inside = begins || (inside && line.starts_with('|'));
+        if inside && !begins && !line.starts_with("| ---") {
+            found.push(line);
+        }
+    }
+    found
+}
+
+#[test]
+fn every_promise_names_a_test_that_there_is() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).ok();
+    for (document, table, least) in DOCUMENTS {
+        let text = read(document).unwrap();
+        let wrong = wrong(&text, table, &read);
+        assert!(wrong.is_empty(), "{document}:\n{}", wrong.join("\n"));
+        let rows = rows(&text, table).len();
+        assert!(rows >= least, "{document} has {rows} rows, {least} are expected");
+    }
+}
+
+#[test]
+fn a_promise_that_nothing_holds_is_noticed() {
+    let source = "#[test]\nfn it_holds() {}\n\nfn helper() {}\n#[tokio::test]\nasync fn it_holds_too() {}\n";
+    let read = |path: &str| (path == "tests/a.rs").then(|| source.to_string());
+    let row = |said: &str| format!("| fault | shown by |\n| --- | --- |\n| it rains | {said} |\n");
+    for good in ["`a.rs::it_holds`", "`a.rs::it_holds_too`, `a.rs::it_holds`"] {
+        assert_eq!(wrong(&row(good), "| fault |", &read), Vec::<String>::new());
+    }
+    for bad in ["`a.rs::helper`", "`a.rs::it_hold`", "`b.rs::it_holds`", "nothing", "it_holds"] {
+        assert_eq!(wrong(&row(bad), "| fault |", &read).len(), 1, "{bad}");
+    }
+}

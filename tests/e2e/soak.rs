@@ -1,0 +1,413 @@
+//! Load, faults, configurations and telemetry that come and go, for SOAK_SECONDS: every answer is explained, nothing
+//! leaves its envelope, memory stays, and what the metrics counted is what the log says. Prints a table.
+
+use crate::attempts::{self, at};
+use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, ecds_resource, wasm_filter, wasm_filter_by_ecds};
+use crate::support::client::{Http, Line};
+use crate::support::envoy::{Envoy, replace_file, workdir};
+use crate::support::policy::observe;
+use crate::support::random::Random;
+use crate::support::upstream::{Script, Upstream};
+use crate::support::{built, eventually};
+use berth::manifest::envoy::route::Way;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What one minute shows in a test run; `make soak` takes ten.
+const SECONDS: u64 = 60;
+/// Clients, each on a connection of its own that it keeps.
+const CLIENTS: usize = 48;
+/// How long what is measured lasts before the load begins.
+const MEASURING: Duration = Duration::from_secs(3);
+/// The share of its capacity that Envoy is given to do.
+const LOAD: f64 = 0.7;
+const NAMES: [&str; 4] = ["a", "b", "c", "forbidden"];
+/// Who may go where.
+const PERMITTED: [(&str, &[&str]); 3] =
+    [("acme", &["a", "b", "c"]), ("globex", &["a", "c"]), ("initech", &["forbidden"])];
+/// What a fault may still be felt after it: the deadline and the time a retry or an open circuit takes to pass.
+const FELT_MS: u64 = 1_500;
+
+fn now_ms() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+fn policy(version: usize) -> Value {
+    let mut policy = attempts::policy();
+    policy["policy"]["version"] = version.into();
+    for class in policy["classes"].as_array_mut().unwrap() {
+        class["deadline_ms"] = 1_000.into();
+    }
+    // A circuit that opens here closes again within the test.
+    policy["breaking"] = json!({"open_ms": 500, "open_most_ms": 2_000, "dwell_ms": 200, "hold_down_ms": 400});
+    policy
+}
+
+fn placement(version: usize) -> Value {
+    let mut configuration = attempts::placement(Way::Full);
+    configuration["policy"] = policy(version);
+    configuration
+}
+
+fn health(name: &str, queue_depth: usize) -> Script {
+    Script::ok(&json!({"substrate": name, "signals": {"queue_depth": queue_depth, "memory_pressure": 0.3}}).to_string())
+}
+
+struct World {
+    envoy: Envoy,
+    upstreams: Vec<Upstream>,
+    /// When which substrate was made to fail, and until when.
+    faults: std::sync::Mutex<Vec<(usize, u64, u64)>>,
+    answered: AtomicU64,
+    statuses: std::sync::Mutex<BTreeMap<u16, u64>>,
+    broken: AtomicU64,
+    unanswered: AtomicU64,
+    stop: AtomicBool,
+}
+
+impl World {
+    async fn start() -> Self {
+        let (mut upstreams, dir, module) = (Vec::new(), workdir(), built("berth.wasm"));
+        let watch = wasm_filter(&module, "telemetry", &observe(), Carried::Text);
+        let mut bootstrap = Bootstrap::default();
+        for name in NAMES {
+            let upstream = Upstream::start(name).await;
+            upstream.does_at("/health", health(name, 0));
+            let endpoint = berth::manifest::envoy::cluster::Endpoint {
+                filters: vec![watch.clone()],
+                ..at(&upstream, name == "b")
+            };
+            bootstrap = bootstrap.substrate(name, &endpoint);
+            upstreams.push(upstream);
+        }
+        let source = |u: &Upstream| json!({"cluster": u.name, "path": "/health", "substrate": u.name, "interval_ms": 200, "timeout_ms": 150});
+        let telemetry = json!({"role": "telemetry", "policy": policy(1), "tick_ms": 100,
+            "sources": upstreams.iter().map(source).collect::<Vec<_>>()});
+        replace_file(
+            &dir,
+            "placement.json",
+            &ecds_resource(&built("berth-placement.wasm"), "placement", "1", &placement(1)),
+        );
+        let mut bootstrap = bootstrap
+            .filter(wasm_filter_by_ecds("placement", &dir.join("placement.json")))
+            .routes(Way::Full, &NAMES, None)
+            .telemetry(wasm_filter(&module, "telemetry", &telemetry, Carried::Text))
+            .build();
+        let http = &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+        http["access_log"][0]["typed_config"]["log_format"]["json_format"]["begun"] = "%START_TIME(%s%3f)%".into();
+        let envoy = Envoy::start_in(dir, &bootstrap).await;
+        Self {
+            envoy,
+            upstreams,
+            faults: std::sync::Mutex::default(),
+            answered: AtomicU64::default(),
+            statuses: std::sync::Mutex::default(),
+            broken: AtomicU64::default(),
+            unanswered: AtomicU64::default(),
+            stop: AtomicBool::default(),
+        }
+    }
+
+    /// One client: as fast as it is answered, or at a pace.
+    async fn client(self: Arc<Self>, number: usize, every: Option<Duration>) {
+        let http = if number.is_multiple_of(2) { Http::One } else { Http::Two };
+        let mut line = Line::open(self.envoy.listener(INGRESS), http).await;
+        let mut random = Random::new(0x50a4 + number as u64);
+        let mut next = tokio::time::Instant::now();
+        while !self.stop.load(Ordering::Relaxed) {
+            if let Some(every) = every {
+                next += every;
+                tokio::time::sleep_until(next).await;
+            }
+            let (tenant, _) = PERMITTED[random.below(PERMITTED.len())];
+            let class = ["once", "again", "else"][random.below(3)];
+            let headers = [("x-tenant", tenant), ("x-workload", class), ("x-placement-cluster", "forbidden")];
+            if line.is_closed() {
+                line = Line::open(self.envoy.listener(INGRESS), http).await;
+            }
+            match line.post(&format!("/{tenant}"), &headers, vec![b'x'; random.below(2_000)]).await {
+                Ok((status, whole)) => {
+                    *self.statuses.lock().unwrap().entry(status).or_insert(0) += 1;
+                    self.broken.fetch_add(u64::from(!whole), Ordering::Relaxed);
+                    self.answered.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(_) => {
+                    self.unanswered.fetch_add(1, Ordering::Relaxed);
+                    line = Line::open(self.envoy.listener(INGRESS), http).await;
+                }
+            }
+        }
+    }
+
+    /// How many requests a second are answered when nobody waits.
+    async fn capacity(self: &Arc<Self>) -> f64 {
+        let (before, begun) = (self.answered.load(Ordering::Relaxed), Instant::now());
+        self.clients(None, MEASURING).await;
+        (self.answered.load(Ordering::Relaxed) - before) as f64 / begun.elapsed().as_secs_f64()
+    }
+
+    async fn clients(self: &Arc<Self>, every: Option<Duration>, lasting: Duration) {
+        self.stop.store(false, Ordering::Relaxed);
+        let mut all = tokio::task::JoinSet::new();
+        (0..CLIENTS).for_each(|number| drop(all.spawn(self.clone().client(number, every))));
+        tokio::time::sleep(lasting).await;
+        self.stop.store(true, Ordering::Relaxed);
+        all.join_all().await;
+    }
+
+    /// Makes the substrates fail and recover, every few seconds in another way.
+    async fn break_substrates(self: Arc<Self>, done: Arc<AtomicBool>) {
+        let mut random = Random::new(0xfa17);
+        while !done.load(Ordering::Relaxed) {
+            for (at, upstream) in self.upstreams.iter().enumerate() {
+                let script = match random.below(20) {
+                    0 => Script::overloaded(1),
+                    1 => Script::status(503),
+                    2 => Script::status(500),
+                    3 => Script::Reset,
+                    4 => Script::Close,
+                    5 => Script::after(400, Script::ok(&upstream.name)),
+                    6 => Script::BreakOff,
+                    _ => Script::ok(&upstream.name),
+                };
+                let fails = !matches!(script, Script::Answer(200, ..));
+                upstream.does(script);
+                let mut faults = self.faults.lock().unwrap();
+                // The fault before ends now; this one has no end yet.
+                if let Some(open) = faults.iter_mut().rev().find(|(of, _, until)| *of == at && *until == u64::MAX) {
+                    open.2 = now_ms();
+                }
+                if fails {
+                    faults.push((at, now_ms(), u64::MAX));
+                }
+            }
+            let health_of = |random: &mut Random, name: &str| match random.below(8) {
+                0 => Script::status(500),
+                1 => Script::after(3_000, Script::ok("{}")),
+                2 => Script::ok("<html>"),
+                3 => Script::BreakOff,
+                _ => health(name, random.below(6)),
+            };
+            self.upstreams.iter().for_each(|u| u.does_at("/health", health_of(&mut random, &u.name)));
+            tokio::time::sleep(Duration::from_millis(1_500 + random.below(2_500) as u64)).await;
+        }
+    }
+
+    /// Pushes configurations, one of three of which is wrong; gives how many.
+    async fn push(self: Arc<Self>, done: Arc<AtomicBool>) -> usize {
+        let mut pushed = 0;
+        while !done.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(1_200)).await;
+            pushed += 1;
+            let mut configuration = placement(pushed + 1);
+            if pushed % 3 == 0 {
+                configuration["policy"]["substrates"][0]["kind"] = "mainframe".into();
+            }
+            let resource =
+                ecds_resource(&built("berth-placement.wasm"), "placement", &(pushed + 1).to_string(), &configuration);
+            self.envoy.replace_file("placement.json", &resource);
+        }
+        pushed
+    }
+
+    /// Takes over what arrived, and says how much of it was outside its envelope.
+    async fn count(self: Arc<Self>, done: Arc<AtomicBool>) -> (u64, u64) {
+        let (mut arrived, mut outside) = (0, 0);
+        loop {
+            let last = done.load(Ordering::Relaxed);
+            for upstream in &self.upstreams {
+                for received in upstream.take_received().into_iter().filter(|r| r.path != "/health") {
+                    let tenant = received.path.trim_start_matches('/');
+                    let permitted =
+                        PERMITTED.iter().any(|(t, at)| *t == tenant && at.contains(&upstream.name.as_str()));
+                    arrived += 1;
+                    outside += u64::from(!permitted);
+                }
+            }
+            if last {
+                return (arrived, outside);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    fn resident_kib(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.envoy.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    async fn weigh(self: Arc<Self>, done: Arc<AtomicBool>) -> Vec<(f64, f64)> {
+        let (begun, mut weights) = (Instant::now(), Vec::new());
+        while !done.load(Ordering::Relaxed) {
+            weights.push((begun.elapsed().as_secs_f64(), self.resident_kib()));
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        weights
+    }
+
+    /// Whether this substrate was made to fail at a time when the request could have met it.
+    fn failed_at(&self, name: &str, begun_ms: u64) -> bool {
+        let faults = self.faults.lock().unwrap();
+        let met = |(at, from, until): &(usize, u64, u64)| {
+            NAMES[*at] == name && begun_ms + FELT_MS >= *from && begun_ms <= until.saturating_add(FELT_MS)
+        };
+        faults.iter().any(met)
+    }
+
+    /// Whether a line of the log has a reason for what the client saw.
+    fn explains(&self, line: &Value) -> bool {
+        let status = line["status"].as_u64().unwrap_or(0);
+        let decision = line["decision"].as_str().unwrap_or_default();
+        if decision.contains("refused=") {
+            return decision.contains(&format!("refused={status}"))
+                && line["cluster"].as_str().is_none_or(str::is_empty);
+        }
+        let begun_ms = line["begun"].as_str().and_then(|t| t.parse().ok()).unwrap_or(0);
+        let cluster = line["cluster"].as_str().unwrap_or_default();
+        !decision.is_empty() && ((200..300).contains(&status) || self.failed_at(cluster, begun_ms))
+    }
+}
+
+/// What the log says of all requests.
+#[derive(Debug, Default)]
+struct Logged {
+    lines: u64,
+    placed: u64,
+    refused: u64,
+    again: u64,
+    not_well: u64,
+    reasons: BTreeMap<String, u64>,
+    unexplained: Vec<Value>,
+}
+
+fn read_log(world: &World) -> Logged {
+    let file = std::fs::File::open(world.envoy.dir().join("access.log")).unwrap();
+    let mut logged = Logged::default();
+    for line in BufReader::new(file).lines() {
+        let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        logged.lines += 1;
+        let decision = line["decision"].as_str().unwrap_or_default();
+        logged.placed += u64::from(decision.contains(" substrate="));
+        if decision.contains("refused=") {
+            logged.refused += 1;
+            let reason = decision.split(", ").find_map(|member| member.strip_prefix("reason=")).unwrap_or_default();
+            *logged.reasons.entry(reason.to_string()).or_default() += 1;
+        }
+        logged.again += u64::from(line["attempts"].as_u64().unwrap_or(0) > 1);
+        logged.not_well += u64::from(!(200..300).contains(&line["status"].as_u64().unwrap_or(0)));
+        if !world.explains(&line) {
+            logged.unexplained.push(line);
+        }
+    }
+    logged
+}
+
+/// How steep a line through the points is.
+fn slope(points: &[(f64, f64)]) -> f64 {
+    let n = points.len() as f64;
+    let (sx, sy) = points.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
+    let (mx, my) = (sx / n, sy / n);
+    let over: f64 = points.iter().map(|(x, y)| (x - mx) * (y - my)).sum();
+    over / points.iter().map(|(x, _)| (x - mx) * (x - mx)).sum::<f64>()
+}
+
+/// All decisions that the metrics counted, by outcome.
+async fn counted(world: &World) -> (u64, u64) {
+    let text = world.envoy.admin_get("/stats?filter=wasmcustom.berth.decisions").await.text();
+    let of = |outcome: &str| {
+        let lines = text.lines().filter(|line| line.contains(outcome));
+        lines.filter_map(|line| line.rsplit_once(": ")?.1.parse::<u64>().ok()).sum()
+    };
+    (of("outcome.placed"), of("outcome.refused"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_load_and_faults_every_answer_is_explained_and_nothing_leaves_its_envelope() {
+    let seconds = std::env::var("SOAK_SECONDS").ok().and_then(|n| n.parse().ok()).unwrap_or(SECONDS);
+    let world = Arc::new(World::start().await);
+    let capacity = world.capacity().await;
+    let offered = capacity * LOAD;
+    let done = Arc::new(AtomicBool::new(false));
+    let breaking = tokio::spawn(world.clone().break_substrates(done.clone()));
+    let pushing = tokio::spawn(world.clone().push(done.clone()));
+    let counting = tokio::spawn(world.clone().count(done.clone()));
+    let weighing = tokio::spawn(world.clone().weigh(done.clone()));
+    let begun = Instant::now();
+    let before = world.answered.load(Ordering::Relaxed);
+    let every = Duration::from_secs_f64(CLIENTS as f64 / offered);
+    world.clients(Some(every), Duration::from_secs(seconds)).await;
+    let achieved = (world.answered.load(Ordering::Relaxed) - before) as f64 / begun.elapsed().as_secs_f64();
+    done.store(true, Ordering::Relaxed);
+    breaking.await.unwrap();
+    let (pushed, (arrived, outside), weights) =
+        (pushing.await.unwrap(), counting.await.unwrap(), weighing.await.unwrap());
+
+    let answered = world.answered.load(Ordering::Relaxed);
+    let logged = eventually("every request is in the log", || async {
+        Some(read_log(&world)).filter(|logged| logged.lines >= answered)
+    })
+    .await;
+    // Told on the tick: the same twice means that nothing is left to tell.
+    let metrics = eventually("every decision was told", || async {
+        let metrics = counted(&world).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        (counted(&world).await == metrics).then_some(metrics)
+    })
+    .await;
+    let refused_configurations =
+        world.envoy.stat("extension_config_discovery.http_filter.berth.placement.config_fail").await;
+    let steady: Vec<(f64, f64)> = weights.iter().filter(|(at, _)| *at > seconds as f64 / 3.0).copied().collect();
+    let (steep, first, (last_at, last)) = (slope(&steady), steady[0].1, steady[steady.len() - 1]);
+    let deviation = (steady.iter().map(|(x, y)| (y - (first + steep * (x - steady[0].0))).powi(2)).sum::<f64>()
+        / steady.len() as f64)
+        .sqrt();
+
+    println!("| what | seen |\n| --- | --- |");
+    println!(
+        "| capacity, load | {capacity:.0}/s, {achieved:.0}/s ({:.0} %) for {seconds} s |",
+        100.0 * achieved / capacity
+    );
+    println!("| requests, attempts that arrived | {answered}, {arrived} |");
+    println!("| answers by status | {:?} |", world.statuses.lock().unwrap());
+    let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    println!("| broken off, without an answer | {}, {} |", of(&world.broken), of(&world.unanswered));
+    println!("| tried again | {} |", logged.again);
+    println!("| not 2xx, of these unexplained | {}, {} |", logged.not_well, logged.unexplained.len());
+    println!("| refused, by reason | {:?} |", logged.reasons);
+    println!("| outside their envelope | {outside} |");
+    println!(
+        "| faults, configurations pushed, refused | {}, {pushed}, {refused_configurations} |",
+        world.faults.lock().unwrap().len()
+    );
+    println!(
+        "| placed, refused: in the log; in the metrics | {}, {}; {}, {} |",
+        logged.placed, logged.refused, metrics.0, metrics.1
+    );
+    println!(
+        "| resident after warm-up | {:.1} MiB to {:.1} MiB, {:.1} KiB/min, ± {:.1} KiB |",
+        first / 1024.0,
+        last / 1024.0,
+        steep * 60.0,
+        deviation
+    );
+
+    assert_eq!(logged.unexplained.len(), 0, "{:?}", &logged.unexplained[..logged.unexplained.len().min(5)]);
+    assert_eq!(outside, 0, "outside the envelope");
+    assert_eq!(metrics, (logged.placed, logged.refused), "metrics and log agree");
+    // A connection may end under a request before Envoy has read it.
+    let unanswered = world.unanswered.load(Ordering::Relaxed);
+    assert!(unanswered <= answered / 1_000, "{unanswered} requests had no answer");
+    assert!((answered..=answered + unanswered).contains(&logged.lines), "the log has each request once: {logged:?}");
+    assert!(logged.not_well > 0 && logged.again > 0, "faults were met: {logged:?}");
+    assert!(logged.placed > answered / 3, "most of the load was carried: {logged:?}");
+    // A step of some 17 MiB was once seen within ten minutes and 324 accepted configurations, none within one minute; what
+    // takes it is not known. A leak per request would be far beyond this: there are hundreds of thousands.
+    let grown = steep * (last_at - steady[0].0);
+    assert!(grown < 32.0 * 1_024.0, "{grown:.0} KiB more after warm-up");
+    assert_eq!(refused_configurations, pushed as u64 / 3);
+}

@@ -1,0 +1,94 @@
+//! When few are left: the panic rule as a table, and ties among those that are kept away.
+
+use super::build::*;
+use berth::model::settings::Thresholds;
+use berth::model::*;
+use berth::place::{Inspection, inspect};
+use berth::policy::Policy;
+
+/// Four substrates that differ by nothing but their names.
+fn four() -> Document {
+    let substrates = (0..4).map(|n| substrate(&format!("s{n}"))).collect();
+    let mut document = document(substrates, vec![class("chat", &["s0"])], vec![envelope("open")]);
+    document.settings.thresholds = [Thresholds { failure_ppm: Some(500_000), ..Thresholds::default() }; 7];
+    document
+}
+
+/// What may stand against a substrate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    Failing,
+    Full,
+    Circuit,
+    /// Admission is closed, and what is left of its quota does not hold the request.
+    Quota,
+}
+
+fn marked(health: &mut Health, mark: Mark) {
+    let reading = |value| Reading { value, at_ms: NOW_MS };
+    match mark {
+        Mark::Failing => health.set(Signal::FailureRate, reading(900_000)),
+        Mark::Full => health.admission = Admission::Closed,
+        Mark::Circuit => health.circuit = Circuit::Open { until_ms: NOW_MS + 60_000 },
+        Mark::Quota => {
+            health.admission = Admission::Closed;
+            health.set(Signal::TokensRemaining, reading(1));
+        }
+    }
+}
+
+/// How many of the four stand where this is against all but so many.
+fn standing(mark: Mark, well: usize) -> Inspection {
+    let mut snapshot = snapshot((0..4).map(|n| health(&format!("s{n}"), &[(Signal::InFlight, 1)])).collect());
+    snapshot.substrates.iter_mut().skip(well).for_each(|health| marked(health, mark));
+    inspect(&Policy::new(four(), [0; 32]), Some(&snapshot), &Local::default(), &Facts::default(), NOW_MS, 1)
+}
+
+/// Half of the four being well is enough; one of them is few.
+#[test]
+fn the_panic_rule_ignores_load_rather_than_pile_onto_the_last_one_and_never_a_circuit() {
+    for (mark, enough, few, none) in [
+        (Mark::Full, 2, 4, 0),
+        // What fails too often is better than nothing.
+        (Mark::Failing, 2, 4, 4),
+        (Mark::Circuit, 2, 1, 0),
+        (Mark::Quota, 2, 1, 0),
+    ] {
+        for (well, stand) in [(2, enough), (1, few), (0, none)] {
+            let seen = standing(mark, well);
+            let rows = seen.rows.iter().filter(|row| row.dimensions.is_empty()).count();
+            assert_eq!(rows, stand, "{mark:?}, {well} of 4 well");
+            assert_eq!(seen.decision.plan.is_empty(), stand == 0, "{mark:?}, {well} of 4 well");
+            assert_eq!(seen.panic, stand > well, "{mark:?}, {well} of 4 well");
+            if stand == 0 {
+                let Outcome::Refused { status, .. } = seen.decision.outcome else { panic!("{:?}", seen.decision) };
+                assert_eq!(status, 503, "{mark:?}");
+            }
+        }
+    }
+}
+
+/// Of several that are better by the same, which one is named is no matter of where it stands in the document.
+#[test]
+fn whoever_would_have_been_chosen_among_equals_is_named_whatever_their_order() {
+    let unbound = |reversed: bool| {
+        let mut document = four();
+        let mut home = document.substrates.remove(0);
+        home.cost.request_uusd = 5_000;
+        // Three that are dearer to nobody, where nobody may go.
+        for substrate in &mut document.substrates {
+            (substrate.location.jurisdiction, substrate.sovereignty.subject_to) = (country("US"), vec![country("US")]);
+        }
+        if reversed {
+            document.substrates.reverse();
+        }
+        document.substrates.push(home);
+        let envelope = &mut document.envelopes[0];
+        envelope.permit.jurisdictions = Some([country("FR")].into_iter().collect());
+        let policy = Policy::new(document, [0; 32]);
+        let seen = inspect(&policy, None, &Local::default(), &Facts::default(), NOW_MS, 1);
+        let id = seen.decision.binding.unbound.expect("a better one was kept away");
+        policy.document().substrates[usize::from(id)].name.as_str().to_string()
+    };
+    assert_eq!(unbound(false), unbound(true));
+}

@@ -1,0 +1,188 @@
+//! Where the built module could still panic: every place that the compiler left in it is found, and explained by a row
+//! of the table in `README.md` beside this. A new one fails here, and so does a row that explains nothing any more.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
+
+use berth::model::Signal;
+use std::{collections::BTreeMap, fmt, fs, path::Path};
+use wasmparser::{DataKind, Operator, Parser, Payload};
+
+fn read(path: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}: run `make wasm`", path.display()))
+}
+
+/// A place that a panic would name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    file: String,
+    line: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// The initialised memory of a module, by address.
+fn memory(module: &[u8]) -> Vec<(u32, Vec<u8>)> {
+    let mut found = Vec::new();
+    for payload in Parser::new(0).parse_all(module) {
+        let Payload::DataSection(section) = payload.unwrap() else { continue };
+        for data in section {
+            let data = data.unwrap();
+            let DataKind::Active { offset_expr, .. } = data.kind else { panic!("data without an address") };
+            let Operator::I32Const { value } = offset_expr.get_operators_reader().read().unwrap() else {
+                panic!("an address that is not constant")
+            };
+            found.push((value.cast_unsigned(), data.data.to_vec()));
+        }
+    }
+    found
+}
+
+/// All places: structures of an address and length of a file's name, a line and a column.
+fn places(module: &[u8]) -> Vec<Place> {
+    let memory = memory(module);
+    let text = |at: u32, length: u32| {
+        let (from, data) = memory.iter().find(|(from, data)| at >= *from && at - *from < data.len() as u32)?;
+        let start = (at - from) as usize;
+        core::str::from_utf8(data.get(start..start + length as usize)?).ok()
+    };
+    let mut found = Vec::new();
+    for (from, data) in &memory {
+        let aligned = (4 - *from as usize % 4) % 4;
+        for words in data.get(aligned..).unwrap_or_default().windows(16).step_by(4) {
+            let word = |n: usize| u32::from_le_bytes(words[n * 4..n * 4 + 4].try_into().unwrap());
+            let (length, line, column) = (word(1), word(2), word(3));
+            if !(6..400).contains(&length) || !(1..50_000).contains(&line) || !(1..500).contains(&column) {
+                continue;
+            }
+            if let Some(file) = text(word(0), length).filter(|file| file.ends_with(".rs") && file.contains('/')) {
+                found.push(Place { file: file.into(), line });
+            }
+        }
+    }
+    found
+}
+
+/// `unreachable` that does not stand behind a call, which is then one that never returns.
+fn raw_traps(module: &[u8]) -> usize {
+    let mut count = 0;
+    for payload in Parser::new(0).parse_all(module) {
+        let Payload::CodeSectionEntry(body) = payload.unwrap() else { continue };
+        let mut after_call = false;
+        for operator in body.get_operators_reader().unwrap() {
+            let operator = operator.unwrap();
+            count += usize::from(matches!(operator, Operator::Unreachable) && !after_call);
+            after_call = matches!(operator, Operator::Call { .. } | Operator::CallIndirect { .. });
+        }
+    }
+    count
+}
+
+/// A row: what it is about, and how it says so.
+struct Row {
+    names: Vec<String>,
+    says: String,
+    text: String,
+}
+
+fn quoted(cell: &str) -> Vec<String> {
+    cell.split('`').skip(1).step_by(2).map(String::from).collect()
+}
+
+fn table(text: &str) -> Vec<Row> {
+    let rows = text.lines().skip_while(|line| !line.starts_with("| in |")).skip(2).take_while(|l| l.starts_with('|'));
+    rows.map(|line| {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").collect();
+        assert!(cells.len() == 3 && !cells[2].trim().is_empty(), "{line}");
+        let says = quoted(cells[1]).into_iter().next().unwrap_or_else(|| cells[1].trim().into());
+        Row { names: quoted(cells[0]), says, text: line.into() }
+    })
+    .collect()
+}
+
+/// Whether a row speaks of this place: by the file and what stands in the line, or by the library.
+fn explains(row: &Row, place: &Place, line: &dyn Fn(&Place) -> String) -> bool {
+    row.names.iter().any(|name| {
+        if name.starts_with("src/") {
+            place.file.starts_with(name.as_str()) && line(place).contains(&row.says)
+        } else if name.starts_with("library/") {
+            place.file.contains(&format!("/{name}/"))
+        } else {
+            place.file.rsplit('/').any(|part| {
+                part.strip_prefix(name.as_str())
+                    .and_then(|rest| rest.strip_prefix('-'))
+                    .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+            })
+        }
+    })
+}
+
+#[test]
+fn every_place_that_could_panic_is_explained() {
+    let text = String::from_utf8(read("tests/README.md")).unwrap();
+    let rows = table(&text);
+    let line = |place: &Place| {
+        let source = String::from_utf8(read(&place.file)).unwrap();
+        source.lines().nth(place.line as usize - 1).unwrap_or_default().to_string()
+    };
+    let mut used: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    let mut unexplained = Vec::new();
+    let mut found = places(&read("dist/berth.wasm"));
+    let all = found.len();
+    assert!(all > 100, "places are found at all: {all}");
+    found.extend(places(&read("dist/berth-placement.wasm")).into_iter().filter(|p| p.file.starts_with("src/")));
+    found.sort();
+    for place in &found {
+        match rows.iter().position(|row| explains(row, place, &line)) {
+            Some(row) => used.entry(row).or_default().push(place.to_string()),
+            None => unexplained.push(place.to_string()),
+        }
+    }
+    assert!(unexplained.is_empty(), "not explained in tests/README.md (of {all}):\n{}", unexplained.join("\n"));
+    for (at, row) in rows.iter().enumerate() {
+        let of_this = used.get(&at).map_or(0, Vec::len);
+        assert!(of_this > 0, "explains nothing: {}", row.text);
+        let most: usize = row.says.parse().unwrap_or(usize::MAX);
+        assert!(of_this <= most, "{of_this} places, and not {most}: {}\n{}", row.text, used[&at].join("\n"));
+    }
+    println!(
+        "{all} places in berth.wasm, {} of them in src/",
+        found.iter().filter(|p| p.file.starts_with("src/")).count()
+    );
+}
+
+#[test]
+fn few_traps_are_raw() {
+    let text = String::from_utf8(read("tests/README.md")).unwrap();
+    let most = text.split("At most **").nth(1).and_then(|rest| rest.split("**").next()).unwrap();
+    for module in ["dist/berth.wasm", "dist/berth-placement.wasm"] {
+        let count = raw_traps(&read(module));
+        println!("{module}: {count} raw traps");
+        assert!(count <= most.parse().unwrap(), "{module}: {count} raw traps, {most} are explained");
+    }
+}
+
+#[test]
+fn bounds_of_signals_can_be_clamped_to() {
+    for signal in Signal::ALL {
+        let (least, most) = signal.bounds();
+        assert!(least <= most, "{}", signal.as_str());
+    }
+}
+
+#[test]
+fn a_new_place_and_a_library_by_its_name_are_told_apart() {
+    let row = |names: &str, says: &str| Row { names: quoted(names), says: says.into(), text: String::new() };
+    let place = |file: &str| Place { file: file.into(), line: 1 };
+    let line = |_: &Place| String::from("let x = list.remove(at);");
+    assert!(explains(&row("`src/a.rs`", "list.remove(at)"), &place("src/a.rs"), &line));
+    assert!(!explains(&row("`src/a.rs`", "list.insert(at)"), &place("src/a.rs"), &line));
+    assert!(!explains(&row("`src/b.rs`", "list.remove(at)"), &place("src/a.rs"), &line));
+    assert!(explains(&row("`serde_json`", "3"), &place("/registry/serde_json-1.0.1/src/de.rs"), &line));
+    assert!(!explains(&row("`serde`", "3"), &place("/registry/serde_json-1.0.1/src/de.rs"), &line));
+    assert!(explains(&row("`library/core/src/num`", "3"), &place("/rustc/x/library/core/src/num/mod.rs"), &line));
+}

@@ -37,7 +37,11 @@ fn an_admission_that_closes_and_opens_is_counted_once_each_and_not_again_by_the_
     assert_eq!(changes(&host), [1, 0]);
     drop(one);
     (0..30).for_each(|_| turn(&second, &mut other, 500));
-    assert_eq!((host.metric_value("berth.telemetry.leading"), changes(&host)), (1, [1, 0]), "the other one leads, whoever is gone");
+    assert_eq!(
+        (host.metric_value("berth.telemetry.leading"), changes(&host)),
+        (1, [1, 0]),
+        "the other one leads, whoever is gone"
+    );
     (0..30).for_each(|_| turn(&second, &mut other, 0));
     assert_eq!(changes(&host), [1, 1]);
 }

@@ -405,9 +405,8 @@ async fn under_load_and_faults_every_answer_is_explained_and_nothing_leaves_its_
     assert!((answered..=answered + unanswered).contains(&logged.lines), "the log has each request once: {logged:?}");
     assert!(logged.not_well > 0 && logged.again > 0, "faults were met: {logged:?}");
     assert!(logged.placed > answered / 3, "most of the load was carried: {logged:?}");
-    // A step of some 17 MiB was once seen within ten minutes and 324 accepted configurations, none within one minute; what
-    // takes it is not known. A leak per request would be far beyond this: there are hundreds of thousands.
+    // Configurations that are taken cost some 2 KiB each, of the proxy's own; requests cost nothing that stays.
     let grown = steep * (last_at - steady[0].0);
-    assert!(grown < 32.0 * 1_024.0, "{grown:.0} KiB more after warm-up");
+    assert!(grown < 6.0 * 1_024.0, "{grown:.0} KiB more after warm-up");
     assert_eq!(refused_configurations, pushed as u64 / 3);
 }

@@ -33,20 +33,17 @@ pub(crate) fn account(scene: &Scene, table: &mut Table, plan: Plan) -> Decision 
     }
 }
 
-/// A try that is cut short and not followed by another only loses. Where work may be begun twice, or a late try is left
-/// running, each has its part; else what may follow follows a refusal, which comes at once, and a try has all the time:
-/// up to the first byte of a stream what the class says, of an answer that comes as a whole the deadline.
+/// Where work may not be begun twice, and its answer is bounded as a whole, only the deadline bounds a try.
 fn pace(scene: &Scene, plan: &Plan) -> Pace {
     let asked = scene.asked;
-    let hedge = asked.hedge && elsewhere(scene, plan);
     let part = plan.first().map_or(0, |a| a.per_try_ms);
-    let ms = |us: i64| u32::try_from(us / 1_000).unwrap_or(u32::MAX);
-    let per_try_ms = match (asked.repeatable || hedge, asked.stream) {
-        (true, _) => part,
-        (false, true) => part.max(ms(asked.try_us)),
-        (false, false) => 0,
-    };
-    Pace { deadline_ms: ms(asked.deadline_us), stream: asked.stream, repeatable: asked.repeatable, hedge, per_try_ms }
+    Pace {
+        deadline_ms: u32::try_from(asked.deadline_us / 1_000).unwrap_or(u32::MAX),
+        stream: asked.stream,
+        repeatable: asked.repeatable,
+        hedge: asked.hedge && elsewhere(scene, plan),
+        per_try_ms: if asked.stream || asked.repeatable { part } else { 0 },
+    }
 }
 
 /// The best candidate above all that stand that one dimension rejects; if every better one has several, the first of

@@ -105,10 +105,12 @@ fn speed(figures: &mut Figures, hearing: &Hearing, concurrency: i64) {
         let waiting = hearing.value(Signal::QueueDepth).unwrap_or(0);
         us.saturating_add(us.saturating_mul(waiting) / concurrency.max(1))
     };
-    figures.first_us = measured(hearing, Signal::FirstToken, figures.first_us)
-        .unwrap_or_else(|| queued(scaled(figures.first_us, MOST_US)))
-        .max(declared_us.saturating_add(wait_us(hearing, concurrency)))
-        .clamp(0, MOST_US);
+    let wait_us = wait_us(hearing, concurrency);
+    figures.first_us = match measured(hearing, Signal::FirstToken, declared_us) {
+        Some(us) => us.max(us.min(declared_us).saturating_add(wait_us)),
+        None => queued(scaled(declared_us, MOST_US)).max(scaled(declared_us, MOST_US).saturating_add(wait_us)),
+    }
+    .clamp(0, MOST_US);
     figures.input_us = scaled(figures.input_us, MOST_US_PER_TOKEN);
     figures.output_us = measured(hearing, Signal::PerToken, figures.output_us)
         .unwrap_or_else(|| scaled(figures.output_us, MOST_US_PER_TOKEN))

@@ -56,6 +56,23 @@ pub struct Run {
     pub variant: Variant,
     /// What came out.
     pub figures: Figures,
+    /// Share answered in time on the seed that it was tuned on.
+    pub trained_ppm: Option<u64>,
+}
+
+/// One router over seeds that nobody was tuned or chosen on.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Which.
+    pub variant: Variant,
+    /// Share answered in time on the seed that it was tuned on.
+    pub trained_ppm: Option<u64>,
+    /// The mean over the seeds of the share answered in time.
+    pub goodput_ppm: u64,
+    /// The same of what one good answer costs.
+    pub cost_per_good_uusd: i64,
+    /// Attempts outside the envelope, on all of them.
+    pub outside: u64,
 }
 
 /// Three numbers of one router.
@@ -91,6 +108,10 @@ pub struct Results {
     pub sweep: Vec<Cell>,
     /// Three numbers of each router.
     pub capacity: Vec<Capacity>,
+    /// Other seeds, and how many.
+    pub held: Vec<Held>,
+    /// How many other seeds.
+    pub seeds: u64,
 }
 
 impl Results {
@@ -154,24 +175,25 @@ impl Setup {
         let mut told = |done| progress(&label, done);
         let router = self.router(variant);
         let figures = run(&self.scenario, &self.document, router, &self.trace, scale_ppm, &mut told);
-        Run { variant, figures }
+        Run { variant, figures, trained_ppm: None }
     }
 
     fn wanted(&self, name: &str) -> bool {
         self.scenario.routers.is_empty() || self.scenario.routers.iter().any(|r| r == name)
     }
 
-    /// The best of the grid over the same scenario with another seed: the most goodput, then the least cost.
-    fn tuned(&self, router: &'static str, progress: Progress<'_>) -> Variant {
+    /// The best of the grid over the same scenario with another seed (the most goodput, then the least cost), and its
+    /// share there.
+    fn tuned(&self, router: &'static str, progress: Progress<'_>) -> (Variant, Option<u64>) {
         let listed = Tuning { listed: true, ..Tuning::SHIPPED };
         if !self.tunes {
-            return Variant { router, tuning: Some(listed) };
+            return (Variant { router, tuning: Some(listed) }, None);
         }
         let mut training = self.clone();
         training.scenario.seed = self.scenario.seed.wrapping_add(1_000_003);
         let mut rate = |tuning: Tuning| {
             let run = training.run(Variant { router, tuning: Some(tuning) }, 1_000_000, progress);
-            (run.figures.good, core::cmp::Reverse(run.figures.cost_uusd))
+            (run.figures.good, core::cmp::Reverse(run.figures.cost_uusd), run.figures.goodput_ppm)
         };
         let mut best = (rate(listed), listed);
         for tuning in grid() {
@@ -180,7 +202,7 @@ impl Setup {
                 best = (rated, tuning);
             }
         }
-        Variant { router, tuning: Some(best.1) }
+        (Variant { router, tuning: Some(best.1) }, Some(best.0.2))
     }
 
     /// Everything that the scenario asks for.
@@ -193,8 +215,8 @@ impl Setup {
         for (router, _) in RULES.iter().filter(|(name, _)| self.wanted(name)) {
             let shipped = Variant { router, tuning: Some(Tuning::SHIPPED) };
             runs.push(self.run(shipped, 1_000_000, progress));
-            let tuned = self.tuned(router, progress);
-            runs.push(self.run(tuned, 1_000_000, progress));
+            let (tuned, trained_ppm) = self.tuned(router, progress);
+            runs.push(Run { trained_ppm, ..self.run(tuned, 1_000_000, progress) });
         }
         if self.wanted("ideal") {
             runs.push(self.run(plain("ideal"), 1_000_000, progress));
@@ -202,7 +224,37 @@ impl Setup {
         let variants: Vec<Variant> = runs.iter().map(|r| r.variant).collect();
         let sweep = self.sweep(&variants, progress);
         let capacity = self.capacities(&variants, progress);
-        Results { runs, sweep, capacity }
+        Results { runs, sweep, capacity, ..Results::default() }
+    }
+
+    /// Plays ours, the tuned rivals and the ideal again with so many other seeds: who was best on one may have been lucky.
+    pub fn hold(&self, results: &mut Results, seeds: u64, progress: Progress<'_>) {
+        let counts = |r: &&Run| r.variant.is_listed() || matches!(r.variant.router, "berth" | "ideal");
+        let runs: Vec<(Variant, Option<u64>)> =
+            results.runs.iter().filter(counts).map(|r| (r.variant, r.trained_ppm)).collect();
+        results.seeds = seeds;
+        results.held =
+            runs.into_iter().map(|(variant, trained)| self.held(variant, trained, seeds, progress)).collect();
+    }
+
+    fn held(&self, variant: Variant, trained_ppm: Option<u64>, seeds: u64, progress: Progress<'_>) -> Held {
+        let mut other = self.clone();
+        let (mut good_ppm, mut cost, mut outside) = (0, 0, 0);
+        for seed in 1..=seeds {
+            other.scenario.seed = self.scenario.seed.wrapping_add(seed);
+            let figures = other.run(variant, 1_000_000, progress).figures;
+            good_ppm += figures.goodput_ppm;
+            cost += figures.cost_per_good_uusd;
+            outside += figures.outside();
+        }
+        let parts = seeds.max(1);
+        Held {
+            variant,
+            trained_ppm,
+            goodput_ppm: good_ppm / parts,
+            cost_per_good_uusd: cost / i64::try_from(parts).unwrap_or(1),
+            outside,
+        }
     }
 
     fn sweep(&self, variants: &[Variant], progress: Progress<'_>) -> Vec<Cell> {

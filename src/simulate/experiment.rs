@@ -3,6 +3,7 @@
 
 use super::arrivals::Line;
 use super::figures::Figures;
+use super::held::Held;
 use super::router::{Ideal, Ours, Part, Rival, Router, Rule, Tuning, grid};
 use super::scenario::{Event, Fleet, Scenario, Shape, What};
 use super::{START_MS, run};
@@ -58,21 +59,6 @@ pub struct Run {
     pub figures: Figures,
     /// Share answered in time on the seed that it was tuned on.
     pub trained_ppm: Option<u64>,
-}
-
-/// One router over seeds that nobody was tuned or chosen on.
-#[derive(Clone, Debug)]
-pub struct Held {
-    /// Which.
-    pub variant: Variant,
-    /// Share answered in time on the seed that it was tuned on.
-    pub trained_ppm: Option<u64>,
-    /// The mean over the seeds of the share answered in time.
-    pub goodput_ppm: u64,
-    /// The same of what one good answer costs.
-    pub cost_per_good_uusd: i64,
-    /// Attempts outside the envelope, on all of them.
-    pub outside: u64,
 }
 
 /// Three numbers of one router.
@@ -225,36 +211,6 @@ impl Setup {
         let sweep = self.sweep(&variants, progress);
         let capacity = self.capacities(&variants, progress);
         Results { runs, sweep, capacity, ..Results::default() }
-    }
-
-    /// Plays ours, the tuned rivals and the ideal again with so many other seeds: who was best on one may have been lucky.
-    pub fn hold(&self, results: &mut Results, seeds: u64, progress: Progress<'_>) {
-        let counts = |r: &&Run| r.variant.is_listed() || matches!(r.variant.router, "berth" | "ideal");
-        let runs: Vec<(Variant, Option<u64>)> =
-            results.runs.iter().filter(counts).map(|r| (r.variant, r.trained_ppm)).collect();
-        results.seeds = seeds;
-        results.held =
-            runs.into_iter().map(|(variant, trained)| self.held(variant, trained, seeds, progress)).collect();
-    }
-
-    fn held(&self, variant: Variant, trained_ppm: Option<u64>, seeds: u64, progress: Progress<'_>) -> Held {
-        let mut other = self.clone();
-        let (mut good_ppm, mut cost, mut outside) = (0, 0, 0);
-        for seed in 1..=seeds {
-            other.scenario.seed = self.scenario.seed.wrapping_add(seed);
-            let figures = other.run(variant, 1_000_000, progress).figures;
-            good_ppm += figures.goodput_ppm;
-            cost += figures.cost_per_good_uusd;
-            outside += figures.outside();
-        }
-        let parts = seeds.max(1);
-        Held {
-            variant,
-            trained_ppm,
-            goodput_ppm: good_ppm / parts,
-            cost_per_good_uusd: cost / i64::try_from(parts).unwrap_or(1),
-            outside,
-        }
     }
 
     fn sweep(&self, variants: &[Variant], progress: Progress<'_>) -> Vec<Cell> {

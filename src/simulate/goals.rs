@@ -1,7 +1,8 @@
 //! What Berth sets out to reach, held against what came out.
 
-use super::experiment::{Cell, Held, Results, Run, Setup};
+use super::experiment::{Cell, Results, Run, Setup};
 use super::figures::Figures;
+use super::held::Held;
 
 /// One goal and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

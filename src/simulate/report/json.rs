@@ -2,8 +2,9 @@
 
 use super::{Experiment, Report};
 use crate::model::{Border, Tier};
-use crate::simulate::experiment::{Capacity, Cell, Held, Run};
+use crate::simulate::experiment::{Capacity, Cell, Run};
 use crate::simulate::figures::Figures;
+use crate::simulate::held::Held;
 use serde_json::{Value, json};
 
 impl Report {

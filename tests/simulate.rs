@@ -156,7 +156,7 @@ fn other_seeds_are_played_by_ours_the_listed_rivals_and_the_ideal_and_change_not
     // The mean of what each seed gives by itself.
     let alone = |seed: u64| {
         let mut setup = setup.clone();
-        setup.scenario.seed += seed;
+        setup.scenario.seed += berth::simulate::held::FAR * seed;
         figures(&setup, plain("berth")).goodput_ppm
     };
     assert_eq!(results.held[0].goodput_ppm, (alone(1) + alone(2)) / 2);

@@ -404,6 +404,25 @@ mod tool {
     }
 
     #[test]
+    fn an_approval_that_has_run_out_is_a_warning() {
+        let text = fs::read_to_string(root("policies/starter.yaml")).unwrap();
+        let with = |until: &str| format!("{text}approvals: [{{token: abc, borders: [zone], until: {until}}}]\n");
+        let (said, _) = berth(&["check", &file("expired.yaml", &with("2020-01-01T00:00:00Z"))]);
+        assert!(said.contains("warning[BTH0211] expired-approval: approvals[0].until"), "{said}");
+        assert!(said.contains("0 errors, 1 warning\n"), "{said}");
+        let (said, _) = berth(&["check", &file("valid.yaml", &with("2999-01-01T00:00:00Z"))]);
+        assert!(said.contains("0 errors, 0 warnings\n"), "{said}");
+    }
+
+    #[test]
+    fn what_formatting_is_not_made_for_is_left_alone() {
+        let json = file("left-alone.json", "{\"berth\": 1}");
+        let (said, code) = berth(&["fmt", &json]);
+        assert!(code == 1 && said.contains("left alone: JSON"), "{said}");
+        assert_eq!(fs::read_to_string(json).unwrap(), "{\"berth\": 1}");
+    }
+
+    #[test]
     fn the_library_is_formatted() {
         for (name, _) in policies() {
             assert_eq!(berth(&["fmt", "--check", &format!("policies/{name}.yaml")]), (String::new(), 0));
@@ -499,6 +518,77 @@ mod tool {
         assert_eq!(substrate["properties"]["cost"]["properties"]["regime"]["enum"][0], "reserved");
         assert_eq!(schema["properties"]["classes"]["items"]["properties"]["match"]["$anchor"], "predicate");
         assert_eq!(said.matches(r#""$anchor""#).count(), 1);
+    }
+
+    /// What another implementation of JSON Schema says of documents: one line each, empty if there is nothing to say.
+    fn said_by_an_editor(documents: &[serde_json::Value]) -> Vec<String> {
+        const CHECK: &str = r#"
+const [home, schema, documents] = process.argv.slice(1);
+const read = (file) => JSON.parse(require("fs").readFileSync(file));
+const Ajv = require(`${home}/node_modules/ajv/dist/2020`).default;
+const valid = new Ajv({ strict: false }).compile(read(schema));
+for (const document of read(documents)) {
+  valid(document);
+  console.log((valid.errors || []).map((e) => `${e.instancePath} ${e.message}`).join("; "));
+}
+"#;
+        let tools = concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/tools");
+        let found = Command::new(tools).arg("istio-models").output().unwrap();
+        assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+        let home = String::from_utf8(found.stdout).unwrap();
+        let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("schema");
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("schema.json"), berth(&["schema"]).0).unwrap();
+        fs::write(dir.join("documents.json"), serde_json::to_vec(documents).unwrap()).unwrap();
+        let mut node = Command::new("node");
+        let said = node
+            .args(["-e", CHECK, home.trim()])
+            .arg(dir.join("schema.json"))
+            .arg(dir.join("documents.json"))
+            .output()
+            .unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        String::from_utf8(said.stdout).unwrap().lines().map(String::from).collect()
+    }
+
+    #[test]
+    fn an_editor_is_content_with_the_library_and_not_with_what_is_wrong() {
+        let library: Vec<serde_json::Value> = super::policies()
+            .iter()
+            .map(|(_, text)| {
+                let node = berth::policy::yaml::parse(text).unwrap().node;
+                serde_json::from_str(&berth::policy::canonical::canonical(&node)).unwrap()
+            })
+            .collect();
+        assert_eq!(said_by_an_editor(&library), vec![""; library.len()]);
+        // The second substrate is like the first, which has to have everything.
+        let wrong = |change: &dyn Fn(&mut serde_json::Value)| {
+            let mut document = library.iter().find(|d| d["policy"]["name"] == "starter").unwrap().clone();
+            assert!(document["substrates"][1]["like"].is_string());
+            change(&mut document);
+            document
+        };
+        let documents = [
+            wrong(&|d| drop(d["substrates"][0].as_object_mut().unwrap().remove("kind"))),
+            wrong(&|d| drop(d["substrates"][0]["location"].as_object_mut().unwrap().remove("zone"))),
+            wrong(&|d| drop(d["substrates"][1].as_object_mut().unwrap().remove("like"))),
+            wrong(&|d| d["substrates"][1]["speed"] = "fast".into()),
+            wrong(&|d| d["classes"][0]["deadline_ms"] = (-1).into()),
+            wrong(&|d| d["policy"]["name"] = "No Name".into()),
+        ];
+        let said = said_by_an_editor(&documents);
+        let named = [
+            "'kind'",
+            "'zone'",
+            "'like'",
+            "additional properties",
+            "/classes/0/deadline_ms",
+            "/policy/name must match",
+        ];
+        for (said, named) in said.iter().zip(named) {
+            assert!(said.contains(named), "{named}: {said}");
+        }
+        assert_eq!(said.len(), named.len());
     }
 
     #[test]

@@ -1,12 +1,18 @@
 //! `berth check`: every mistake of every file, with the line it stands on.
 
-use crate::input;
+use crate::input::{self, Found};
 use berth::{
     model::Document,
-    policy::{InvalidPolicy, Severity, cases, codes, narrow::narrow, tree::Position, yaml},
+    policy::{
+        Digest, InvalidPolicy, Severity, cases, codes,
+        narrow::narrow,
+        path::{Path, Step},
+        tree::{Node, Position},
+        yaml,
+    },
 };
 use serde_json::{Value, json};
-use std::{fs, process::ExitCode};
+use std::{fs, process::ExitCode, time::SystemTime};
 
 /// What to check, and how to say it.
 #[derive(Debug, clap::Args)]
@@ -98,6 +104,7 @@ fn check(file: &str, bytes: &[u8]) -> Report {
     match input::policies(file, text) {
         Err(errors) => report.found = errors,
         Ok(policies) => {
+            report.found.extend(copies(&policies));
             for policy in policies {
                 match policy.result {
                     Err(errors) => report.found.extend(errors),
@@ -106,6 +113,7 @@ fn check(file: &str, bytes: &[u8]) -> Report {
                         let digest = checked.digest.short();
                         report.well.push(format!("{}@{}#{digest}", identity.name, identity.version));
                         report.found.extend(checked.warnings);
+                        report.found.extend(expired(&checked.document, &policy.node));
                         report.narrowable = Some(checked.document);
                     }
                 }
@@ -113,6 +121,30 @@ fn check(file: &str, bytes: &[u8]) -> Report {
         }
     }
     report
+}
+
+/// Approvals that have run out: the only thing about a policy that changes by itself.
+fn expired(document: &Document, node: &Node) -> Vec<InvalidPolicy> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis());
+    let out = document.settings.approvals.iter().enumerate().filter(|(_, a)| u128::from(a.until_ms) <= now);
+    out.map(|(i, _)| {
+        let steps = [Step::Field("approvals"), Step::Item(i), Step::Field("until")];
+        let path = Path { base: "", steps: &steps };
+        let (at, found) = (path.position(node), path.found(node));
+        InvalidPolicy::new(codes::EXPIRED_APPROVAL, path, at, found, String::from("a time that is still to come"))
+    })
+    .collect()
+}
+
+/// The roles of one manifest have one policy between them.
+fn copies(policies: &[Found]) -> Option<InvalidPolicy> {
+    let mut current = policies.iter().filter(|p| p.field == input::POLICY && p.role.is_some());
+    let first = current.next()?;
+    let digest = Digest::of(&first.node);
+    let other = current.find(|p| Digest::of(&p.node) != digest)?;
+    let role = |p: &Found| p.role.clone().unwrap_or_default();
+    let expected = format!("the policy that `{}` has, at {}", role(first), first.node.at);
+    Some(InvalidPolicy::new(codes::COPIES_DIFFER, "policy", other.node.at, role(other), expected))
 }
 
 /// Checks cases against the policy that they stand beside.
@@ -146,7 +178,13 @@ fn print(report: &Report) {
     let count = |severity| report.found.iter().filter(|p| p.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let well = if report.well.is_empty() { String::from("refused") } else { report.well.join(", ") };
-    crate::say(&format!("{}: {well}: {errors} errors, {warnings} warnings\n", report.file));
+    let of = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    crate::say(&format!("{}: {well}: {}, {}\n", report.file, of(errors, "error"), of(warnings, "warning")));
+}
+
+/// Text that a terminal shows and does not obey.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 /// A problem with the line it stands on and a caret below it.
@@ -155,13 +193,13 @@ pub(crate) fn excerpt(file: &str, text: &str, problem: &InvalidPolicy) -> String
     let path = if problem.path.is_empty() { "the document" } else { &problem.path };
     let head = format!("{severity}[{}] {}: {path}", problem.code, problem.slug);
     let found = if problem.found.is_empty() { String::new() } else { format!("found `{}`, ", problem.found) };
-    let message = format!("{found}expected {}", problem.expected);
+    let message = plain(&format!("{found}expected {}", problem.expected));
     let Some(at) = problem.at else { return format!("{head}\n  --> {}\n  {message}\n\n", file) };
     let line = text.lines().nth(usize::try_from(at.line).unwrap_or(1) - 1).unwrap_or_default();
     let before = usize::try_from(at.column).unwrap_or(1) - 1;
     // A line of a minified document would fill the screen: a window around the place is enough.
     let from = before.saturating_sub(80);
-    let window: String = line.chars().skip(from).take(160).collect();
+    let window = plain(&line.chars().skip(from).take(160).collect::<String>());
     let length = if line.chars().skip(before).collect::<String>().starts_with(&problem.found) {
         problem.found.chars().count()
     } else {
@@ -191,6 +229,19 @@ fn as_json(report: &Report) -> Value {
     })
 }
 
+/// A path as a relative reference: what has a meaning of its own in one is written by its bytes.
+fn uri(path: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+    path.bytes().fold(String::new(), |mut out, b| {
+        if plain(b) {
+            out.push(char::from(b))
+        } else {
+            out += &format!("%{b:02X}")
+        }
+        out
+    })
+}
+
 /// SARIF 2.1.0, as code review tools read it.
 fn sarif(reports: &[Report]) -> Value {
     let rules: Vec<Value> = codes::TABLE
@@ -204,7 +255,7 @@ fn sarif(reports: &[Report]) -> Value {
         json!({
             "ruleId": p.code, "level": p.severity.as_str(), "message": {"text": p.to_string()},
             "locations": [{"physicalLocation": {
-                "artifactLocation": {"uri": report.file},
+                "artifactLocation": {"uri": uri(&report.file)},
                 "region": {"startLine": at.line, "startColumn": at.column},
             }}],
         })

@@ -5,7 +5,7 @@ use berth::{
     model::Document,
     policy::{
         Digest, InvalidPolicy, Severity, cases, codes,
-        narrow::narrow,
+        layered::layer,
         path::{Path, Step},
         tree::{Node, Position},
         yaml,
@@ -51,8 +51,8 @@ struct Report {
     /// `name@version#digest` of every policy that is well.
     well: Vec<String>,
     found: Vec<InvalidPolicy>,
-    /// The policy, if there is one that overrides can narrow.
-    narrowable: Option<Document>,
+    /// The policies that overrides could narrow.
+    narrowable: Vec<Node>,
 }
 
 /// Checks all files.
@@ -67,11 +67,12 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     if let Some(file) = &args.narrowed_by {
         match (reports.as_slice(), fs::read_to_string(file)) {
             (_, Err(e)) => return crate::misused(&format!("{file}: {e}")),
-            ([Report { narrowable: Some(global), .. }], Ok(text)) => {
-                let local = narrowed(file, text, global);
-                reports.push(local);
+            ([Report { narrowable, .. }], Ok(text)) if narrowable.len() == 1 => {
+                let local = narrowable.iter().map(|global| narrowed(file, text.clone(), global)).collect::<Vec<_>>();
+                reports.extend(local);
             }
-            ([_], Ok(_)) => {}
+            // What is wrong with the policy itself is said; nothing can be said of the override then.
+            ([Report { well, .. }], Ok(_)) if well.is_empty() => {}
             _ => return crate::misused("--narrowed-by goes with one policy"),
         }
     }
@@ -90,7 +91,7 @@ fn check(file: &str, bytes: &[u8]) -> Report {
         text: String::from_utf8_lossy(bytes).into(),
         well: Vec::new(),
         found: Vec::new(),
-        narrowable: None,
+        narrowable: Vec::new(),
     };
     let Ok(text) = str::from_utf8(bytes) else {
         let start = Position { line: 1, column: 1 };
@@ -114,7 +115,7 @@ fn check(file: &str, bytes: &[u8]) -> Report {
                         report.well.push(format!("{}@{}#{digest}", identity.name, identity.version));
                         report.found.extend(checked.warnings);
                         report.found.extend(expired(&checked.document, &policy.node));
-                        report.narrowable = Some(checked.document);
+                        report.narrowable.push(policy.node);
                     }
                 }
             }
@@ -162,13 +163,17 @@ fn of_cases(policy: &str, text: &str) -> (Vec<String>, Vec<InvalidPolicy>) {
 }
 
 /// Checks a local override against the policy that it narrows.
-fn narrowed(file: &str, text: String, global: &Document) -> Report {
+fn narrowed(file: &str, text: String, global: &Node) -> Report {
     let parsed = yaml::parse(&text);
-    let (well, found) = match parsed.and_then(|yaml| Ok((narrow(global, &yaml.node, "")?, yaml.warnings))) {
-        Ok((document, warnings)) => (vec![format!("narrows {}", document.identity.name)], warnings),
+    let (well, found) = match parsed.and_then(|yaml| Ok((layer(global, &yaml.node)?.1, yaml.warnings))) {
+        Ok((checked, mut warnings)) => {
+            // What is suspicious about the narrowed policy stands on no line of the override.
+            warnings.extend(checked.warnings.into_iter().map(|warning| InvalidPolicy { at: None, ..warning }));
+            (vec![format!("narrows to {}", checked.document.identity.name)], warnings)
+        }
         Err(errors) => (Vec::new(), errors),
     };
-    Report { file: file.into(), text, well, found, narrowable: None }
+    Report { file: file.into(), text, well, found, narrowable: Vec::new() }
 }
 
 fn print(report: &Report) {

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 /// The text, formatted.
-fn formatted(text: &str) -> Result<String, String> {
+pub(crate) fn formatted(text: &str) -> Result<String, String> {
     let parsed =
         |text: &str| yaml::parse(text).map_err(|errors| errors.first().map_or_else(String::new, ToString::to_string));
     let before = parsed(text)?;

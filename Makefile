@@ -37,7 +37,7 @@ SCENARIOS = five-failures spillover locality-collapse degraded-node law-in-motio
 simulation: rust ## run the standard scenarios and write their short report into examples/simulate/README.md (minutes)
 	@$(CARGO) build --locked --release --bin berth
 	@cd examples/simulate && \
-	  { $(abspath $(NATIVE))/release/berth simulate $(SCENARIOS:%=%.yaml) --summary > .report; [ $$? -le 1 ]; } && \
+	  { $(abspath $(NATIVE))/release/berth simulate $(SCENARIOS:%=%.yaml) --hold 4 --summary > .report; [ $$? -le 1 ]; } && \
 	  sed -i '/^<!-- report -->$$/q' README.md && cat .report >> README.md; made=$$?; rm -f .report; exit $$made
 
 down: rust ## stop what `make up` left running

@@ -1,12 +1,11 @@
 //! Body mode: what an OpenAI-style body asks for decides, within a bounded prefix; the body itself goes on whole.
 
-use crate::attempts::{at, placement};
+use crate::attempts::{at, placement, usual};
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
 use crate::support::client::{Ask, BOTH};
 use crate::support::envoy::Envoy;
 use crate::support::upstream::{Script, Upstream};
 use crate::support::{built, eventually};
-use berth::manifest::envoy::route::Way;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,7 +13,7 @@ use tokio::net::TcpStream;
 
 /// Every substrate has model `m`; only `b` and `c` have `special`.
 fn configuration() -> Value {
-    let mut configuration = placement(Way::Full);
+    let mut configuration = placement(usual());
     for substrate in configuration["policy"]["substrates"].as_array_mut().unwrap() {
         if let Some((_, quality)) = [("b", 0.7), ("c", 0.5)].iter().find(|(name, _)| substrate["name"] == *name) {
             substrate["capabilities"]["models"]["special"] = json!({"quality": quality});
@@ -32,7 +31,7 @@ async fn start() -> (Envoy, [Upstream; 3]) {
     for upstream in &all {
         bootstrap = bootstrap.substrate(&upstream.name, &at(upstream, false));
     }
-    let envoy = Envoy::start(&bootstrap.filter(filter).routes(Way::Full, &["a", "b", "c"], None).build()).await;
+    let envoy = Envoy::start(&bootstrap.filter(filter).routes(usual(), &["a", "b", "c"], None).build()).await;
     (envoy, all)
 }
 

@@ -8,6 +8,12 @@ mod support;
 #[allow(dead_code, reason = "a server of the examples")]
 mod server;
 
+#[path = "../examples/demo/story.rs"]
+mod story;
+#[path = "../examples/demo/world.rs"]
+#[allow(dead_code, reason = "the demo's own")]
+mod world;
+
 #[path = "e2e/account.rs"]
 mod account;
 #[path = "e2e/attempts.rs"]
@@ -20,6 +26,8 @@ mod canary;
 mod desk;
 #[path = "e2e/doctor.rs"]
 mod doctor;
+#[path = "e2e/examples.rs"]
+mod examples;
 #[path = "e2e/forged.rs"]
 mod forged;
 #[path = "e2e/harness.rs"]

@@ -1,6 +1,12 @@
 //! The filter in a real Envoy, with real upstreams, over HTTP/1 and HTTP/2.
 #![allow(unreachable_pub, missing_docs, reason = "a test, not a library")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests may fail a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail a test"
+)]
 
 mod support;
 

@@ -116,7 +116,7 @@ oci: wasm ## write dist/oci (both image formats of both modules), checksums and 
 reproducible: rust ## build twice from what is committed and compare the bytes
 	@.ci/reproducible
 
-compatibility: wasm ## try every feature on Envoy 1.36 to 1.40 and print the table (minutes)
+compatibility: wasm ## try every feature on Envoy 1.36 to 1.40 and write the table of envoy/deploy.md (half an hour)
 	@.ci/compatibility
 # What libFuzzer looks at: which edges are taken and what is compared. Not for build scripts, hence the target's name.
 FUZZ_SECONDS ?= 60

@@ -57,6 +57,11 @@ pub fn policy() -> Value {
     })
 }
 
+/// How tests attach that would do with less: in full, unless `ATTACH=simple` says that this Envoy cannot.
+pub fn usual() -> Way {
+    if std::env::var("ATTACH").is_ok_and(|way| way == "simple") { Way::Simple } else { Way::Full }
+}
+
 /// The placement role's configuration over this policy.
 pub fn placement(way: Way) -> Value {
     let lanes =

@@ -404,6 +404,12 @@ impl<'ast> Visit<'ast> for Walk<'_> {
         self.skip("constants and statics");
     }
 
+    fn visit_variant(&mut self, node: &'ast syn::Variant) {
+        if node.discriminant.is_some() {
+            self.skip("constants and statics");
+        }
+    }
+
     fn visit_item_macro(&mut self, _: &'ast syn::ItemMacro) {
         self.skip("uses of macros, within which nothing is changed");
     }

@@ -57,7 +57,7 @@ impl Outcome {
 
 fn build(tree: &Tree) -> Vec<PathBuf> {
     let mut command = cargo(&tree.at, &tree.build);
-    command.args(["test", "--locked", "--no-run", "--message-format=json", "--lib"]);
+    command.args(["test", "--locked", "--no-run", "--message-format=json-render-diagnostics", "--lib"]);
     for suite in SUITES {
         command.args(["--test", suite]);
     }

@@ -19,3 +19,5 @@ mod hold;
 mod scarce;
 #[path = "laws/small.rs"]
 mod small;
+#[path = "laws/still.rs"]
+mod still;

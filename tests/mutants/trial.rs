@@ -30,6 +30,8 @@ pub struct Trial {
     seconds: BTreeMap<Test, f64>,
     /// By mutant: the tests that reach it.
     reached: BTreeMap<usize, BTreeSet<Test>>,
+    /// How many each has noticed so far: those that notice much go first.
+    noticed: Mutex<BTreeMap<Test, u32>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +88,8 @@ impl Trial {
     pub fn prepare(tree: &Tree) -> Self {
         let binaries = build(tree);
         assert_eq!(binaries.len(), SUITES.len() + 1, "{binaries:?}");
-        let mut trial = Self { binaries, at: tree.at.clone(), seconds: BTreeMap::new(), reached: BTreeMap::new() };
+        let (at, noticed) = (tree.at.clone(), Mutex::default());
+        let mut trial = Self { binaries, at, seconds: BTreeMap::new(), reached: BTreeMap::new(), noticed };
         for binary in 0..trial.binaries.len() {
             trial.time(binary);
             trial.record(binary, &tree.build.join("reached"));
@@ -137,7 +140,9 @@ impl Trial {
     pub fn one(&self, mutant: usize) -> (Outcome, String) {
         let Some(tests) = self.reached.get(&mutant) else { return (Outcome::Unreached, String::new()) };
         let mut slow: Vec<(&Test, f64)> = tests.iter().map(|test| (test, self.seconds[test])).collect();
-        slow.sort_by(|a, b| a.1.total_cmp(&b.1));
+        let noticed = self.noticed.lock().expect("lock").clone();
+        let worth = |(test, seconds): &(&Test, f64)| seconds / f64::from(1 + noticed.get(*test).copied().unwrap_or(0));
+        slow.sort_by(|a, b| worth(a).total_cmp(&worth(b)));
         let quick: Vec<(&Test, f64)> = slow.iter().copied().filter(|(_, seconds)| *seconds < QUICK_S).collect();
         slow.retain(|(_, seconds)| *seconds >= QUICK_S);
         let mut groups: Vec<Vec<(&Test, f64)>> = (0..self.binaries.len())
@@ -146,6 +151,9 @@ impl Trial {
         groups.extend(slow.into_iter().map(|one| vec![one]));
         for group in groups.iter().filter(|group| !group.is_empty()) {
             if let Some(found) = self.run(mutant, group) {
+                if let [(test, _)] = &group[..] {
+                    *self.noticed.lock().expect("lock").entry((*test).clone()).or_insert(0) += 1;
+                }
                 return found;
             }
         }

@@ -9,7 +9,7 @@ use berth::model::contract::Key;
 use berth::model::*;
 use berth::place::record::{record, write_key};
 use berth::place::replay::{Identity, Inputs, Replay, write_replay};
-use berth::place::{Placer, Underway, matches, routers};
+use berth::place::{Placer, Underway, inspect, matches, routers};
 use berth::policy::Policy;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
@@ -95,6 +95,51 @@ fn season(document: &mut Document, numbers: &mut Numbers) {
     }
 }
 
+/// One that differs from the first by its name alone, before it or behind all: so that there are ties.
+fn twin(case: &mut Case, numbers: &mut Numbers) {
+    let mut twin = case.document.substrates[0].clone();
+    (twin.name, twin.cluster) = (name("twin"), "twin".into());
+    let at = if numbers.below(2) == 0 { 0 } else { case.document.substrates.len() };
+    case.document.substrates.insert(at, twin);
+    if let Some(snapshot) = &mut case.snapshot {
+        let known = snapshot.substrates.iter().find(|health| health.name == "s0").cloned();
+        snapshot.substrates.extend(known.map(|health| Health { name: "twin".into(), ..health }));
+    }
+}
+
+/// Times that are whole milliseconds, so that a deadline can be met to the last of them.
+fn whole_milliseconds(document: &mut Document, numbers: &mut Numbers) {
+    for substrate in &mut document.substrates {
+        substrate.latency.prefill_us_per_token = 1_000 * numbers.below(2) as i64;
+        substrate.latency.us_per_token = 1_000 * numbers.below(3) as i64;
+        substrate.latency.first_token_us = 50_000 * (1 + numbers.below(9)) as i64;
+    }
+    document.settings.links.iter_mut().for_each(|link| link.latency_us = 40_000);
+}
+
+/// The same request with just the time, the room and the money that its first choice takes, and a little less.
+fn edges(case: &Case, facts: &Facts, local: &Local, out: &mut String) {
+    let decide = |document: &Document, facts: &Facts| {
+        inspect(&Policy::new(document.clone(), [7; 32]), case.snapshot.as_ref(), local, facts, NOW_MS, case.seed)
+    };
+    let seen = decide(&case.document, facts);
+    let Some(first) = seen.decision.plan.first() else { return };
+    let row = &seen.rows[usize::from(first.substrate)];
+    let number = |value: i64| Some(Fact::trusted(u32::try_from(value.max(0)).unwrap_or(u32::MAX)));
+    for less in [0, 1] {
+        for tries in 1..=3 {
+            let deadline_ms = number(row.need_us * tries / 1_000 - less);
+            let _ = writeln!(out, "{:?}", decide(&case.document, &Facts { deadline_ms, ..*facts }).decision);
+        }
+        let context = case.document.substrates[usize::from(first.substrate)].capabilities.context_tokens;
+        let input_tokens = number(i64::from(context) - seen.output_tokens + less);
+        let _ = writeln!(out, "{:?}", decide(&case.document, &Facts { input_tokens, ..*facts }).decision);
+        let mut dear = case.document.clone();
+        dear.classes.iter_mut().for_each(|class| class.limits.cost_uusd = Some(row.cost_uusd - less));
+        let _ = writeln!(out, "{:?}", decide(&dear, facts).decision);
+    }
+}
+
 /// A hundred and fifty substrates, so that sets of them are of several words; few are permitted to most.
 fn wide(case: &mut Case, numbers: &mut Numbers) {
     let some = case.document.substrates.clone();
@@ -132,6 +177,11 @@ fn all(mut case: Case, numbers: &mut Numbers, large: bool) -> String {
     season(&mut case.document, numbers);
     if large {
         wide(&mut case, numbers);
+    } else if numbers.below(2) == 0 {
+        twin(&mut case, numbers);
+    }
+    if numbers.below(2) == 0 {
+        whole_milliseconds(&mut case.document, numbers);
     }
     let policy = Policy::new(case.document.clone(), [7; 32]);
     let (mut placer, mut out) = (Placer::new(&policy), String::new());
@@ -166,13 +216,21 @@ fn all(mut case: Case, numbers: &mut Numbers, large: bool) -> String {
         underway.elapse(numbers.below(3_000_000) as i64, &mut local.placed);
         now_ms += numbers.below(3_000);
     }
+    // Where each of many seeds goes: what the weights are.
+    for seed in 0..16 {
+        let decision = placer.place(&case.local, &case.facts, NOW_MS, case.seed ^ (seed << 40));
+        let _ = write!(out, "{:?} ", decision.plan.iter().map(|attempt| attempt.substrate).collect::<Vec<_>>());
+    }
+    if !large {
+        edges(&case, &case.facts, &case.local, &mut out);
+    }
     out
 }
 
 #[test]
 fn generated_cases_are_decided_as_they_were() {
     let (mut numbers, mut actual, mut hash) = (Numbers(11), String::new(), Sha256::new());
-    for (n, case) in cases(1_500).enumerate() {
+    for (n, case) in cases(750).enumerate() {
         hash.update(all(case, &mut numbers, n % 25 == 0));
         if n % 25 == 24 {
             let digest: String = hash.finalize_reset().iter().take(6).map(|byte| format!("{byte:02x}")).collect();

@@ -1,7 +1,7 @@
 //! Changes the gates of `policy/` and the stages of `place/` in small ways and sees whether the tests notice.
 //!
-//! `mutants ROOT TARGET`, with `MUTANTS=i/n` for a share of them (from 0), `MUTANTS=survived` for those that survived
-//! last time, or `MUTANTS=word` for those whose line of the list contains it. What was tried with the same sources is
+//! `mutants ROOT TARGET`, with `MUTANTS=i/n` for a share of them (from 0), `MUTANTS=survived` for those that were not
+//! caught last time (of use where tests were only added), or `MUTANTS=word` for those whose line of the list contains it. What was tried with the same sources is
 //! not tried again. Ends with 1 if fewer than 95 % are caught, or the survivors are not those that are explained.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a tool of the tests")]
@@ -68,13 +68,21 @@ fn main() {
     let fit = |at: &usize| !tree.unfit.contains(&(at + 1));
     let all: Vec<usize> = (0..tree.mutants.len()).filter(fit).collect();
     let wanted = all.iter().enumerate().filter(|(nth, at)| chosen(&word, *nth, &tree.mutants[**at].key, &last.1));
-    let wanted: Vec<usize> = wanted.map(|(_, at)| *at).collect();
-    let known: BTreeMap<String, Outcome> = if same { last.1 } else { BTreeMap::new() };
+    let mut wanted: Vec<usize> = wanted.map(|(_, at)| *at).collect();
+    // In no order that means something: what was tried when it is ended is a fair share.
+    wanted.sort_by_key(|at| {
+        let mut hasher = DefaultHasher::new();
+        tree.mutants[*at].key.hash(&mut hasher);
+        hasher.finish()
+    });
+    let known: BTreeMap<String, Outcome> = if same || word == "survived" { last.1 } else { BTreeMap::new() };
     println!("built and timed in {:.0} s; {} to try", begun.elapsed().as_secs_f64(), wanted.len());
     let file = report::keep(&kept, fingerprint(&tree), &known);
     let (next, file, outcomes) = (Mutex::new(wanted.iter()), Mutex::new(file), Mutex::new(BTreeMap::new()));
+    let jobs = std::env::var("JOBS").ok().and_then(|jobs| jobs.parse().ok());
+    let jobs: usize = jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into));
     std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(2, Into::into) {
+        for _ in 0..jobs {
             scope.spawn(|| {
                 loop {
                     let Some(&at) = next.lock().expect("lock").next() else { return };

@@ -15,6 +15,10 @@ use std::time::Duration;
 const SUITES: [&str; 9] = ["laws", "cases", "core", "decisions", "trust", "replay", "policy", "roles", "accounts"];
 /// Tests that take less are run together.
 const QUICK_S: f64 = 0.03;
+/// What a mutant is worth: seconds of tests, as they take without one. What these do not notice counts as survived.
+const MOST_S: f64 = 5.0;
+/// A test of which a notice costs less than this goes before the quick ones.
+const CHEAP_S: f64 = 0.05;
 /// No mutant may fill the machine's memory.
 const MOST_KIB: u64 = 4 << 20;
 
@@ -145,10 +149,18 @@ impl Trial {
         slow.sort_by(|a, b| worth(a).total_cmp(&worth(b)));
         let quick: Vec<(&Test, f64)> = slow.iter().copied().filter(|(_, seconds)| *seconds < QUICK_S).collect();
         slow.retain(|(_, seconds)| *seconds >= QUICK_S);
-        let mut groups: Vec<Vec<(&Test, f64)>> = (0..self.binaries.len())
-            .map(|binary| quick.iter().copied().filter(|(test, _)| test.binary == binary).collect())
-            .collect();
-        groups.extend(slow.into_iter().map(|one| vec![one]));
+        let cheap = slow.iter().take_while(|one| worth(one) < CHEAP_S).count();
+        let dear = slow.split_off(cheap);
+        let mut groups: Vec<Vec<(&Test, f64)>> = slow.into_iter().map(|one| vec![one]).collect();
+        for binary in 0..self.binaries.len() {
+            groups.push(quick.iter().copied().filter(|(test, _)| test.binary == binary).collect());
+        }
+        groups.extend(dear.into_iter().map(|one| vec![one]));
+        let mut spent = 0.0;
+        groups.retain(|group| {
+            spent += group.iter().map(|(_, seconds)| seconds).sum::<f64>();
+            spent < MOST_S || group.len() > 1
+        });
         for group in groups.iter().filter(|group| !group.is_empty()) {
             if let Some(found) = self.run(mutant, group) {
                 if let [(test, _)] = &group[..] {

@@ -21,3 +21,5 @@ mod queues;
 mod scarce;
 #[path = "laws/small.rs"]
 mod small;
+#[path = "laws/still.rs"]
+mod still;

@@ -51,7 +51,11 @@ async fn main() -> ExitCode {
         eprintln!("demo: {}", text.unwrap_or("it ended for an unknown reason"));
     }));
     let done = match Options::parse().verb {
-        Verb::Story => story::tell(World::start().await).await,
+        Verb::Story => {
+            let (table, third) = story::tell(&World::start().await).await;
+            println!("\n{table}\nThe third decision, as the access log has it:\n  {third}");
+            Ok(())
+        }
         Verb::Up => up().await,
         Verb::Down => down(),
         Verb::Serve => serve().await,

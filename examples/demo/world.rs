@@ -103,7 +103,10 @@ impl World {
         for (name, (_, address)) in &self.substrates {
             text.push_str(&format!("  curl -X PUT {address}/control -d '{{\"queue_depth\": 500}}'   # {name}\n"));
         }
-        text.push_str("\n`make down` stops everything.\n");
+        text.push_str(&format!(
+            "\nWith the OpenAI client (examples/chat/README.md):\n\n\
+             \x20 $(.ci/tools openai) examples/chat/chat.py http://{ingress}\n\n`make down` stops everything.\n"
+        ));
         text
     }
 }

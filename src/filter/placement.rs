@@ -99,7 +99,8 @@ impl Placement {
         let (policy, accounting) = (config.policy.clone(), config.accounting.clone());
         let current = Arm::open(host, policy.clone(), accounting.clone(), &mut names);
         let mut open = |policy: &Rc<Policy>| Arm::open(host, policy.clone(), accounting.beside(), &mut names);
-        let previous = vm.succeed(&policy).map(|policy| Box::new(open(&policy)));
+        let before = vm.succeed(&policy).filter(|before| sees_all(&mut config, before));
+        let previous = before.map(|policy| Box::new(open(&policy)));
         let canary = config.canary.take().map(|canary| {
             let arm = open(&canary.policy);
             Box::new(Canary::new(canary, arm, &policy))
@@ -278,6 +279,15 @@ impl Placement {
         self.judge(host, context, side, &decision);
         self.act(host, side, &decision, client)
     }
+}
+
+/// Whether the policy before the current one sees all that it asks for: to go back to it blind would not bind it.
+fn sees_all(config: &mut PlacementConfig, before: &Policy) -> bool {
+    let asked = config.sources.ask_for(before.wanted_headers());
+    if let Err(count) = asked {
+        log::warn!("berth: no way back to {}: {count} headers would have to be looked at", before.label());
+    }
+    asked.is_ok()
 }
 
 /// The operator's switch first, then the candidate's share.

@@ -38,6 +38,16 @@ pub struct Report {
     pub named: Vec<(String, Drop)>,
 }
 
+impl Report {
+    /// Counts a field as dropped, and remembers it by its name.
+    pub fn drop(&mut self, field: &str, why: Drop) {
+        self.heard.dropped.count(why);
+        if self.named.len() < MOST_NAMED {
+            self.named.push((field.chars().take(MOST_NAME).collect(), why));
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct RawReport<'a> {
     /// Only looked at in the outermost.

@@ -128,7 +128,7 @@ pub fn reading(signal: Signal, number: Number, at_ms: u64, now_ms: u64) -> Resul
 /// Why it is none.
 pub fn time_ms(text: &[u8]) -> Result<u64, Drop> {
     match decimal::parse(text) {
-        Number::Micro(micro) => Ok(u64::try_from(micro).map_err(|_| Drop::OutOfRange)? / 1_000_000),
+        Number::Micro(micro) => u64::try_from(micro / 1_000_000).map_err(|_| Drop::OutOfRange),
         // Such as nanoseconds.
         Number::TooLarge => Err(Drop::Future),
         Number::NotFinite => Err(Drop::NotFinite),

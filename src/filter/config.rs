@@ -101,6 +101,17 @@ pub struct PlacementConfig {
     pub accounting: Accounting,
 }
 
+impl PlacementConfig {
+    /// Whether the policy before this one sees all that it asks for: to go back to it blind would not bind it.
+    pub(super) fn shows_all_to(&mut self, before: &Policy) -> bool {
+        let asked = self.sources.ask_for(before.wanted_headers());
+        if let Err(count) = asked {
+            log::warn!("berth: no way back to {}: {count} headers would have to be looked at", before.label());
+        }
+        asked.is_ok()
+    }
+}
+
 /// The shortest and longest period between ticks.
 const TICK_MS: RangeInclusive<u32> = 10..=60_000;
 const DEFAULT_TICK_MS: u32 = 100;

@@ -99,7 +99,7 @@ impl Placement {
         let (policy, accounting) = (config.policy.clone(), config.accounting.clone());
         let current = Arm::open(host, policy.clone(), accounting.clone(), &mut names);
         let mut open = |policy: &Rc<Policy>| Arm::open(host, policy.clone(), accounting.beside(), &mut names);
-        let before = vm.succeed(&policy).filter(|before| sees_all(&mut config, before));
+        let before = vm.succeed(&policy).filter(|before| config.shows_all_to(before));
         let previous = before.map(|policy| Box::new(open(&policy)));
         let canary = config.canary.take().map(|canary| {
             let arm = open(&canary.policy);
@@ -217,15 +217,16 @@ impl Placement {
     /// More of a held request's body has come; `size` is all of it so far. Decides as soon as nothing more is wanted.
     pub fn on_body<H: Host>(&mut self, host: &H, context: u32, size: usize, ends: bool) -> Verdict {
         let Some(source) = &self.config.body else { return Verdict::Continue };
-        let prefix = host.request_body(0, size.min(source.prefix_bytes)).unwrap_or_default();
-        let body = Body::read(&prefix, source.data_key.as_deref());
-        if !(ends || body.ended || size >= source.prefix_bytes) {
+        // What is no longer held was decided when its time was over.
+        let Some(worth) = self.held.look(context, size, source.prefix_bytes) else { return Verdict::Continue };
+        let whole = ends || size >= source.prefix_bytes;
+        if !(whole || worth) {
             return Verdict::Held;
         }
-        // What is no longer held was decided when its time was over.
-        self.held
-            .release(context)
-            .map_or(Verdict::Continue, |headers| self.decide(host, context, &headers, Known::Body(&body)))
+        let prefix = host.request_body(0, size.min(source.prefix_bytes)).unwrap_or_default();
+        let body = Body::read(&prefix, source.data_key.as_deref());
+        let headers = if whole || body.ended { self.held.release(context) } else { None };
+        headers.map_or(Verdict::Held, |headers| self.decide(host, context, &headers, Known::Body(&body)))
     }
 
     /// Clients that stall are decided by their headers.
@@ -279,15 +280,6 @@ impl Placement {
         self.judge(host, context, side, &decision);
         self.act(host, side, &decision, client)
     }
-}
-
-/// Whether the policy before the current one sees all that it asks for: to go back to it blind would not bind it.
-fn sees_all(config: &mut PlacementConfig, before: &Policy) -> bool {
-    let asked = config.sources.ask_for(before.wanted_headers());
-    if let Err(count) = asked {
-        log::warn!("berth: no way back to {}: {count} headers would have to be looked at", before.label());
-    }
-    asked.is_ok()
 }
 
 /// The operator's switch first, then the candidate's share.

@@ -243,9 +243,8 @@ impl<'m> Scrape<'m> {
 
     /// Does something with all that a sample belongs to; one whose labels are not known may belong to any.
     fn each(&mut self, name: &[u8], labels: Option<&[u8]>, act: impl Fn(&mut Tally)) {
-        let has = |selector: &Selector| {
-            selector.metric.as_bytes() == name && labels.is_none_or(|labels| carries(labels, &selector.labels))
-        };
+        let fits = |s: &Selector| labels.is_none_or(|labels| carries(labels, &s.labels));
+        let has = |s: &Selector| s.metric.as_bytes() == name && fits(s);
         for (mapping, (of, per)) in self.mappings.iter().zip(&mut self.tallies) {
             if has(&mapping.of) {
                 act(of);

@@ -331,9 +331,10 @@ fn what_is_wrong_with_a_body_is_said_and_nothing_of_it_is_kept() {
         ("not json", "expected a JSON object"),
         ("[1]", "expected a JSON object"),
         (r#"{"sequence": 1, "signals": {"queue_depth": }}"#, "expected value at line 1 column"),
-        (r#"{"sequence": 1, "signals": []}"#, "expected a map"),
+        (r#"{"sequence": 1, "substrates": 7}"#, "substrates: expected one list of reports"),
         (r#"{"signals": {"queue_depth": 1}}"#, "sequence: expected a whole number"),
-        (r#"{"sequence": -1, "signals": {"queue_depth": 1}}"#, "expected u64"),
+        (r#"{"sequence": -1, "signals": {"queue_depth": 1}}"#, "sequence: expected a whole number"),
+        (r#"{"sequence": 1, "sequence": 2, "signals": {"queue_depth": 1}}"#, "sequence: expected a whole number"),
         (
             r#"{"sequence": 9007199254740993, "signals": {"queue_depth": 1}}"#,
             "sequence: expected a whole number up to 2^53",

@@ -1,4 +1,4 @@
-//! The demo: six substrates, a real Envoy with both roles, and a short story of requests.
+//! The demo: nine substrates, a real Envoy with both roles, and a short story of requests.
 //!
 //! `demo story` tells it and stops everything; `demo up` leaves it running and says what to try; `demo down` stops
 //! what `up` left running, and nothing else.

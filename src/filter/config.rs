@@ -59,15 +59,33 @@ pub enum Attach {
     Lanes,
 }
 
+/// That this build has the telemetry role. Without it there is no value of this type, so no variant that holds one is
+/// ever made, and the compiler links nothing of the role.
+#[cfg(feature = "telemetry")]
+pub type Telemetric = ();
+/// The same, in a build without the role.
+#[cfg(not(feature = "telemetry"))]
+pub type Telemetric = core::convert::Infallible;
+
+#[cfg(feature = "telemetry")]
+const fn telemetric() -> Result<Telemetric, String> {
+    Ok(())
+}
+
+#[cfg(not(feature = "telemetry"))]
+fn telemetric() -> Result<Telemetric, String> {
+    Err(refuse("role: found `telemetry`, expected `placement`: this file has no other, `berth.wasm` has both"))
+}
+
 /// A valid configuration.
 #[derive(Debug)]
 pub enum Config {
     /// The placement role.
     Placement(Box<PlacementConfig>),
     /// The telemetry role.
-    Telemetry(Box<TelemetryConfig>),
+    Telemetry(Box<TelemetryConfig>, Telemetric),
     /// The telemetry role inside a cluster.
-    Observing(ObserveConfig),
+    Observing(ObserveConfig, Telemetric),
 }
 
 /// What the placement role needs.
@@ -120,15 +138,18 @@ pub fn parse(bytes: &[u8]) -> Result<Config, String> {
     }
     let raw: RawConfig<'_> = serde_json::from_slice(text).map_err(|e| refuse(&format!("configuration: {e}")))?;
     if raw.observe == Some(true) {
-        let config = observing(&raw)?;
+        let config = Config::Observing(observing(&raw)?, telemetric()?);
         log::set_max_level(raw.log_level.unwrap_or_default().into());
-        return Ok(Config::Observing(config));
+        return Ok(config);
     }
     let policy = raw.policy.ok_or_else(|| refuse("policy: missing, expected a policy document"))?;
     let policy = Rc::new(read_policy(policy.get(), "policy")?);
     let config = match raw.role {
         RawRole::Placement => Config::Placement(Box::new(placement(&raw, policy)?)),
-        RawRole::Telemetry => Config::Telemetry(Box::new(telemetry(&raw, &policy)?)),
+        RawRole::Telemetry => {
+            let has = telemetric()?;
+            Config::Telemetry(Box::new(telemetry(&raw, &policy)?), has)
+        }
     };
     // A refused configuration changes nothing, not even this.
     log::set_max_level(raw.log_level.unwrap_or_default().into());

@@ -15,8 +15,7 @@ use judge::{Judge, LOOK_EVERY, Trigger, Worse};
 use std::rc::Rc;
 
 /// What decides on which side a request is: all of one of these are on the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SplitBy {
     /// The tenant.
     Tenant,

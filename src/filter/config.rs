@@ -8,7 +8,9 @@ mod desk;
 mod lanes;
 mod observe;
 mod raw;
+mod read;
 mod sources;
+mod telemetric;
 
 use super::body::BodySource;
 use super::canary::CanaryConfig;
@@ -18,21 +20,20 @@ use super::observing::ObserveConfig;
 use super::telemetry_config::TelemetryConfig;
 use super::wire_struct;
 use crate::model::{FactName, Watch};
-use crate::policy::tree::shorten;
-use crate::policy::{self, Policy};
+use crate::policy::tree::Node;
+use crate::policy::{self, Policy, json};
 use carry::{body, hops};
 use core::ops::RangeInclusive;
 use desk::desk;
 use lanes::lanes;
 use observe::observing;
 use raw::{RawConfig, RawRole, RawSource};
-use serde::Deserialize;
 use sources::scrape;
 use std::rc::Rc;
+use telemetric::RawTelemetric;
 
 /// What placement does with its decisions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Decides, and the route obeys.
     #[default]
@@ -47,8 +48,7 @@ pub use accounting::Accounting;
 pub use lanes::Lane;
 
 /// How the route carries decisions out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Attach {
     /// The route obeys the cluster header: one choice, no attempt on another cluster.
     #[default]
@@ -131,28 +131,25 @@ pub fn parse(bytes: &[u8]) -> Result<Config, String> {
     // A `Struct` begins with the tag of its first field, which as JSON would be an empty first line.
     let converted = bytes.starts_with(b"\n").then(|| wire_struct::to_json(bytes)).flatten();
     let text = converted.as_deref().map_or(bytes, str::as_bytes);
-    // A list would do for a struct as well, as far as serde is concerned.
-    if text.trim_ascii_start().first() != Some(&b'{') {
-        let found = shorten(&String::from_utf8_lossy(text));
-        return Err(refuse(&format!("configuration: found `{found}`, expected a JSON object")));
-    }
-    let raw: RawConfig<'_> = serde_json::from_slice(text).map_err(|e| refuse(&format!("configuration: {e}")))?;
+    let tree = json::parse_around(text).map_err(|e| refuse(&format!("configuration: {e}")))?;
+    let raw = RawConfig::read(&tree)?;
+    let more = telemetric::of(&raw, text)?;
     if raw.observe == Some(true) {
         let config = Config::Observing(observing(&raw)?, telemetric()?);
-        log::set_max_level(raw.log_level.unwrap_or_default().into());
+        log::set_max_level(raw.log_level.unwrap_or(log::LevelFilter::Info));
         return Ok(config);
     }
     let policy = raw.policy.ok_or_else(|| refuse("policy: missing, expected a policy document"))?;
-    let policy = Rc::new(read_policy(policy.get(), "policy")?);
+    let policy = Rc::new(read_policy(policy, "policy")?);
     let config = match raw.role {
         RawRole::Placement => Config::Placement(Box::new(placement(&raw, policy)?)),
         RawRole::Telemetry => {
             let has = telemetric()?;
-            Config::Telemetry(Box::new(telemetry(&raw, &policy)?), has)
+            Config::Telemetry(Box::new(telemetry(&raw, &more, &policy)?), has)
         }
     };
     // A refused configuration changes nothing, not even this.
-    log::set_max_level(raw.log_level.unwrap_or_default().into());
+    log::set_max_level(raw.log_level.unwrap_or(log::LevelFilter::Info));
     Ok(config)
 }
 
@@ -160,8 +157,8 @@ fn refuse(line: &str) -> String {
     format!("berth: configuration refused: {line}")
 }
 
-fn read_policy(text: &str, place: &str) -> Result<Policy, String> {
-    match policy::read_json(text.as_bytes()) {
+fn read_policy(node: &Node, place: &str) -> Result<Policy, String> {
+    match policy::read_node(node, "") {
         Ok(checked) => Ok(Policy::new(checked.document, checked.digest.0)),
         Err(errors) => {
             let first = errors.first().map_or_else(|| String::from("invalid"), ToString::to_string);
@@ -175,9 +172,9 @@ fn read_policy(text: &str, place: &str) -> Result<Policy, String> {
 }
 
 fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig, String> {
-    only_for("sources", raw.sources.is_some(), "telemetry")?;
+    only_for("sources", raw.sources, "telemetry")?;
     only_for("tick_ms", raw.tick_ms.is_some(), "telemetry")?;
-    only_for("listener", raw.listener.is_some(), "telemetry")?;
+    only_for("listener", raw.listener, "telemetry")?;
     let trusted = lower_case("trusted_headers", raw.trusted_headers.iter().flatten())?;
     let predicates: Vec<_> = policy.wanted_headers().iter().map(|h| (h.clone(), trusted.contains(h))).collect();
     if predicates.len() > MOST_PREDICATES {
@@ -230,11 +227,11 @@ fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
     Ok(Source { fact, header: header.unwrap_or_default(), trusted: source.trusted })
 }
 
-fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, String> {
+fn telemetry(raw: &RawConfig<'_>, more: &RawTelemetric<'_>, policy: &Policy) -> Result<TelemetryConfig, String> {
     not_of_placement(raw)?;
     let sources =
-        raw.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
-    let desk = raw.listener.as_ref().map(|listener| desk(listener, policy)).transpose()?;
+        more.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
+    let desk = more.listener.as_ref().map(|listener| desk(listener, policy)).transpose()?;
     let tick_ms = period("tick_ms", raw.tick_ms)?;
     Ok(TelemetryConfig { desk, ..TelemetryConfig::new(Watch::of(policy.document()), tick_ms, sources) })
 }

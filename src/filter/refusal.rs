@@ -2,6 +2,7 @@
 
 use super::Host;
 use super::placement::Verdict;
+use crate::health::json::text::{put, quote};
 use crate::model::contract::DECISION_HEADER;
 use crate::model::{Decision, Outcome, Reason};
 use core::fmt::Write;
@@ -50,15 +51,16 @@ pub(super) fn answer<H: Host>(host: &H, decision: &Decision, record: Option<&str
 /// RFC 9457.
 fn problem(id: u64, status: u16, reason: &Reason) -> String {
     let (dimension, code) = (reason.code.dimension().as_str(), reason.code.as_str());
-    serde_json::json!({
-        "type": format!("urn:berth:refusal:{dimension}:{code}"),
-        "title": title(status),
-        "status": status,
-        "detail": reason.code.meaning().trim(),
-        "reason": format!("{dimension}/{code}"),
-        "decision": format!("{id:016x}"),
-    })
-    .to_string()
+    let mut out = format!("{{\"decision\":\"{id:016x}\",\"detail\":");
+    quote(&mut out, reason.code.meaning().trim());
+    put(&mut out, ",\"reason\":\"", dimension);
+    put(&mut out, "/", code);
+    put(&mut out, "\",\"status\":", status);
+    put(&mut out, ",\"title\":\"", title(status));
+    put(&mut out, "\",\"type\":\"urn:berth:refusal:", dimension);
+    put(&mut out, ":", code);
+    out.push_str("\"}");
+    out
 }
 
 /// What gRPC calls it: resource exhausted, permission denied, failed precondition, unavailable.

@@ -1,6 +1,7 @@
 //! A plugin configuration that was written as a `google.protobuf.Struct`: Envoy hands over its wire bytes, not JSON
 //! (seen on 1.40; its documentation says otherwise). Turned into JSON text here, so that one reader reads both.
 
+use crate::health::json::text::quote;
 use crate::policy::decimal::es6;
 
 /// How deep a configuration may nest.
@@ -141,7 +142,7 @@ fn write_list(mut bytes: &[u8], out: &mut String, deep: u32) -> Option<()> {
 
 fn write_text(bytes: &[u8], out: &mut String) -> Option<()> {
     let text = core::str::from_utf8(bytes).ok()?;
-    out.push_str(&serde_json::to_string(text).ok()?);
+    quote(out, text);
     Some(())
 }
 

@@ -28,7 +28,7 @@ pub(super) fn canary(raw: &RawConfig<'_>) -> Result<Option<CanaryConfig>, String
             None => Ok(None),
         };
     };
-    let policy = Rc::new(read_policy(candidate.get(), "candidate")?);
+    let policy = Rc::new(read_policy(candidate, "candidate")?);
     let Some(rollout) = policy.document().settings.rollout.clone() else {
         return Err(refuse("candidate.rollout: missing, expected the candidate's share, such as `{\"share\": 0.05}`"));
     };

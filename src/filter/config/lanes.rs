@@ -1,10 +1,10 @@
 //! Lanes: composite clusters that were made beforehand, for proxies that cannot look a plan up at each attempt.
 
+use super::raw::RawLane;
 use super::{Attach, refuse};
 use crate::model::Plan;
 use crate::policy::Policy;
 use crate::policy::tree::shorten;
-use serde::Deserialize;
 
 /// A composite cluster: its attempts go to these substrates, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,13 +13,6 @@ pub struct Lane {
     pub cluster: String,
     /// What it consists of.
     pub substrates: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawLane {
-    cluster: String,
-    substrates: Vec<String>,
 }
 
 /// The lanes, by the policy's substrates.

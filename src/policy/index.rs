@@ -17,6 +17,7 @@ pub(crate) use columns::*;
 pub(crate) use envelopes::Envelopes;
 pub(crate) use lookups::{LinkTo, Lookups, Named, Names, Share, hash_text, mix};
 
+use crate::model::order;
 use crate::model::{
     Class, ClassId, Document, Predicate, Substrate, SubstrateId, Tier,
     class::{Attempts, Limits, Worth},
@@ -180,7 +181,7 @@ fn wanted_headers(document: &Document) -> Vec<String> {
             Predicate::Fact(..) => {}
         }
     }
-    names.sort();
+    let mut names = order::sorted(names, Ord::cmp);
     names.dedup();
     names
 }

@@ -177,8 +177,8 @@ bench-wasm: rust ## compiling a policy, deciding, a tick of telemetry, a snapsho
 
 # Filters that do nothing, made as the module is.
 noops: rust
-	@$(WASI) build --locked --quiet --release --example noop_sdk --example noop_raw
-	@for name in sdk raw; do \
+	@$(WASI) build --locked --quiet --release --example noop_sdk --example noop_raw --example noop_floor
+	@for name in sdk raw floor; do \
 	  made=target/wasip1/$$($(TOOLS) toolchain wasm32-wasip1)/wasm32-wasip1/release/examples/noop_$$name.wasm; \
 	  opt=$$($(TOOLS) wasm-opt || true); \
 	  if [ -n "$$opt" ]; then "$$opt" $(WASM_OPT_FLAGS) $$made -o target/noop_$$name.wasm; else cp $$made target/noop_$$name.wasm; fi || exit 1; \

@@ -109,6 +109,21 @@ fn a_picture_is_decoded_once_and_then_only_its_mark_is_read() {
 }
 
 #[test]
+fn without_the_deadline_header_the_route_s_own_times_rule_and_only_a_single_choice_can_do_without() {
+    let host = FakeHost::new();
+    let mut configuration = policy::placement(&policy::policy());
+    configuration["deadline_header"] = false.into();
+    let mut role = start(&host, &configuration);
+    ask(&host, &mut role, &CHAT);
+    assert_eq!(host.header(MapKind::RequestHeaders, "x-placement-cluster").as_deref(), Some("metal-fr"));
+    assert_eq!(host.header(MapKind::RequestHeaders, "x-envoy-upstream-rq-timeout-ms"), None);
+    configuration["attach"] = "full".into();
+    host.set_configuration(&configuration.to_string());
+    let line = Role::configure(&host).map(|_| ()).unwrap_err();
+    assert!(line.contains("deadline_header: found `false`, expected it with `attach: simple`"), "{line}");
+}
+
+#[test]
 fn shadow_writes_down_and_leaves_the_request_alone() {
     let host = FakeHost::new();
     let mut configuration = policy::placement(&policy::policy());

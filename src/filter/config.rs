@@ -111,6 +111,8 @@ pub struct PlacementConfig {
     pub body: Option<BodySource>,
     /// How often the picture is refreshed.
     pub refresh_ms: u32,
+    /// Whether the router is told the deadline.
+    pub deadline_header: bool,
     /// Whether the decision goes upstream as a header; never towards a provider.
     pub decision_upstream: bool,
     /// Whether refusals carry the decision. It names substrates, so not at public edges.
@@ -192,6 +194,12 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     if mirror && mode != Mode::Shadow {
         return Err(refuse("mirror: belongs to mode `shadow`: in the others the request itself goes there"));
     }
+    let deadline_header = raw.deadline_header.unwrap_or(true);
+    if !deadline_header && attach != Attach::Simple {
+        return Err(refuse(
+            "deadline_header: found `false`, expected it with `attach: simple` only: a plan's attempts divide the deadline",
+        ));
+    }
     let lanes = lanes(raw.lanes.as_deref().unwrap_or_default(), attach, &policy)?;
     Ok(PlacementConfig {
         accounting: Accounting::new(raw, &lanes)?,
@@ -212,6 +220,7 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
         body: raw.body.as_ref().map(body).transpose()?,
         hops: hops(raw.hops.clone().unwrap_or_default())?,
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
+        deadline_header,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
     })
@@ -253,6 +262,7 @@ fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
         ("trusted_headers", raw.trusted_headers.is_some()),
         ("trust_path", raw.trust_path.is_some()),
         ("refresh_ms", raw.refresh_ms.is_some()),
+        ("deadline_header", raw.deadline_header.is_some()),
     ];
     only_for("accounting", raw.accounting.is_some(), "placement")?;
     for (name, present) in given.into_iter().chain(accounting::given(raw)) {

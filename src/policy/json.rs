@@ -20,6 +20,7 @@ pub fn parse(bytes: &[u8]) -> Result<Node, InvalidPolicy> {
 ///
 /// # Errors
 /// The first thing that is not JSON, or is over a limit.
+#[inline(never)]
 pub fn parse_around(bytes: &[u8]) -> Result<Node, InvalidPolicy> {
     parse_most(bytes, MOST_BYTES * 3, MOST_DEEP + 1)
 }

@@ -27,7 +27,7 @@ const LEVELS: [(&str, log::LevelFilter); 5] = [
 ];
 
 /// Every field of either role.
-const FIELDS: [&str; 30] = [
+const FIELDS: [&str; 31] = [
     "role",
     "policy",
     "log_level",
@@ -45,6 +45,7 @@ const FIELDS: [&str; 30] = [
     "trusted_headers",
     "trust_path",
     "refresh_ms",
+    "deadline_header",
     "accounting",
     "decision_upstream",
     "decision_response",
@@ -79,6 +80,7 @@ pub(super) struct RawConfig<'n> {
     pub(super) trusted_headers: Option<Vec<String>>,
     pub(super) trust_path: Option<bool>,
     pub(super) refresh_ms: Option<u32>,
+    pub(super) deadline_header: Option<bool>,
     pub(super) accounting: Option<bool>,
     pub(super) decision_upstream: Option<bool>,
     pub(super) decision_response: Option<bool>,
@@ -122,6 +124,7 @@ impl<'n> RawConfig<'n> {
             trusted_headers: s.texts("trusted_headers")?,
             trust_path: s.flag("trust_path")?,
             refresh_ms: s.number("refresh_ms")?,
+            deadline_header: s.flag("deadline_header")?,
             accounting: s.flag("accounting")?,
             decision_upstream: s.flag("decision_upstream")?,
             decision_response: s.flag("decision_response")?,

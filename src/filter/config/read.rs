@@ -13,6 +13,7 @@ pub(super) struct Section<'n> {
 }
 
 impl<'n> Section<'n> {
+    #[inline(never)]
     pub(super) fn open(node: &'n Node, place: &'n str, known: &[&str]) -> Result<Self, String> {
         let Value::Map(entries) = &node.value else {
             let place = if place.is_empty() { "configuration" } else { place.trim_end_matches('.') };
@@ -29,6 +30,7 @@ impl<'n> Section<'n> {
     }
 
     /// A field that is there and says something.
+    #[inline(never)]
     pub(super) fn get(self, name: &str) -> Option<&'n Node> {
         let entry = self.entries.iter().find(|entry| entry.key == name)?;
         (entry.node.value != Value::Null).then_some(&entry.node)
@@ -38,19 +40,23 @@ impl<'n> Section<'n> {
         self.get(name).is_some()
     }
 
+    #[inline(never)]
     fn wrong(self, name: &str, node: &Node, expected: &str) -> String {
         mistaken(&[self.place, name].concat(), node, expected)
     }
 
+    #[inline(never)]
     pub(super) fn missing(self, name: &str, expected: &str) -> String {
         refuse(&[self.place, name, ": missing, expected ", expected].concat())
     }
 
+    #[inline(never)]
     pub(super) fn flag(self, name: &str) -> Result<Option<bool>, String> {
         let Some(node) = self.get(name) else { return Ok(None) };
         if let Value::Bool(yes) = node.value { Ok(Some(yes)) } else { Err(self.wrong(name, node, "true or false")) }
     }
 
+    #[inline(never)]
     pub(super) fn number(self, name: &str) -> Result<Option<u32>, String> {
         let Some(node) = self.get(name) else { return Ok(None) };
         match node.value {
@@ -59,11 +65,13 @@ impl<'n> Section<'n> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn part(self, name: &str) -> Result<Option<f64>, String> {
         let Some(node) = self.get(name) else { return Ok(None) };
         if let Value::Number(number) = node.value { Ok(Some(number)) } else { Err(self.wrong(name, node, "a number")) }
     }
 
+    #[inline(never)]
     pub(super) fn text(self, name: &str) -> Result<Option<String>, String> {
         let Some(node) = self.get(name) else { return Ok(None) };
         node.text().map(|text| Some(text.into())).ok_or_else(|| self.wrong(name, node, "text"))
@@ -78,17 +86,20 @@ impl<'n> Section<'n> {
         })
     }
 
+    #[inline(never)]
     pub(super) fn list(self, name: &str) -> Result<Option<&'n [Node]>, String> {
         let Some(node) = self.get(name) else { return Ok(None) };
         if let Value::List(items) = &node.value { Ok(Some(items)) } else { Err(self.wrong(name, node, "a list")) }
     }
 
+    #[inline(never)]
     pub(super) fn texts(self, name: &str) -> Result<Option<Vec<String>>, String> {
         let Some(items) = self.list(name)? else { return Ok(None) };
         let text = |node: &Node| node.text().map(String::from).ok_or_else(|| self.wrong(name, node, "a list of texts"));
         items.iter().map(text).collect::<Result<_, _>>().map(Some)
     }
 
+    #[inline(never)]
     pub(super) fn map(self, name: &str) -> Result<Option<&'n [Entry]>, String> {
         let Some(node) = self.get(name) else { return Ok(None) };
         if let Value::Map(entries) = &node.value { Ok(Some(entries)) } else { Err(self.wrong(name, node, "a map")) }

@@ -60,7 +60,10 @@ impl Placement {
         } else {
             lane.map_or(1, |l| l.substrates.len())
         };
-        let bound = attempts::bound(host, decision, tries, &mut self.number);
+        let bound = match self.config.deadline_header {
+            true => attempts::bound(host, decision, tries, &mut self.number),
+            false => Ok(()),
+        };
         let left = match self.config.attach {
             Attach::Simple => Ok(()),
             // What is missing of a plan is not made up for: a retry without it finds no cluster.

@@ -46,6 +46,7 @@ pub enum Mode {
 
 pub use accounting::Accounting;
 pub use lanes::Lane;
+pub use telemetric::Telemetric;
 
 /// How the route carries decisions out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,24 +58,6 @@ pub enum Attach {
     Full,
     /// Where the proxy cannot do that: clusters that are lists of clusters, made beforehand.
     Lanes,
-}
-
-/// That this build has the telemetry role. Without it there is no value of this type, so no variant that holds one is
-/// ever made, and the compiler links nothing of the role.
-#[cfg(feature = "telemetry")]
-pub type Telemetric = ();
-/// The same, in a build without the role.
-#[cfg(not(feature = "telemetry"))]
-pub type Telemetric = core::convert::Infallible;
-
-#[cfg(feature = "telemetry")]
-const fn telemetric() -> Result<Telemetric, String> {
-    Ok(())
-}
-
-#[cfg(not(feature = "telemetry"))]
-fn telemetric() -> Result<Telemetric, String> {
-    Err(refuse("role: found `telemetry`, expected `placement`: this file has no other, `berth.wasm` has both"))
 }
 
 /// A valid configuration.
@@ -137,7 +120,7 @@ pub fn parse(bytes: &[u8]) -> Result<Config, String> {
     let raw = RawConfig::read(&tree)?;
     let more = telemetric::of(&raw, text)?;
     if raw.observe == Some(true) {
-        let config = Config::Observing(observing(&raw)?, telemetric()?);
+        let config = Config::Observing(observing(&raw)?, telemetric::here()?);
         log::set_max_level(raw.log_level.unwrap_or(log::LevelFilter::Info));
         return Ok(config);
     }
@@ -146,7 +129,7 @@ pub fn parse(bytes: &[u8]) -> Result<Config, String> {
     let config = match raw.role {
         RawRole::Placement => Config::Placement(Box::new(placement(&raw, policy)?)),
         RawRole::Telemetry => {
-            let has = telemetric()?;
+            let has = telemetric::here()?;
             Config::Telemetry(Box::new(telemetry(&raw, &more, &policy)?), has)
         }
     };

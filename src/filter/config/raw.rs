@@ -6,8 +6,9 @@ use crate::filter::canary::SplitBy;
 use crate::policy::order;
 use crate::policy::tree::{Entry, Node, shorten};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum RawRole {
+    #[default]
     Placement,
     Telemetry,
 }
@@ -61,7 +62,7 @@ const FIELDS: [&str; 31] = [
     "observe",
 ];
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct RawConfig<'n> {
     pub(super) role: RawRole,
     pub(super) policy: Option<&'n Node>,
@@ -100,45 +101,50 @@ pub(super) struct RawConfig<'n> {
 
 impl<'n> RawConfig<'n> {
     pub(super) fn read(node: &'n Node) -> Result<Self, String> {
-        let s = Section::open(node, "", &FIELDS)?;
+        let mut raw = Self::default();
+        raw.fill(Section::open(node, "", &FIELDS)?)?;
+        Ok(raw)
+    }
+
+    /// One field after the other into what is whole already: every way out drops the same, which halves the code.
+    fn fill(&mut self, s: Section<'n>) -> Result<(), String> {
         // By name: a map has no order, and on its way through a `Struct` it loses the one that was written.
         let by_name = |facts: &'n [Entry]| order::sorted(facts.iter().collect(), |a: &&Entry, b| a.key.cmp(&b.key));
         let facts =
             s.map("facts")?.map(|f| by_name(f).into_iter().map(source).collect::<Result<_, _>>()).transpose()?;
         let lanes = s.list("lanes")?.map(|lanes| lanes.iter().enumerate().map(lane).collect::<Result<_, _>>());
-        Ok(Self {
-            role: s.word("role", &ROLES)?.ok_or_else(|| s.missing("role", "one of placement, telemetry"))?,
-            policy: s.get("policy"),
-            log_level: s.word("log_level", &LEVELS)?,
-            mode: s.word("mode", &MODES)?,
-            mirror: s.flag("mirror")?,
-            attach: s.word("attach", &ATTACHMENTS)?,
-            lanes: lanes.transpose()?,
-            hops: s.get("hops").map(hops).transpose()?,
-            body: s.get("body").map(body).transpose()?,
-            candidate: s.get("candidate"),
-            canary: s.get("canary").map(canary).transpose()?,
-            facts,
-            features_header: s.text("features_header")?,
-            idempotency_header: s.text("idempotency_header")?,
-            trusted_headers: s.texts("trusted_headers")?,
-            trust_path: s.flag("trust_path")?,
-            refresh_ms: s.number("refresh_ms")?,
-            deadline_header: s.flag("deadline_header")?,
-            accounting: s.flag("accounting")?,
-            decision_upstream: s.flag("decision_upstream")?,
-            decision_response: s.flag("decision_response")?,
-            replay: s.flag("replay")?,
-            hash_tenants: s.flag("hash_tenants")?,
-            keys: s.texts("keys")?,
-            sample: s.number("sample")?,
-            time_sample: s.number("time_sample")?,
-            outcomes: s.number("outcomes")?,
-            sources: s.has("sources"),
-            tick_ms: s.number("tick_ms")?,
-            listener: s.has("listener"),
-            observe: s.flag("observe")?,
-        })
+        self.role = s.word("role", &ROLES)?.ok_or_else(|| s.missing("role", "one of placement, telemetry"))?;
+        self.policy = s.get("policy");
+        self.log_level = s.word("log_level", &LEVELS)?;
+        self.mode = s.word("mode", &MODES)?;
+        self.mirror = s.flag("mirror")?;
+        self.attach = s.word("attach", &ATTACHMENTS)?;
+        self.lanes = lanes.transpose()?;
+        self.hops = s.get("hops").map(hops).transpose()?;
+        self.body = s.get("body").map(body).transpose()?;
+        self.candidate = s.get("candidate");
+        self.canary = s.get("canary").map(canary).transpose()?;
+        self.facts = facts;
+        self.features_header = s.text("features_header")?;
+        self.idempotency_header = s.text("idempotency_header")?;
+        self.trusted_headers = s.texts("trusted_headers")?;
+        self.trust_path = s.flag("trust_path")?;
+        self.refresh_ms = s.number("refresh_ms")?;
+        self.deadline_header = s.flag("deadline_header")?;
+        self.accounting = s.flag("accounting")?;
+        self.decision_upstream = s.flag("decision_upstream")?;
+        self.decision_response = s.flag("decision_response")?;
+        self.replay = s.flag("replay")?;
+        self.hash_tenants = s.flag("hash_tenants")?;
+        self.keys = s.texts("keys")?;
+        self.sample = s.number("sample")?;
+        self.time_sample = s.number("time_sample")?;
+        self.outcomes = s.number("outcomes")?;
+        self.sources = s.has("sources");
+        self.tick_ms = s.number("tick_ms")?;
+        self.listener = s.has("listener");
+        self.observe = s.flag("observe")?;
+        Ok(())
     }
 }
 

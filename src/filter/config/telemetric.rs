@@ -21,3 +21,23 @@ pub(super) fn of<'a>(raw: &RawConfig<'_>, text: &'a [u8]) -> Result<RawTelemetri
     }
     serde_json::from_slice(text).map_err(|e| refuse(&format!("configuration: {e}")))
 }
+
+/// That this build has the telemetry role. Without it there is no value of this type, so no variant that holds one is
+/// ever made, and the compiler links nothing of the role.
+#[cfg(feature = "telemetry")]
+#[derive(Clone, Copy, Debug)]
+pub struct Telemetric;
+/// The same, in a build without the role.
+#[cfg(not(feature = "telemetry"))]
+#[derive(Clone, Copy, Debug)]
+pub enum Telemetric {}
+
+#[cfg(feature = "telemetry")]
+pub(super) const fn here() -> Result<Telemetric, String> {
+    Ok(Telemetric)
+}
+
+#[cfg(not(feature = "telemetry"))]
+pub(super) fn here() -> Result<Telemetric, String> {
+    Err(refuse("role: found `telemetry`, expected `placement`: this file has no other, `berth.wasm` has both"))
+}

@@ -112,6 +112,7 @@ const DEFAULT_TICK_MS: u32 = 100;
 ///
 /// # Errors
 /// One line with the place, what was found and what was expected.
+#[inline(never)]
 pub fn parse(bytes: &[u8]) -> Result<Config, String> {
     // A `Struct` begins with the tag of its first field, which as JSON would be an empty first line.
     let converted = bytes.starts_with(b"\n").then(|| wire_struct::to_json(bytes)).flatten();
@@ -142,6 +143,7 @@ fn refuse(line: &str) -> String {
     format!("berth: configuration refused: {line}")
 }
 
+#[inline(never)]
 fn read_policy(node: &Node, place: &str) -> Result<Policy, String> {
     match policy::read_node(node, "") {
         Ok(checked) => Ok(Policy::new(checked.document, checked.digest.0)),
@@ -156,6 +158,7 @@ fn read_policy(node: &Node, place: &str) -> Result<Policy, String> {
     }
 }
 
+#[inline(never)]
 fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig, String> {
     only_for("sources", raw.sources, "telemetry")?;
     only_for("tick_ms", raw.tick_ms.is_some(), "telemetry")?;
@@ -209,6 +212,7 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     })
 }
 
+#[inline(never)]
 fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
     let place = format!("facts.{name}");
     let fact = FactName::ALL.into_iter().find(|f| f.as_str() == name).ok_or_else(|| {
@@ -219,6 +223,7 @@ fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
     Ok(Source { fact, header: header.unwrap_or_default(), trusted: source.trusted })
 }
 
+#[inline(never)]
 fn telemetry(raw: &RawConfig<'_>, more: &RawTelemetric<'_>, policy: &Policy) -> Result<TelemetryConfig, String> {
     not_of_placement(raw)?;
     let sources =
@@ -274,6 +279,7 @@ fn within_numbers(place: &str, value: u32, range: RangeInclusive<u32>) -> Result
 }
 
 /// Header names as Envoy shows them: lower case. Names that only Berth may set are refused as sources.
+#[inline(never)]
 fn lower_case<'a>(place: &str, names: impl Iterator<Item = &'a String>) -> Result<Vec<String>, String> {
     names
         .map(|name| {

@@ -16,6 +16,7 @@ pub(super) struct Client {
 }
 
 /// What everybody may know of a refusal: which one it was, and why; no name of a substrate, class or policy.
+#[inline(never)]
 pub(super) fn coarse(decision: &Decision, out: &mut String) {
     out.clear();
     if let Outcome::Refused { status, reason: Reason { code, .. }, .. } = decision.outcome {
@@ -26,6 +27,7 @@ pub(super) fn coarse(decision: &Decision, out: &mut String) {
 }
 
 /// Answers a refused request, in the client's language.
+#[inline(never)]
 pub(super) fn answer<H: Host>(host: &H, decision: &Decision, record: Option<&str>, grpc: bool) -> Verdict {
     let Outcome::Refused { status, reason, retry_after_s } = decision.outcome else { return Verdict::Continue };
     let retry = retry_after_s.map(|s| (s.to_string(), u64::from(s).saturating_mul(1_000).to_string()));

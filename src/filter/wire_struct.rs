@@ -9,6 +9,7 @@ const MOST_DEEP: u32 = 64;
 
 /// The JSON text of a `Struct`'s wire bytes; `None` if they are not one.
 #[must_use]
+#[inline(never)]
 pub fn to_json(bytes: &[u8]) -> Option<String> {
     let mut out = String::with_capacity(bytes.len());
     write_struct(bytes, &mut out, MOST_DEEP)?;

@@ -46,6 +46,7 @@ pub struct Policy {
 impl Policy {
     /// Compiles a document; `digest` is that of its canonical text.
     #[must_use]
+    #[inline(never)]
     pub fn new(document: Document, digest: [u8; 32]) -> Self {
         let lookups = Lookups::new(&document);
         let columns = Columns::new(&document);

@@ -16,6 +16,7 @@ pub struct Lane {
 }
 
 /// The lanes, by the policy's substrates.
+#[inline(never)]
 pub(super) fn lanes(raw: &[RawLane], attach: Attach, policy: &Policy) -> Result<Vec<Lane>, String> {
     if raw.is_empty() == (attach == Attach::Lanes) {
         return Err(refuse("lanes: expected some with `attach: lanes`, and none otherwise"));

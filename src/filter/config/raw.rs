@@ -107,6 +107,7 @@ impl<'n> RawConfig<'n> {
     }
 
     /// One field after the other into what is whole already: every way out drops the same, which halves the code.
+    #[inline(never)]
     fn fill(&mut self, s: Section<'n>) -> Result<(), String> {
         // By name: a map has no order, and on its way through a `Struct` it loses the one that was written.
         let by_name = |facts: &'n [Entry]| order::sorted(facts.iter().collect(), |a: &&Entry, b| a.key.cmp(&b.key));
@@ -154,6 +155,7 @@ pub(super) struct RawLane {
     pub(super) substrates: Vec<String>,
 }
 
+#[inline(never)]
 fn lane((at, node): (usize, &Node)) -> Result<RawLane, String> {
     let place = format!("lanes[{at}].");
     let s = Section::open(node, &place, &["cluster", "substrates"])?;
@@ -169,6 +171,7 @@ pub(super) struct RawHops {
     pub(super) trust: Vec<String>,
 }
 
+#[inline(never)]
 fn hops(node: &Node) -> Result<RawHops, String> {
     let s = Section::open(node, "hops.", &["tell", "trust"])?;
     Ok(RawHops { tell: s.flag("tell")?.unwrap_or(false), trust: s.texts("trust")?.unwrap_or_default() })
@@ -180,6 +183,7 @@ pub(super) struct RawSource {
     pub(super) trusted: bool,
 }
 
+#[inline(never)]
 fn source(entry: &Entry) -> Result<(&str, RawSource), String> {
     let place = format!("facts.{}.", shorten(&entry.key));
     let s = Section::open(&entry.node, &place, &["header", "trusted"])?;
@@ -195,6 +199,7 @@ pub(super) struct RawBody {
     pub(super) data_key: Option<String>,
 }
 
+#[inline(never)]
 fn body(node: &Node) -> Result<RawBody, String> {
     let s = Section::open(node, "body.", &["headers_stop", "prefix_bytes", "hold_ms", "data_key"])?;
     Ok(RawBody {
@@ -217,6 +222,7 @@ pub(super) struct RawCanary {
     pub(super) outside: Option<f64>,
 }
 
+#[inline(never)]
 fn canary(node: &Node) -> Result<RawCanary, String> {
     let known = ["by", "window_s", "least", "failure", "first_byte", "cost", "shed", "outside"];
     let s = Section::open(node, "canary.", &known)?;

@@ -40,6 +40,7 @@ impl Placement {
     }
 
     /// Has a copy sent to where the request would have gone.
+    #[inline(never)]
     fn mirror<H: Host>(&mut self, host: &H, side: Side, decision: &Decision) {
         let policy = at_work(side, &self.current, self.canary.as_deref(), self.previous.as_deref()).policy();
         let first = decision.plan.first().filter(|_| self.config.mirror);

@@ -67,6 +67,20 @@ fn rows<'a>(text: &'a str, table: &str) -> Vec<&'a str> {
 }
 
 #[test]
+fn the_table_of_tests_has_every_file() {
+    let table = fs::read_to_string(root().join("tests/README.md")).unwrap();
+    let sources = |folder: &str| {
+        let entries = fs::read_dir(root().join("tests").join(folder)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".rs")).map(|name| format!("{folder}{name}")).collect::<Vec<_>>()
+    };
+    let files = [sources(""), sources("e2e/")].concat();
+    assert!(files.len() > 40, "{files:?}");
+    let missing: Vec<_> = files.iter().filter(|file| !table.contains(&format!("`{file}`"))).collect();
+    assert!(missing.is_empty(), "tests/README.md does not speak of {missing:?}");
+}
+
+#[test]
 fn every_promise_names_a_test_that_there_is() {
     let read = |path: &str| fs::read_to_string(root().join(path)).ok();
     for (document, table, least) in DOCUMENTS {

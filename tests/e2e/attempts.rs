@@ -189,10 +189,12 @@ fn used(until: Duration) -> &'static str {
     ["none", "1/3", "2/3", "all"][thirds.min(3) as usize]
 }
 
-/// A row over both versions of HTTP, which must be the same and in time. On a machine that is busy with something else a
-/// measurement may be late: three of them are not.
+/// On a machine that is busy with something else a measurement may be late: a proxy that is, is late every time.
+const TRIES: u8 = 10;
+
+/// A row over both versions of HTTP, which must be the same and in time.
 async fn both(lanes: &Lanes, way: Way, fault: &str, class: &str, stream: bool) -> String {
-    for n in 0..3 {
+    for n in 0..TRIES {
         let of = |http| row(lanes, way, fault, class, stream, http, n);
         let ((one, in_time), (two, too)) = tokio::join!(of(Http::One), of(Http::Two));
         if one == two && in_time && too {
@@ -200,7 +202,7 @@ async fn both(lanes: &Lanes, way: Way, fault: &str, class: &str, stream: bool) -
         }
         eprintln!("again: {one} / {two}");
     }
-    panic!("{fault} {class} {way:?}: late, or different over HTTP/1 and HTTP/2, three times");
+    panic!("{fault} {class} {way:?}: late, or different over HTTP/1 and HTTP/2, {TRIES} times");
 }
 
 /// All rows of one way, in the order of the faults.
@@ -316,27 +318,32 @@ async fn a_grpc_client_is_refused_in_its_own_language() {
     assert!(message.contains("governance/no-envelope"), "{message}");
 }
 
+/// How long the first of these refusals took that came in time; one does.
+async fn punctual(lanes: &Lanes, until: Duration, ask: impl Fn(Ask) -> Ask) -> Duration {
+    let mut last = Duration::ZERO;
+    for _ in 0..TRIES {
+        let seen = ask(lanes.ask("once")).send().await.unwrap();
+        assert_eq!(seen.status, 504);
+        last = seen.took;
+        if last < until {
+            return last;
+        }
+    }
+    panic!("later than {until:?} every time, the last time {last:?}");
+}
+
 #[tokio::test]
 async fn a_shorter_deadline_of_the_caller_holds_whoever_asks_for_it() {
     let lanes = Lanes::start(Way::Full, Home::There).await;
     lanes.a.does(Script::after(2_000, Script::ok("a")));
     for (header, value) in [("grpc-timeout", "300m"), ("x-envoy-expected-rq-timeout-ms", "300")] {
         // The proxy keeps its own headers only from inside the mesh.
-        let mut took = Vec::new();
-        for _ in 0..3 {
-            let ask = lanes.ask("once").header("x-forwarded-for", "10.0.0.1").header(header, value);
-            let seen = ask.send().await.unwrap();
-            assert_eq!(seen.status, 504);
-            took.push(seen.took);
-        }
-        // The best of three: a machine that is busy with something else may be late.
-        let took = took.into_iter().min().unwrap();
-        let (early, late) = (Duration::from_millis(290), Duration::from_millis(300 + LATE_MS));
-        assert!(took >= early && took < late, "{header}: {took:?}");
+        let until = Duration::from_millis(300 + LATE_MS);
+        let took = punctual(&lanes, until, |ask| ask.header("x-forwarded-for", "10.0.0.1").header(header, value)).await;
+        assert!(took >= Duration::from_millis(290), "{header}: {took:?}");
     }
     // A longer one does not: nobody gets more than the class has.
-    let seen = lanes.ask("once").header("grpc-timeout", "9S").send().await.unwrap();
-    assert!(seen.took < Duration::from_millis(DEADLINE_MS + LATE_MS), "{:?}", seen.took);
+    punctual(&lanes, Duration::from_millis(DEADLINE_MS + LATE_MS), |ask| ask.header("grpc-timeout", "9S")).await;
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ fn limits<S: Source>(s: &mut S) -> Option<Limits> {
         min_quality_ppm: s.or("min_quality", "The least quality that is acceptable.", ratio(), 0),
         max_queue: s.optional(
             "max_queue",
-            "The deepest queue that this class joins; without it, the threshold of the substrate's kind.",
+            "The deepest queue that this class joins, where the threshold of the substrate's kind does not refuse it sooner.",
             whole(0, 1_000_000),
         ),
     })

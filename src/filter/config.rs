@@ -117,7 +117,11 @@ pub fn parse(bytes: &[u8]) -> Result<Config, String> {
     // A `Struct` begins with the tag of its first field, which as JSON would be an empty first line.
     let converted = bytes.starts_with(b"\n").then(|| wire_struct::to_json(bytes)).flatten();
     let text = converted.as_deref().map_or(bytes, str::as_bytes);
-    let tree = json::parse_around(text).map_err(|e| refuse(&format!("configuration: {e}")))?;
+    let tree = json::parse_around(text).map_err(|e| {
+        // What was found may be the very line break that should not be there.
+        let line = e.to_string().replace(|c: char| c.is_control(), " ");
+        refuse(&format!("configuration: line {}: {line}", e.at.unwrap_or_default()))
+    })?;
     let raw = RawConfig::read(&tree)?;
     let more = telemetric::of(&raw, text)?;
     if raw.observe == Some(true) {

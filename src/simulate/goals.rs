@@ -84,7 +84,7 @@ fn feasible(results: &Results) -> impl Iterator<Item = &Run> {
 
 /// Points of a percent that one share lacks of another.
 fn points(ours: u64, theirs: u64) -> String {
-    format!("−{}", decimal(theirs.saturating_sub(ours) * 100, 1))
+    format!("−{}", decimal(theirs.saturating_sub(ours) * 100, 2))
 }
 
 fn goodput(results: &Results, ours: &Figures) -> Option<Goal> {

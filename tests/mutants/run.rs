@@ -91,7 +91,9 @@ fn main() {
                         Some(outcome) if word != "survived" => (*outcome, String::new()),
                         _ => trial.one(at + 1),
                     };
-                    let _ = writeln!(file.lock().expect("lock"), "{}\t{}\t{by}", outcome.word(), mutant.key);
+                    if !known.contains_key(&mutant.key) || word == "survived" {
+                        let _ = writeln!(file.lock().expect("lock"), "{}\t{}\t{by}", outcome.word(), mutant.key);
+                    }
                     let mut outcomes = outcomes.lock().expect("lock");
                     outcomes.insert(at, outcome);
                     if outcomes.len() % 200 == 0 {

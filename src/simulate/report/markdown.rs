@@ -9,10 +9,10 @@ impl Report {
     #[must_use]
     pub fn markdown(&self) -> String {
         let all: Vec<String> = self.experiments.iter().map(Experiment::markdown).collect();
-        format!("{}\n{}", self.goals(), all.join("\n"))
+        self.goals() + &all.join("\n")
     }
 
-    /// Scenarios by goals: met, or what is short.
+    /// Scenarios by goals: met, or what is short. Nothing, where no goal can be seen.
     fn goals(&self) -> String {
         let all: Vec<(&str, Vec<Goal>)> =
             self.experiments.iter().map(|e| (e.setup.scenario.name.as_str(), e.goals())).collect();
@@ -22,13 +22,16 @@ impl Report {
                 columns.push(goal.column);
             }
         }
+        if columns.is_empty() {
+            return String::new();
+        }
         let mut out =
             format!("### Goals\n\n| scenario | {} |\n| --- {}|\n", columns.join(" | "), "| --- ".repeat(columns.len()));
         for (name, goals) in &all {
             let cells: Vec<String> = columns.iter().map(|column| of(goals, column)).collect();
             out += &format!("| {name} | {} |\n", cells.join(" | "));
         }
-        out
+        out + "\n"
     }
 }
 

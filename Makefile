@@ -37,7 +37,7 @@ SCENARIOS = five-failures spillover locality-collapse degraded-node law-in-motio
 simulation: rust ## run the standard scenarios and write their short report into examples/simulate/README.md (minutes)
 	@$(CARGO) build --locked --release --bin berth
 	@cd examples/simulate && \
-	  { $(abspath $(NATIVE))/release/berth simulate $(SCENARIOS:%=%.yaml) --summary > .report; [ $$? -le 1 ]; } && \
+	  { $(abspath $(NATIVE))/release/berth simulate $(SCENARIOS:%=%.yaml) --hold 4 --summary > .report; [ $$? -le 1 ]; } && \
 	  sed -i '/^<!-- report -->$$/q' README.md && cat .report >> README.md; made=$$?; rm -f .report; exit $$made
 
 down: rust ## stop what `make up` left running
@@ -116,7 +116,7 @@ oci: wasm ## write dist/oci (both image formats of both modules), checksums and 
 reproducible: rust ## build twice from what is committed and compare the bytes
 	@.ci/reproducible
 
-compatibility: wasm ## try every feature on Envoy 1.36 to 1.40 and print the table (minutes)
+compatibility: wasm ## try every feature on Envoy 1.36 to 1.40 and write the table of envoy/deploy.md (half an hour)
 	@.ci/compatibility
 # What libFuzzer looks at: which edges are taken and what is compared. Not for build scripts, hence the target's name.
 FUZZ_SECONDS ?= 60

@@ -15,6 +15,8 @@ mod agree;
 mod choice;
 #[path = "laws/hold.rs"]
 mod hold;
+#[path = "laws/queues.rs"]
+mod queues;
 #[path = "laws/scarce.rs"]
 mod scarce;
 #[path = "laws/small.rs"]

@@ -101,6 +101,17 @@ pub struct PlacementConfig {
     pub accounting: Accounting,
 }
 
+impl PlacementConfig {
+    /// Whether the policy before this one sees all that it asks for: to go back to it blind would not bind it.
+    pub(super) fn shows_all_to(&mut self, before: &Policy) -> bool {
+        let asked = self.sources.ask_for(before.wanted_headers());
+        if let Err(count) = asked {
+            log::warn!("berth: no way back to {}: {count} headers would have to be looked at", before.label());
+        }
+        asked.is_ok()
+    }
+}
+
 /// The shortest and longest period between ticks.
 const TICK_MS: RangeInclusive<u32> = 10..=60_000;
 const DEFAULT_TICK_MS: u32 = 100;
@@ -158,13 +169,6 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     only_for("tick_ms", raw.tick_ms.is_some(), "telemetry")?;
     only_for("listener", raw.listener.is_some(), "telemetry")?;
     let trusted = lower_case("trusted_headers", raw.trusted_headers.iter().flatten())?;
-    let predicates: Vec<_> = policy.wanted_headers().iter().map(|h| (h.clone(), trusted.contains(h))).collect();
-    if predicates.len() > MOST_PREDICATES {
-        return Err(refuse(&format!(
-            "policy: its predicates look at {} headers, expected at most {MOST_PREDICATES}",
-            predicates.len()
-        )));
-    }
     let facts = raw.facts.iter().flatten().map(|(name, source)| fact_source(name, source)).collect::<Result<_, _>>()?;
     let features = lower_case("features_header", raw.features_header.iter())?.into_iter().next();
     let idempotency = lower_case("idempotency_header", raw.idempotency_header.iter())?.into_iter().next();
@@ -175,28 +179,39 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
         return Err(refuse("mirror: belongs to mode `shadow`: in the others the request itself goes there"));
     }
     let lanes = lanes(raw.lanes.as_deref().unwrap_or_default(), attach, &policy)?;
+    let canary = canary::canary(raw)?;
+    let mut sources = Sources {
+        facts,
+        features,
+        idempotency,
+        predicates: Vec::new(),
+        trusted,
+        trust_path: raw.trust_path.unwrap_or(false),
+        own_router_headers: attach != Attach::Simple,
+    };
+    let policies = [Some(("policy", &policy)), canary.as_ref().map(|canary| ("candidate", &canary.policy))];
+    for (place, policy) in policies.into_iter().flatten() {
+        sources.ask_for(policy.wanted_headers()).map_err(|count| too_many_headers(place, count))?;
+    }
     Ok(PlacementConfig {
         accounting: Accounting::new(raw, &lanes)?,
         lanes,
-        canary: canary::canary(raw)?,
+        canary,
         policy,
         mode,
         mirror,
         attach,
-        sources: Sources {
-            facts,
-            features,
-            idempotency,
-            predicates,
-            trust_path: raw.trust_path.unwrap_or(false),
-            own_router_headers: attach != Attach::Simple,
-        },
+        sources,
         body: raw.body.as_ref().map(body).transpose()?,
         hops: hops(raw.hops.clone().unwrap_or_default())?,
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
     })
+}
+
+fn too_many_headers(place: &str, count: usize) -> String {
+    refuse(&format!("{place}: with its predicates, {count} headers are looked at, expected at most {MOST_PREDICATES}"))
 }
 
 fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {

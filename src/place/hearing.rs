@@ -52,9 +52,20 @@ impl<'a> Hearing<'a> {
         i64::try_from(left / u128::from(hard.saturating_sub(soft).max(1))).unwrap_or(WHOLE_PPM).min(WHOLE_PPM)
     }
 
-    /// Requests in flight: the larger of what proxies and the substrate count.
+    /// Requests in flight: the larger of what proxies and the substrate count. What waits there is in flight too.
     pub(crate) fn in_flight(&self) -> Option<i64> {
-        self.value(Signal::InFlight).max(self.value(Signal::Running))
+        let waiting = self.value(Signal::QueueDepth).unwrap_or(0);
+        self.value(Signal::InFlight).max(self.value(Signal::Running).map(|running| running.saturating_add(waiting)))
+    }
+
+    /// The share of what was in flight when that was heard that has ended since, if each takes the whole time that answers
+    /// are measured to take.
+    pub(crate) fn ended_ppm(&self) -> u32 {
+        let heard = [Signal::InFlight, Signal::Running].map(|signal| self.health.and_then(|h| h.reading(signal)));
+        let Some(at_ms) = heard.into_iter().flatten().map(|reading| reading.at_ms).max() else { return 0 };
+        let Some(whole_us) = self.value(Signal::Total).filter(|us| *us > 0) else { return 0 };
+        let passed = i128::from(self.now_ms.saturating_sub(at_ms)) * 1_000 * i128::from(WHOLE_PPM);
+        u32::try_from((passed / i128::from(whole_us)).min(i128::from(WHOLE_PPM))).unwrap_or(0)
     }
 
     pub(crate) fn circuit(&self) -> Circuit {

@@ -101,6 +101,36 @@ fn no_request_within_the_proxys_limits_costs_a_hundred_times_the_usual_one() {
     assert!(most.0 <= median * MOST_TIMES, "{} costs {} times the median", most.1, most.0 / median);
 }
 
+/// What a body of so many bytes costs, in frames of one byte each.
+fn body_cost(bytes: usize) -> u64 {
+    let host = FakeHost::new();
+    let mut configuration = policy::placement(&policy::policy());
+    configuration["body"] = json!({"headers_stop": true});
+    let (mut vm, taken) = Built::load(FULL).start(&host, &configuration.to_string()).unwrap();
+    assert!(taken, "{:?}", vm.log());
+    vm.tick().unwrap();
+    host.set_headers(
+        MapKind::RequestHeaders,
+        &[(":path", "/"), ("x-tenant", "acme"), ("content-type", "application/json")],
+    );
+    let body = format!(r#"{{"messages": "{}"}}"#, "x".repeat(bytes - 16));
+    host.set_request_body(body.as_bytes());
+    let (id, _) = vm.open(false).unwrap();
+    let costs = (1..=body.len()).map(|size| {
+        vm.body(id, size, size == body.len()).unwrap();
+        vm.spent()
+    });
+    costs.sum()
+}
+
+#[test]
+fn a_body_in_the_smallest_frames_costs_in_proportion_to_its_size() {
+    let (short, long) = (body_cost(2_000), body_cost(16_000));
+    println!("in frames of one byte: 2 kB {short}, 16 kB {long} instructions, {:.1} times", long as f64 / short as f64);
+    // Eight times as much; gone over again with each frame it would be sixty-four times.
+    assert!(long <= 16 * short, "{short} instructions became {long}");
+}
+
 #[test]
 fn hostile_requests_do_not_grow_the_memory() {
     let host = FakeHost::new();

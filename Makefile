@@ -8,6 +8,8 @@ TOOLS = .ci/tools
 # Each toolchain has a target folder of its own: sharing one would rebuild everything at each change between them.
 NATIVE = $(or $(CARGO_TARGET_DIR),target)
 WASI = CARGO_TARGET_DIR=target/wasip1 $(TOOLS) cargo wasm32-wasip1
+# The same file name with other features: in one folder each build would take the other's place.
+WASI_PLACEMENT = CARGO_TARGET_DIR=target/wasip1-placement $(TOOLS) cargo wasm32-wasip1
 NODE = CARGO_TARGET_DIR=target/node $(TOOLS) cargo wasm32-unknown-unknown
 WITH_ENVOY = ENVOY=$$($(TOOLS) envoy) && export ENVOY
 # Features that Rust's compiler uses and every Envoy that can run the module knows.
@@ -46,13 +48,15 @@ down: rust ## stop what `make up` left running
 # --- to build ---
 
 wasm: rust ## build dist/berth.wasm and dist/berth-placement.wasm
-	@echo "== the module"
+	@echo "== the module, with both roles"
 	@$(WASI) build --locked --release --lib
+	@echo "== the module, with the placement role alone"
+	@$(WASI_PLACEMENT) build --locked --release --lib --no-default-features
 	@$(CARGO) build --locked --quiet --bin berth
 	@mkdir -p dist
-	@kind=$$($(TOOLS) toolchain wasm32-wasip1) && $(NATIVE)/debug/berth trim \
-	  target/wasip1/$$kind/wasm32-wasip1/release/berth.wasm \
-	  --full dist/.berth.wasm --placement dist/.berth-placement.wasm
+	@made=$$($(TOOLS) toolchain wasm32-wasip1)/wasm32-wasip1/release/berth.wasm && \
+	  $(NATIVE)/debug/berth trim target/wasip1/$$made --full dist/.berth.wasm && \
+	  $(NATIVE)/debug/berth trim target/wasip1-placement/$$made --placement dist/.berth-placement.wasm
 	@opt=$$($(TOOLS) wasm-opt); for name in berth berth-placement; do \
 	  if [ -n "$$opt" ]; then \
 	    "$$opt" $(WASM_OPT_FLAGS) dist/.$$name.wasm -o dist/.$$name.opt && mv dist/.$$name.opt dist/.$$name.wasm; \
@@ -94,7 +98,8 @@ lint: rust ## format, clippy for host and wasm, documentation, licences and advi
 	@$(CARGO) clippy --locked --quiet --all-targets -- -D warnings
 	@echo "== clippy, wasm32-wasip1"
 	@if [ "$$($(TOOLS) toolchain wasm32-wasip1)" = rustup ]; then \
-	  $(WASI) clippy --locked --quiet --lib -- -D warnings; \
+	  $(WASI) clippy --locked --quiet --lib -- -D warnings && \
+	  $(WASI) clippy --locked --quiet --lib --no-default-features -- -D warnings; \
 	else \
 	  echo "berth: Debian's toolchain has no clippy: the wasm build gets the compiler's own lints only"; \
 	  $(WASI) rustc --locked --quiet --lib --release -- -D warnings; fi
@@ -168,8 +173,8 @@ bench-wasm: rust ## compiling a policy, deciding, a tick of telemetry, a snapsho
 
 # Filters that do nothing, made as the module is.
 noops: rust
-	@$(WASI) build --locked --quiet --release --example noop_sdk --example noop_raw
-	@for name in sdk raw; do \
+	@$(WASI) build --locked --quiet --release --example noop_sdk --example noop_raw --example noop_floor
+	@for name in sdk raw floor; do \
 	  made=target/wasip1/$$($(TOOLS) toolchain wasm32-wasip1)/wasm32-wasip1/release/examples/noop_$$name.wasm; \
 	  opt=$$($(TOOLS) wasm-opt || true); \
 	  if [ -n "$$opt" ]; then "$$opt" $(WASM_OPT_FLAGS) $$made -o target/noop_$$name.wasm; else cp $$made target/noop_$$name.wasm; fi || exit 1; \

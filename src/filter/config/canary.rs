@@ -21,6 +21,7 @@ const DEFAULT: Trigger = Trigger {
     outside_ppm: None,
 };
 
+#[inline(never)]
 pub(super) fn canary(raw: &RawConfig<'_>) -> Result<Option<CanaryConfig>, String> {
     let Some(candidate) = raw.candidate else {
         return match raw.canary {
@@ -28,7 +29,7 @@ pub(super) fn canary(raw: &RawConfig<'_>) -> Result<Option<CanaryConfig>, String
             None => Ok(None),
         };
     };
-    let policy = Rc::new(read_policy(candidate.get(), "candidate")?);
+    let policy = Rc::new(read_policy(candidate, "candidate")?);
     let Some(rollout) = policy.document().settings.rollout.clone() else {
         return Err(refuse("candidate.rollout: missing, expected the candidate's share, such as `{\"share\": 0.05}`"));
     };
@@ -36,6 +37,7 @@ pub(super) fn canary(raw: &RawConfig<'_>) -> Result<Option<CanaryConfig>, String
     Ok(Some(CanaryConfig { trigger: trigger(&canary)?, by: canary.by, policy, rollout }))
 }
 
+#[inline(never)]
 fn trigger(raw: &RawCanary) -> Result<Trigger, String> {
     let window_s = raw.window_s.unwrap_or(DEFAULT.window_ms / 1_000);
     if !WINDOW_S.contains(&window_s) {

@@ -55,6 +55,7 @@ pub fn placement<S: Source>(s: &mut S) -> Option<()> {
     s.list("trusted_headers", "Headers in predicates that can be believed.", Text(128), up_to(256));
     s.optional("trust_path", "Whether path and method can be believed.", Flag);
     s.optional("refresh_ms", "How often the picture is refreshed.", count());
+    s.optional("deadline_header", "Whether the router is told the deadline.", Flag);
     s.optional("accounting", "Whether decisions leave anything behind.", Flag);
     s.optional("decision_upstream", "Whether substrates are sent the decision; never providers.", Flag);
     s.optional("decision_response", "Whether answers carry the decision.", Flag);

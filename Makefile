@@ -39,7 +39,7 @@ SCENARIOS = five-failures spillover locality-collapse degraded-node law-in-motio
 simulation: rust ## run the standard scenarios and write their short report into examples/simulate/README.md (minutes)
 	@$(CARGO) build --locked --release --bin berth
 	@cd examples/simulate && \
-	  { $(abspath $(NATIVE))/release/berth simulate $(SCENARIOS:%=%.yaml) --summary > .report; [ $$? -le 1 ]; } && \
+	  { $(abspath $(NATIVE))/release/berth simulate $(SCENARIOS:%=%.yaml) --hold 4 --summary > .report; [ $$? -le 1 ]; } && \
 	  sed -i '/^<!-- report -->$$/q' README.md && cat .report >> README.md; made=$$?; rm -f .report; exit $$made
 
 down: rust ## stop what `make up` left running
@@ -121,7 +121,7 @@ oci: wasm ## write dist/oci (both image formats of both modules), checksums and 
 reproducible: rust ## build twice from what is committed and compare the bytes
 	@.ci/reproducible
 
-compatibility: wasm ## try every feature on Envoy 1.36 to 1.40 and print the table (minutes)
+compatibility: wasm ## try every feature on Envoy 1.36 to 1.40 and write the table of envoy/deploy.md (half an hour)
 	@.ci/compatibility
 # What libFuzzer looks at: which edges are taken and what is compared. Not for build scripts, hence the target's name.
 FUZZ_SECONDS ?= 60
@@ -136,15 +136,11 @@ fuzz: rust ## every parser of bytes from outside, guided by its code, FUZZ_SECON
 	  --manifest-path tests/fuzz/Cargo.toml --target $$host --target-dir $(FUZZ_DIR) && \
 	  FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZ_DIR)/$$host/release/fuzz $(FUZZ_DIR)
 
-MUTATED = -f 'src/place/**/*.rs' -f src/policy/index.rs -f 'src/policy/index/*.rs' -f src/policy/permits.rs -f src/policy/narrow.rs
-# One of so many mutants, the others on another day: all of them take a day of one core.
-MUTANTS ?= 0/20
+MUTANTS_DIR = $(abspath $(NATIVE))/mutants
 
-mutants: rust ## change the gates and stages in small ways and see whether the tests notice; MUTANTS=0/20 is which of them
-	@command -v cargo-mutants >/dev/null || { echo "berth: no cargo-mutants: cargo install --locked cargo-mutants" >&2; exit 2; }
-	@CARGO_PROFILE_TEST_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0 $(CARGO) mutants $(MUTATED) \
-	  --shard $(MUTANTS) --sharding round-robin --timeout 120 --output target -- \
-	  --locked --lib --test cases --test core --test decisions --test laws
+mutants: rust ## change the gates and stages in over 2,000 small ways and see that the tests notice (most of an hour, goes on where it ended); MUTANTS=0/20 for a share, =survived, or a word
+	@$(CARGO) build --locked --quiet --release --manifest-path tests/mutants/Cargo.toml --target-dir $(MUTANTS_DIR)/tool
+	@$(MUTANTS_DIR)/tool/release/mutants . $(MUTANTS_DIR)
 
 soak: wasm ## a real Envoy under load, faults and configurations for SOAK_SECONDS (600), and a table of what came of it
 	@$(WITH_ENVOY) && SOAK_SECONDS=$${SOAK_SECONDS:-600} $(CARGO) test --locked --quiet --test e2e -- soak --nocapture

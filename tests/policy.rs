@@ -603,6 +603,33 @@ mod tool {
     }
 
     #[test]
+    fn what_stands_beside_an_embedded_policy_is_looked_at_too_however_deep_it_stands() {
+        let indented = |text: &str, by: usize| -> String {
+            text.lines().map(|line| format!("{}{line}\n", " ".repeat(by))).collect()
+        };
+        let policy = fs::read_to_string(root("policies/starter.yaml")).unwrap();
+        let plugin = format!("role: placement\nattach: ful\nfactz: {{}}\npolicy:\n{}", indented(&policy, 2));
+        let wasm_plugin = format!("kind: WasmPlugin\nspec:\n  pluginConfig:\n{}", indented(&plugin, 4));
+        let (said, code) = berth(&["check", &file("beside.yaml", &wasm_plugin)]);
+        assert_eq!(code, 1);
+        for part in
+            ["unknown-word: spec.pluginConfig.attach", "beside.yaml:5:", "unknown-field: spec.pluginConfig.factz"]
+        {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        // A text in a text: a bootstrap in a ConfigMap, whose plugin has its configuration as a text.
+        let bootstrap = format!("static_resources:\n  configuration: |\n{}", indented(&plugin, 4));
+        let map = format!("kind: ConfigMap\ndata:\n  envoy.yaml: |\n{}", indented(&bootstrap, 4));
+        let (said, code) = berth(&["check", &file("map.yaml", &map)]);
+        let line = 1 + map.lines().position(|line| line.contains("attach: ful")).unwrap();
+        assert!(code == 1 && said.contains(&format!("map.yaml:{line}:")), "line {line}: {said}");
+        assert!(said.contains("data[\"envoy.yaml\"].static_resources.configuration.attach"), "{said}");
+        // Two policies in one file are none.
+        let (said, code) = berth(&["check", &file("two.yaml", &format!("{policy}---\n{policy}"))]);
+        assert!(code == 1 && said.contains("BTH0007") && said.contains("expected one policy in a file"), "{said}");
+    }
+
+    #[test]
     fn a_manifest_without_a_policy_is_refused() {
         let (said, code) = berth(&["check", &file("service.yaml", "kind: Service\nspec: {}\n")]);
         assert!(said.contains("BTH0401") && code == 1, "{said}");

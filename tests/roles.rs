@@ -11,6 +11,11 @@ mod fake_host;
 #[path = "support/policy.rs"]
 mod policy;
 
+#[path = "roles/body.rs"]
+mod body;
+#[path = "roles/canary.rs"]
+mod canary;
+
 use berth::filter::store::{self, Switch};
 use berth::filter::{Host, HostError, MapKind, Role, Verdict};
 use fake_host::{EVERY_ERROR, FakeHost};

@@ -83,7 +83,7 @@ fn a_large_scrape_is_read_in_memory_that_does_not_grow_with_it() {
 
 #[test]
 fn a_line_without_an_end_is_bounded_too() {
-    let mut text = b"vllm:num_requests_waiting 7\nvllm:num_requests_waiting{x=\"".to_vec();
+    let mut text = b"vllm:num_requests_waiting 7\nvllm:num_requests_running{x=\"".to_vec();
     text.resize(2 << 20, b'y');
     let (depth, held) = weigh(&text, 64 << 10);
     assert_eq!(depth, Some(7), "what came before it is kept");

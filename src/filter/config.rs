@@ -104,6 +104,17 @@ pub struct PlacementConfig {
     pub accounting: Accounting,
 }
 
+impl PlacementConfig {
+    /// Whether the policy before this one sees all that it asks for: to go back to it blind would not bind it.
+    pub(super) fn shows_all_to(&mut self, before: &Policy) -> bool {
+        let asked = self.sources.ask_for(before.wanted_headers());
+        if let Err(count) = asked {
+            log::warn!("berth: no way back to {}: {count} headers would have to be looked at", before.label());
+        }
+        asked.is_ok()
+    }
+}
+
 /// The shortest and longest period between ticks.
 const TICK_MS: RangeInclusive<u32> = 10..=60_000;
 const DEFAULT_TICK_MS: u32 = 100;
@@ -168,13 +179,6 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     only_for("tick_ms", raw.tick_ms.is_some(), "telemetry")?;
     only_for("listener", raw.listener, "telemetry")?;
     let trusted = lower_case("trusted_headers", raw.trusted_headers.iter().flatten())?;
-    let predicates: Vec<_> = policy.wanted_headers().iter().map(|h| (h.clone(), trusted.contains(h))).collect();
-    if predicates.len() > MOST_PREDICATES {
-        return Err(refuse(&format!(
-            "policy: its predicates look at {} headers, expected at most {MOST_PREDICATES}",
-            predicates.len()
-        )));
-    }
     let facts = raw.facts.iter().flatten().map(|(name, source)| fact_source(name, source)).collect::<Result<_, _>>()?;
     let features = lower_case("features_header", raw.features_header.iter())?.into_iter().next();
     let idempotency = lower_case("idempotency_header", raw.idempotency_header.iter())?.into_iter().next();
@@ -191,22 +195,29 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
         ));
     }
     let lanes = lanes(raw.lanes.as_deref().unwrap_or_default(), attach, &policy)?;
+    let canary = canary::canary(raw)?;
+    let mut sources = Sources {
+        facts,
+        features,
+        idempotency,
+        predicates: Vec::new(),
+        trusted,
+        trust_path: raw.trust_path.unwrap_or(false),
+        own_router_headers: attach != Attach::Simple,
+    };
+    let policies = [Some(("policy", &policy)), canary.as_ref().map(|canary| ("candidate", &canary.policy))];
+    for (place, policy) in policies.into_iter().flatten() {
+        sources.ask_for(policy.wanted_headers()).map_err(|count| too_many_headers(place, count))?;
+    }
     Ok(PlacementConfig {
         accounting: Accounting::new(raw, &lanes)?,
         lanes,
-        canary: canary::canary(raw)?,
+        canary,
         policy,
         mode,
         mirror,
         attach,
-        sources: Sources {
-            facts,
-            features,
-            idempotency,
-            predicates,
-            trust_path: raw.trust_path.unwrap_or(false),
-            own_router_headers: attach != Attach::Simple,
-        },
+        sources,
         body: raw.body.as_ref().map(body).transpose()?,
         hops: hops(raw.hops.clone().unwrap_or_default())?,
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
@@ -214,6 +225,10 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
     })
+}
+
+fn too_many_headers(place: &str, count: usize) -> String {
+    refuse(&format!("{place}: with its predicates, {count} headers are looked at, expected at most {MOST_PREDICATES}"))
 }
 
 #[inline(never)]
@@ -229,38 +244,12 @@ fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
 
 #[inline(never)]
 fn telemetry(raw: &RawConfig<'_>, more: &RawTelemetric<'_>, policy: &Policy) -> Result<TelemetryConfig, String> {
-    not_of_placement(raw)?;
+    telemetric::not_of_placement(raw)?;
     let sources =
         more.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
     let desk = more.listener.as_ref().map(|listener| desk(listener, policy)).transpose()?;
     let tick_ms = period("tick_ms", raw.tick_ms)?;
     Ok(TelemetryConfig { desk, ..TelemetryConfig::new(Watch::of(policy.document()), tick_ms, sources) })
-}
-
-/// Refuses what only the placement role understands.
-fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
-    let given = [
-        ("mode", raw.mode.is_some()),
-        ("mirror", raw.mirror.is_some()),
-        ("attach", raw.attach.is_some()),
-        ("lanes", raw.lanes.is_some()),
-        ("hops", raw.hops.is_some()),
-        ("body", raw.body.is_some()),
-        ("candidate", raw.candidate.is_some()),
-        ("canary", raw.canary.is_some()),
-        ("idempotency_header", raw.idempotency_header.is_some()),
-        ("facts", raw.facts.is_some()),
-        ("features_header", raw.features_header.is_some()),
-        ("trusted_headers", raw.trusted_headers.is_some()),
-        ("trust_path", raw.trust_path.is_some()),
-        ("refresh_ms", raw.refresh_ms.is_some()),
-        ("deadline_header", raw.deadline_header.is_some()),
-    ];
-    only_for("accounting", raw.accounting.is_some(), "placement")?;
-    for (name, present) in given.into_iter().chain(accounting::given(raw)) {
-        only_for(name, present, "placement")?;
-    }
-    Ok(())
 }
 
 fn only_for(name: &str, present: bool, role: &str) -> Result<(), String> {

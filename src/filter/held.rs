@@ -14,7 +14,13 @@ struct Request {
     context: u32,
     since_ms: u64,
     headers: Headers,
+    /// How much of its body was looked at the last time, and in all.
+    looked: usize,
+    spent: usize,
 }
+
+/// How often as many bytes as are ever looked at of one body may be gone over again, as more of it comes.
+const BUDGET: usize = 8;
 
 impl Held {
     pub(super) const fn has_room(&self) -> bool {
@@ -22,7 +28,19 @@ impl Held {
     }
 
     pub(super) fn keep(&mut self, context: u32, since_ms: u64, headers: Headers) {
-        self.0.push(Request { context, since_ms, headers });
+        self.0.push(Request { context, since_ms, headers, looked: 0, spent: 0 });
+    }
+
+    /// Whether it is worth to look at a body of which so much has come; `None` if nobody waits for it. However small the
+    /// pieces are in which it comes, what is spent on them stays in proportion to `most`, the bytes that are ever looked at.
+    pub(super) fn look(&mut self, context: u32, size: usize, most: usize) -> Option<bool> {
+        let request = self.0.iter_mut().find(|request| request.context == context)?;
+        let spent = request.spent.saturating_add(size);
+        let worth = size >= request.looked.saturating_mul(2) || spent <= most.saturating_mul(BUDGET);
+        if worth {
+            (request.looked, request.spent) = (size, spent);
+        }
+        Some(worth)
     }
 
     /// A request's headers; it waits no longer.

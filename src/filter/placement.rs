@@ -100,7 +100,8 @@ impl Placement {
         let (policy, accounting) = (config.policy.clone(), config.accounting.clone());
         let current = Arm::open(host, policy.clone(), accounting.clone(), &mut names);
         let mut open = |policy: &Rc<Policy>| Arm::open(host, policy.clone(), accounting.beside(), &mut names);
-        let previous = vm.succeed(&policy).map(|policy| Box::new(open(&policy)));
+        let before = vm.succeed(&policy).filter(|before| config.shows_all_to(before));
+        let previous = before.map(|policy| Box::new(open(&policy)));
         let canary = config.canary.take().map(|canary| {
             let arm = open(&canary.policy);
             Box::new(Canary::new(canary, arm, &policy))
@@ -218,15 +219,16 @@ impl Placement {
     /// More of a held request's body has come; `size` is all of it so far. Decides as soon as nothing more is wanted.
     pub fn on_body<H: Host>(&mut self, host: &H, context: u32, size: usize, ends: bool) -> Verdict {
         let Some(source) = &self.config.body else { return Verdict::Continue };
-        let prefix = host.request_body(0, size.min(source.prefix_bytes)).unwrap_or_default();
-        let body = Body::read(&prefix, source.data_key.as_deref());
-        if !(ends || body.ended || size >= source.prefix_bytes) {
+        // What is no longer held was decided when its time was over.
+        let Some(worth) = self.held.look(context, size, source.prefix_bytes) else { return Verdict::Continue };
+        let whole = ends || size >= source.prefix_bytes;
+        if !(whole || worth) {
             return Verdict::Held;
         }
-        // What is no longer held was decided when its time was over.
-        self.held
-            .release(context)
-            .map_or(Verdict::Continue, |headers| self.decide(host, context, &headers, Known::Body(&body)))
+        let prefix = host.request_body(0, size.min(source.prefix_bytes)).unwrap_or_default();
+        let body = Body::read(&prefix, source.data_key.as_deref());
+        let headers = if whole || body.ended { self.held.release(context) } else { None };
+        headers.map_or(Verdict::Held, |headers| self.decide(host, context, &headers, Known::Body(&body)))
     }
 
     /// Clients that stall are decided by their headers.

@@ -24,8 +24,8 @@ use crate::health::breaker::mix;
 use crate::model::{Snapshot, Watch};
 use changes::Changes;
 use counters::{Count, Counters};
-use desk::Desk;
 pub use desk::Visit;
+use desk::{Desk, Known};
 use source::Source;
 
 /// Marks the role's own questions, so that they do not count as work where they pass. Clients cannot send it.
@@ -142,7 +142,8 @@ impl Telemetry {
                 self.counters.dropped(host, &answer.dropped);
                 for (substrate, heard, attestation) in &answer.heard {
                     self.counters.dropped(host, &heard.dropped);
-                    fold.hear(*substrate, heard, now_ms);
+                    let dropped = fold.hear(*substrate, heard, now_ms);
+                    self.counters.dropped(host, &dropped);
                     if let Some(attestation) = attestation {
                         fold.attest(*substrate, *attestation, now_ms);
                     }
@@ -164,8 +165,10 @@ impl Telemetry {
     }
 
     /// More of the body of such a request has arrived; `size` is all of it so far.
-    pub fn on_body<H: Host>(&self, host: &H, visit: &Visit, size: usize, ends: bool) -> Verdict {
-        self.desk.as_ref().map_or(Verdict::Continue, |desk| desk.on_body(host, &self.watch, visit, size, ends))
+    pub fn on_body<H: Host>(&mut self, host: &H, visit: &Visit, size: usize, ends: bool) -> Verdict {
+        let Some(desk) = &self.desk else { return Verdict::Continue };
+        let known = Known { watch: &self.watch, reader: &mut self.reader, counters: &self.counters };
+        desk.on_body(host, known, visit, (size, ends))
     }
 
     /// What this VM published last, while it leads.
@@ -247,7 +250,7 @@ impl Telemetry {
                 self.counters.count(host, Count::Published);
                 self.counters.show(host, &snapshot, fold.live(), self.watch.ages.hard_ms);
                 self.changes.count(host, &snapshot);
-                notes::write(host, &self.sources, fold.live(), now_ms);
+                notes::write(host, &self.sources, fold, now_ms);
                 if let Some(desk) = &self.desk {
                     keep(host, &snapshot, desk.keeps());
                 }

@@ -2,12 +2,12 @@
 //! the lease runs it; whoever takes the lease over goes on from the snapshot that the last one published.
 
 use super::breaker::{Turn, mix};
-use super::heard::Heard;
+use super::heard::{Dropped, Heard, is_measurable};
 use super::keys::Keys;
 use super::rates::Window;
 use super::slot::{Answers, Row, SlotRecord, key_of};
 use super::substrate::State;
-use crate::model::{Attestation, Circuit, Health, Snapshot, Watch};
+use crate::model::{Attestation, Circuit, Health, Reading, Signal, Snapshot, Watch};
 
 /// Over which time shares of placements are counted.
 pub const SHARE_MS: u32 = 1_000;
@@ -89,17 +89,29 @@ impl Fold {
 
     /// Whether exactly this was heard of a substrate already.
     #[must_use]
-    pub fn has(&self, substrate: usize, signal: crate::model::Signal, reading: crate::model::Reading) -> bool {
+    pub fn has(&self, substrate: usize, signal: Signal, reading: Reading) -> bool {
         self.states.get(substrate).is_some_and(|state| state.health.reading(signal) == Some(reading))
     }
 
-    /// Takes what was heard of a substrate; says how many readings were news.
-    pub fn hear(&mut self, substrate: usize, heard: &Heard, now_ms: u64) -> usize {
-        let ages = self.watch.ages;
-        let Some(state) = self.states.get_mut(substrate) else { return 0 };
-        let news = heard.readings.iter().filter(|(signal, r)| state.hear(*signal, *r, now_ms, &ages)).count();
-        self.changed |= news > 0;
-        news
+    /// Takes what was heard of a substrate; says which readings were dropped.
+    pub fn hear(&mut self, substrate: usize, heard: &Heard, now_ms: u64) -> Dropped {
+        let (ages, mut dropped) = (self.watch.ages, Dropped::default());
+        let Some(state) = self.states.get_mut(substrate) else { return dropped };
+        for (signal, reading) in &heard.readings {
+            match state.hear(*signal, *reading, now_ms, &ages) {
+                Ok(()) => self.changed = true,
+                Err(why) => dropped.count(why),
+            }
+        }
+        dropped
+    }
+
+    /// By substrate, what the proxies measure themselves, so that nobody else is believed about it.
+    pub fn measured(&self, now_ms: u64) -> impl Iterator<Item = (&str, impl Iterator<Item = Signal> + '_)> + '_ {
+        self.states.iter().map(move |state| {
+            let measures = move |signal: &Signal| state.measures(*signal, now_ms, &self.watch.ages);
+            (state.health.name.as_str(), Signal::ALL.into_iter().filter(|s| is_measurable(*s)).filter(measures))
+        })
     }
 
     /// Takes a proof of where a substrate is, if it is newer than the last one.
@@ -157,7 +169,9 @@ impl Fold {
                 state.rest(row.retry_at_ms, now_ms);
                 for said in &row.said {
                     let at_ms = said.at_ms.min(now_ms);
-                    state.hear(said.signal, crate::model::Reading { value: said.value, at_ms }, now_ms, &ages);
+                    let reading = Reading { value: said.value, at_ms };
+                    // What two VMs saw of one answer is the same: that one of them is not news is no loss.
+                    let _ = state.hear(said.signal, reading, now_ms, &ages);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! What an outside source said, sifted: what can be believed, and a count of what cannot. One bad field costs that
 //! field; the rest of the record is kept.
 
-use super::decimal::Number;
+use super::decimal::{self, Number};
 use crate::model::signal::Unit;
 use crate::model::{Reading, Signal};
 
@@ -24,12 +24,27 @@ pub enum Drop {
     Unknown = 4,
     /// More than is ever kept.
     TooMany = 5,
+    /// Older than what is known already.
+    Stale = 6,
+    /// The proxies measure it themselves.
+    Measured = 7,
+    /// Said more than once.
+    Doubled = 8,
 }
 
 impl Drop {
     /// All reasons, in the order of their discriminants.
-    pub const ALL: [Self; 6] =
-        [Self::OutOfRange, Self::NotFinite, Self::Future, Self::Malformed, Self::Unknown, Self::TooMany];
+    pub const ALL: [Self; 9] = [
+        Self::OutOfRange,
+        Self::NotFinite,
+        Self::Future,
+        Self::Malformed,
+        Self::Unknown,
+        Self::TooMany,
+        Self::Stale,
+        Self::Measured,
+        Self::Doubled,
+    ];
 
     /// The word used in metrics and answers.
     #[must_use]
@@ -41,6 +56,9 @@ impl Drop {
             Self::Malformed => "malformed",
             Self::Unknown => "unknown",
             Self::TooMany => "too-many",
+            Self::Stale => "stale",
+            Self::Measured => "measured",
+            Self::Doubled => "doubled",
         }
     }
 }
@@ -88,12 +106,59 @@ impl Heard {
     /// Keeps a number given in the signal's base unit (a count, a ratio, seconds, dollars per million tokens), or
     /// counts why not.
     pub fn take(&mut self, signal: Signal, number: Number, at_ms: u64, now_ms: u64) {
-        match (believe(signal, number), not_future(at_ms, now_ms)) {
-            (Ok(value), Some(at_ms)) => self.readings.push((signal, Reading { value, at_ms })),
-            (Ok(_), None) => self.dropped.count(Drop::Future),
-            (Err(why), _) => self.dropped.count(why),
+        match reading(signal, number, at_ms, now_ms) {
+            Ok(reading) => self.readings.push((signal, reading)),
+            Err(why) => self.dropped.count(why),
         }
     }
+}
+
+/// A number in the signal's base unit, with its time.
+///
+/// # Errors
+/// Why it is not believed.
+pub fn reading(signal: Signal, number: Number, at_ms: u64, now_ms: u64) -> Result<Reading, Drop> {
+    let value = believe(signal, number)?;
+    Ok(Reading { value, at_ms: not_future(at_ms, now_ms).ok_or(Drop::Future)? })
+}
+
+/// A time in milliseconds, as written; one that nobody could mean is no time at all, and not now.
+///
+/// # Errors
+/// Why it is none.
+pub fn time_ms(text: &[u8]) -> Result<u64, Drop> {
+    match decimal::parse(text) {
+        Number::Micro(micro) => u64::try_from(micro / 1_000_000).map_err(|_| Drop::OutOfRange),
+        // Such as nanoseconds.
+        Number::TooLarge => Err(Drop::Future),
+        Number::NotFinite => Err(Drop::NotFinite),
+        Number::Malformed => Err(Drop::Malformed),
+    }
+}
+
+/// The signals that the proxies may measure themselves.
+#[must_use]
+pub const fn is_measurable(signal: Signal) -> bool {
+    matches!(
+        signal,
+        Signal::FirstToken
+            | Signal::SpeedFactor
+            | Signal::Drift
+            | Signal::FirstTokenTail
+            | Signal::Total
+            | Signal::Jitter
+            | Signal::PerToken
+            | Signal::FailureRate
+            | Signal::OverloadRate
+            | Signal::InFlight
+    )
+}
+
+/// Whether a value from this time says nothing new beside what is known. What is known from the future was heard before
+/// the clock jumped back.
+#[must_use]
+pub const fn is_stale(known_ms: u64, at_ms: u64, now_ms: u64) -> bool {
+    at_ms < known_ms && known_ms <= now_ms
 }
 
 /// The signal's value of a number in its base unit.

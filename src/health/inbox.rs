@@ -5,7 +5,7 @@
 //! takes what came under a later sequence than the last that he took.
 
 use super::frame::{self, InvalidSnapshot};
-use super::heard::Heard;
+use super::heard::{Heard, is_stale};
 use crate::model::signal::SIGNALS;
 use crate::model::{Attestation, Country, Reading, Signal};
 
@@ -40,11 +40,24 @@ impl Entry {
         (Heard { readings, ..Heard::default() }, attestation)
     }
 
-    fn say(&mut self, signal: Signal, reading: Reading, sequence: u64) {
+    /// Says whether that was news: a later report may speak of an earlier time.
+    fn say(&mut self, signal: Signal, reading: Reading, now_ms: u64) -> bool {
+        let said = (signal, reading, self.sequence);
         match self.said.iter_mut().find(|(known, _, _)| *known == signal) {
-            Some(said) => *said = (signal, reading, sequence),
-            None => self.said.push((signal, reading, sequence)),
+            Some((_, known, _)) if is_stale(known.at_ms, reading.at_ms, now_ms) => return false,
+            Some(known) => *known = said,
+            None => self.said.push(said),
         }
+        true
+    }
+
+    fn prove(&mut self, attestation: Attestation, now_ms: u64) -> bool {
+        let stale = |known: Attestation| is_stale(known.at_ms, attestation.at_ms, now_ms);
+        let news = !self.attestation.is_some_and(|(known, _)| stale(known));
+        if news {
+            self.attestation = Some((attestation, self.sequence));
+        }
+        news
     }
 }
 
@@ -62,8 +75,17 @@ pub struct NotNewer {
     pub last: u64,
 }
 
+/// What of a report was older than what had come before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overtaken {
+    /// These signals.
+    pub signals: Vec<Signal>,
+    /// The proof of where it is.
+    pub attestation: bool,
+}
+
 impl Tray {
-    /// Takes a report into the entry of its substrate.
+    /// Takes a report into the entry of its substrate; says what of it was no news.
     ///
     /// # Errors
     /// When its sequence is not after the last one: it was replayed, or has been overtaken.
@@ -74,7 +96,7 @@ impl Tray {
         heard: &Heard,
         attestation: Option<Attestation>,
         now_ms: u64,
-    ) -> Result<(), NotNewer> {
+    ) -> Result<Overtaken, NotNewer> {
         let at = match self.entries.iter().position(|entry| entry.key == key) {
             Some(at) => at,
             None => {
@@ -83,17 +105,20 @@ impl Tray {
                 self.entries.len() - 1
             }
         };
-        let Some(entry) = self.entries.get_mut(at) else { return Ok(()) };
+        let Some(entry) = self.entries.get_mut(at) else { return Ok(Overtaken::default()) };
         // A report may begin at 0; an entry that is new has no time yet.
         if sequence <= entry.sequence && entry.at_ms != 0 {
             return Err(NotNewer { last: entry.sequence });
         }
         (entry.sequence, entry.at_ms) = (sequence, now_ms);
-        heard.readings.iter().for_each(|(signal, reading)| entry.say(*signal, *reading, sequence));
-        if let Some(attestation) = attestation {
-            entry.attestation = Some((attestation, sequence));
+        let mut overtaken = Overtaken::default();
+        for (signal, reading) in &heard.readings {
+            if !entry.say(*signal, *reading, now_ms) {
+                overtaken.signals.push(*signal);
+            }
         }
-        Ok(())
+        overtaken.attestation = attestation.is_some_and(|attestation| !entry.prove(attestation, now_ms));
+        Ok(overtaken)
     }
 
     fn make_room(&mut self) {
@@ -178,7 +203,7 @@ fn word(rest: &mut &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{MOST_ENTRIES, NotNewer, Tray};
+    use super::{MOST_ENTRIES, NotNewer, Overtaken, Tray};
     use crate::health::heard::Heard;
     use crate::model::{Attestation, Country, Reading, Signal};
 
@@ -216,7 +241,22 @@ mod tests {
             assert_eq!(taken, Err(NotNewer { last: 10 }));
         }
         assert_eq!(tray, before);
-        assert_eq!(tray.take(2, 1, &heard(&[]), None, 102), Ok(()), "another substrate counts for itself");
+        assert!(tray.take(2, 1, &heard(&[]), None, 102).is_ok(), "another substrate counts for itself");
+    }
+
+    #[test]
+    fn an_older_value_does_not_replace_a_newer_one_that_nobody_has_taken_yet() {
+        let at =
+            |value, at_ms| Heard { readings: vec![(Signal::QueueDepth, Reading { value, at_ms })], ..Heard::default() };
+        let proof = |at_ms| Some(Attestation { at_ms, ..attested().unwrap() });
+        let mut tray = Tray::default();
+        assert_eq!(tray.take(1, 1, &at(50, 90), proof(80), 100), Ok(Overtaken::default()));
+        let older = Overtaken { signals: vec![Signal::QueueDepth], attestation: true };
+        assert_eq!(tray.take(1, 2, &at(7, 10), proof(9), 101), Ok(older));
+        let (heard, kept) = tray.entries[0].since(None);
+        assert_eq!((heard.readings[0].1.value, kept), (50, proof(80)));
+        // What was said before the clock jumped back is from the future, and no measure.
+        assert_eq!(tray.take(1, 3, &at(8, 10), proof(9), 11), Ok(Overtaken::default()));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod line;
 
 use super::decimal::{self, Number};
-use super::heard::{Drop, Heard, scale};
+use super::heard::{Drop, Heard, not_future, scale, time_ms};
 use crate::model::{Signal, WHOLE_PPM};
 use line::{carries, split};
 
@@ -107,7 +107,6 @@ pub struct Scrape<'m> {
     /// The beginning of a line whose end has not come.
     line: Vec<u8>,
     skipping: bool,
-    oldest_ms: u64,
     heard: Heard,
 }
 
@@ -117,10 +116,18 @@ struct Tally {
     sum: i64,
     most: i64,
     least: i64,
+    /// One of the samples could not be read: what the others come to would be another number.
+    spoilt: bool,
+    /// When the samples that say so were taken, the oldest and the newest.
+    taken_ms: Option<(u64, u64)>,
 }
 
 impl Tally {
-    fn add(&mut self, value: i64) {
+    fn add(&mut self, value: i64, stamp_ms: Option<u64>) {
+        if let Some(at_ms) = stamp_ms {
+            let (oldest, newest) = self.taken_ms.unwrap_or((at_ms, at_ms));
+            self.taken_ms = Some((oldest.min(at_ms), newest.max(at_ms)));
+        }
         let first = self.count == 0;
         self.count = self.count.saturating_add(1);
         self.sum = self.sum.saturating_add(value);
@@ -129,7 +136,7 @@ impl Tally {
     }
 
     fn value(&self, aggregate: Aggregate) -> Option<i64> {
-        (self.count > 0).then(|| match aggregate {
+        (self.count > 0 && !self.spoilt).then(|| match aggregate {
             Aggregate::Sum => self.sum,
             Aggregate::Max => self.most,
             Aggregate::Min => self.least,
@@ -147,7 +154,6 @@ impl<'m> Scrape<'m> {
             tallies: vec![(Tally::default(), Tally::default()); mappings.len()],
             line: Vec::new(),
             skipping: false,
-            oldest_ms: u64::MAX,
             heard: Heard::default(),
         }
     }
@@ -157,16 +163,15 @@ impl<'m> Scrape<'m> {
         let mut lines = piece.split(|b| *b == b'\n');
         let last = lines.next_back().unwrap_or_default();
         for line in lines {
-            if !core::mem::take(&mut self.skipping) {
-                if self.line.is_empty() {
-                    self.sample(line);
-                } else {
-                    let mut whole = core::mem::take(&mut self.line);
-                    whole.extend_from_slice(line);
-                    self.sample(&whole);
-                }
+            if self.line.is_empty() && !self.skipping && line.len() <= MOST_LINE {
+                self.sample(line);
+                continue;
             }
-            self.line.clear();
+            self.keep(line);
+            if !core::mem::take(&mut self.skipping) {
+                let whole = core::mem::take(&mut self.line);
+                self.sample(&whole);
+            }
         }
         self.keep(last);
     }
@@ -176,9 +181,12 @@ impl<'m> Scrape<'m> {
             return;
         }
         if self.line.len().saturating_add(beginning.len()) > MOST_LINE {
-            self.line.clear();
+            let mut begun = core::mem::take(&mut self.line);
+            begun.extend_from_slice(beginning.get(..MOST_LINE.min(beginning.len())).unwrap_or_default());
             self.skipping = true;
             self.heard.dropped.count(Drop::TooMany);
+            // Whichever of the metric's samples it was.
+            self.spoil(named(begun.trim_ascii()).0, None);
         } else {
             self.line.extend_from_slice(beginning);
         }
@@ -194,8 +202,12 @@ impl<'m> Scrape<'m> {
             return None;
         }
         before.resize(self.mappings.len(), None);
-        let at_ms = if self.oldest_ms == u64::MAX { now_ms } else { self.oldest_ms };
         for ((mapping, tally), before) in self.mappings.iter().zip(&self.tallies).zip(before) {
+            let stamps = [tally.0.taken_ms, tally.1.taken_ms];
+            // As old as the oldest of them; but one from the future makes the value one.
+            let newest = stamps.iter().flatten().map(|(_, newest)| *newest).max().unwrap_or(now_ms);
+            let oldest = stamps.iter().flatten().map(|(oldest, _)| *oldest).min().unwrap_or(now_ms);
+            let at_ms = if not_future(newest, now_ms).is_none() { newest } else { oldest };
             if let Some(value) = value_of(mapping, tally, before) {
                 self.heard.take(mapping.signal, Number::Micro(value), at_ms, now_ms);
             }
@@ -204,34 +216,59 @@ impl<'m> Scrape<'m> {
     }
 
     fn sample(&mut self, line: &[u8]) {
-        let line = line.trim_ascii();
-        let end = line.iter().position(|b| matches!(b, b'{' | b' ' | b'\t')).unwrap_or(line.len());
-        let Some((name, rest)) = line.split_at_checked(end) else { return };
+        let (name, rest) = named(line.trim_ascii());
         let is = |selector: &Selector| selector.metric.as_bytes() == name;
         let wanted = |m: &Mapping| is(&m.of) || m.divisor().is_some_and(is);
         if name.is_empty() || !self.mappings.iter().any(wanted) {
             return;
         }
-        let Some((labels, value, stamp)) = split(rest) else { return self.heard.dropped.count(Drop::Malformed) };
-        let value = match decimal::parse(value) {
-            Number::Micro(value) => value,
-            Number::NotFinite => return self.heard.dropped.count(Drop::NotFinite),
-            Number::TooLarge => return self.heard.dropped.count(Drop::OutOfRange),
-            Number::Malformed => return self.heard.dropped.count(Drop::Malformed),
+        let Some((labels, value, stamp)) = split(rest) else {
+            self.heard.dropped.count(Drop::Malformed);
+            return self.spoil(name, None);
         };
-        let has = |selector: &Selector| is(selector) && carries(labels, &selector.labels);
-        for (mapping, (of, per)) in self.mappings.iter().zip(&mut self.tallies) {
-            if has(&mapping.of) {
-                of.add(value);
+        match number(value).and_then(|value| Ok((value, stamp.map(time_ms).transpose()?))) {
+            Ok((value, stamp_ms)) => self.each(name, Some(labels), |tally| tally.add(value, stamp_ms)),
+            Err(why) => {
+                self.heard.dropped.count(why);
+                self.spoil(name, Some(labels));
             }
-            if mapping.divisor().is_some_and(has) {
-                per.add(value);
-            }
-        }
-        if let Some(Number::Micro(stamp)) = stamp.map(decimal::parse) {
-            self.oldest_ms = self.oldest_ms.min(stamp.max(0).unsigned_abs() / 1_000_000);
         }
     }
+
+    /// A sample could not be read: what it belongs to is not known this time. Without it, a sum would be smaller than it
+    /// is, and who is missing would win.
+    fn spoil(&mut self, name: &[u8], labels: Option<&[u8]>) {
+        self.each(name, labels, |tally| tally.spoilt = true);
+    }
+
+    /// Does something with all that a sample belongs to; one whose labels are not known may belong to any.
+    fn each(&mut self, name: &[u8], labels: Option<&[u8]>, act: impl Fn(&mut Tally)) {
+        let fits = |s: &Selector| labels.is_none_or(|labels| carries(labels, &s.labels));
+        let has = |s: &Selector| s.metric.as_bytes() == name && fits(s);
+        for (mapping, (of, per)) in self.mappings.iter().zip(&mut self.tallies) {
+            if has(&mapping.of) {
+                act(of);
+            }
+            if mapping.divisor().is_some_and(has) {
+                act(per);
+            }
+        }
+    }
+}
+
+fn number(text: &[u8]) -> Result<i64, Drop> {
+    match decimal::parse(text) {
+        Number::Micro(value) => Ok(value),
+        Number::NotFinite => Err(Drop::NotFinite),
+        Number::TooLarge => Err(Drop::OutOfRange),
+        Number::Malformed => Err(Drop::Malformed),
+    }
+}
+
+/// A line's metric, and what follows.
+fn named(line: &[u8]) -> (&[u8], &[u8]) {
+    let end = line.iter().position(|b| matches!(b, b'{' | b' ' | b'\t')).unwrap_or(line.len());
+    line.split_at_checked(end).unwrap_or_default()
 }
 
 fn value_of(mapping: &Mapping, (of, per): &(Tally, Tally), before: &mut Option<(i64, i64)>) -> Option<i64> {

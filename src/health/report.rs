@@ -9,19 +9,19 @@
 //! `_usd_per_mtok`. A value may be an object `{"value": …, "at_ms": …}`; `at_ms` beside `signals` is for all of them.
 
 use super::decimal::{self, Number};
-use super::heard::{Drop, Dropped, Heard, not_future, scale};
-use crate::model::signal::Unit;
+use super::heard::{Drop, Heard, not_future, reading, scale, time_ms};
+use super::members::Members;
+use crate::model::signal::{SIGNALS, Unit};
 use crate::model::{Attestation, Country, Signal};
-use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 /// The most records that one document may hold.
 pub const MOST_RECORDS: usize = 4_096;
 /// The most dropped fields that are called by their name, and the longest name that is repeated.
 pub const MOST_NAMED: usize = 32;
 const MOST_NAME: usize = 64;
+/// What a report may consist of.
+const KNOWN: [&str; 5] = ["substrate", "signals", "attestation", "at_ms", "sequence"];
 
 /// What a document says of one substrate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,117 +38,155 @@ pub struct Report {
     pub named: Vec<(String, Drop)>,
 }
 
-#[derive(Debug, Deserialize)]
-struct RawReport<'a> {
-    /// Only looked at in the outermost.
-    #[serde(borrow, default)]
-    substrates: Option<Vec<RawReport<'a>>>,
-    #[serde(borrow, default)]
-    substrate: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    signals: BTreeMap<Cow<'a, str>, &'a RawValue>,
-    #[serde(borrow, default)]
-    attestation: Option<&'a RawValue>,
-    #[serde(default)]
-    at_ms: Option<u64>,
-    #[serde(default)]
-    sequence: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-struct RawValueAt<'a> {
-    #[serde(borrow)]
-    value: &'a RawValue,
-    #[serde(default)]
-    at_ms: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-struct RawAttestation<'a> {
-    #[serde(borrow)]
-    jurisdiction: Cow<'a, str>,
-    at_ms: u64,
+impl Report {
+    /// Counts a field as dropped, and remembers it by its name.
+    pub fn drop(&mut self, field: &str, why: Drop) {
+        self.heard.dropped.count(why);
+        if self.named.len() < MOST_NAMED {
+            self.named.push((field.chars().take(MOST_NAME).collect(), why));
+        }
+    }
 }
 
 /// Reads a document. `None` if it is none; what is wrong inside of it is dropped and counted.
 #[must_use]
 pub fn parse(body: &[u8], now_ms: u64) -> Option<Vec<Report>> {
-    // A list would do for a struct as well, as far as serde is concerned.
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return None;
-    }
-    let read = |body: &[u8]| {
-        let document = serde_json::from_slice::<RawReport<'_>>(body).ok()?;
-        let several = document.substrates.as_deref().unwrap_or(core::slice::from_ref(&document));
-        Some(several.iter().take(MOST_RECORDS).map(|one| report(one, now_ms)).collect())
-    };
     // Some writers emit bare NaN and Infinity, which is no JSON: they cost their field, not the document.
-    read(body).or_else(|| read(&mend(body)?))
+    document(body, now_ms).or_else(|_| document(&mend(body).ok_or_else(String::new)?, now_ms)).ok()
 }
 
-/// Why a body is no document, for whoever wrote it.
+/// Why a body is no document with one report, for whoever wrote it.
 #[must_use]
 pub fn complaint(body: &[u8]) -> String {
+    document(body, 0).err().unwrap_or_else(|| String::from("expected one report"))
+}
+
+fn document(body: &[u8], now_ms: u64) -> Result<Vec<Report>, String> {
     if body.trim_ascii_start().first() != Some(&b'{') {
-        return String::from("expected a JSON object with `signals`");
+        return Err(String::from("expected a JSON object with `signals`"));
     }
-    match serde_json::from_slice::<RawReport<'_>>(body) {
-        Ok(_) => String::from("expected one report"),
-        Err(error) => error.to_string(),
+    let members: Members<'_> = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    if matches!(members.find("substrates"), Ok(None)) {
+        return Ok(vec![report(&members, now_ms)]);
+    }
+    let list = members.find("substrates").ok().flatten();
+    let list = list.and_then(|list| serde_json::from_str::<Vec<&RawValue>>(list.get()).ok());
+    let list = list.ok_or("substrates: expected one list of reports")?;
+    let mut reports: Vec<Report> = list.iter().take(MOST_RECORDS).map(|one| record(one, now_ms)).collect();
+    if let Some(first) = reports.first_mut() {
+        let beside = members.0.iter().filter(|(name, _)| name != "substrates");
+        beside.for_each(|(name, _)| first.drop(name, Drop::Unknown));
+        (MOST_RECORDS..list.len()).for_each(|_| first.drop("substrates", Drop::TooMany));
+    }
+    Ok(reports)
+}
+
+/// One of several reports: what is none costs itself.
+fn record(raw: &RawValue, now_ms: u64) -> Report {
+    match serde_json::from_str::<Members<'_>>(raw.get()) {
+        Ok(members) => report(&members, now_ms),
+        Err(_) => nobody("substrates", Drop::Malformed),
     }
 }
 
-fn report(raw: &RawReport<'_>, now_ms: u64) -> Report {
-    let mut heard = Heard::default();
-    let mut named = Vec::new();
-    for (key, value) in &raw.signals {
-        let before = heard.dropped;
-        take(&mut heard, raw, key, value, now_ms);
-        name(&mut named, key, before, heard.dropped);
-    }
-    let before = heard.dropped;
-    let attestation = raw.attestation.and_then(|raw| attest(raw, now_ms, &mut heard));
-    name(&mut named, "attestation", before, heard.dropped);
-    let substrate = raw.substrate.as_deref().map(String::from);
-    Report { substrate, heard, attestation, sequence: raw.sequence, named }
+/// A report of which nothing can be used.
+fn nobody(field: &str, why: Drop) -> Report {
+    let mut nobody = Report::default();
+    nobody.drop(field, why);
+    nobody
 }
 
-/// Remembers by its name what was dropped between two counts.
-fn name(named: &mut Vec<(String, Drop)>, key: &str, before: Dropped, after: Dropped) {
-    let why = Drop::ALL.into_iter().find(|why| after.of(*why) != before.of(*why));
-    if let Some(why) = why.filter(|_| named.len() < MOST_NAMED) {
-        named.push((key.chars().take(MOST_NAME).collect(), why));
-    }
-}
-
-fn take(heard: &mut Heard, raw: &RawReport<'_>, key: &str, value: &RawValue, now_ms: u64) {
-    let Some((signal, over)) = signal_of(key) else {
-        return heard.dropped.count(Drop::Unknown);
+fn report(members: &Members<'_>, now_ms: u64) -> Report {
+    let substrate = match members.find("substrate").and_then(|raw| raw.map(text).transpose()) {
+        Ok(substrate) => substrate,
+        // Of whom it speaks is not known, and surely not of whom it came from.
+        Err(why) => return nobody("substrate", why),
     };
-    let with_time = value.get().starts_with('{').then(|| serde_json::from_str::<RawValueAt<'_>>(value.get()));
-    let (text, at_ms) = match with_time {
-        Some(Ok(with_time)) => (with_time.value.get(), with_time.at_ms.or(raw.at_ms)),
-        _ => (value.get(), raw.at_ms),
+    let mut report = Report { substrate, ..Report::default() };
+    for (name, _) in members.0.iter().filter(|(name, _)| !KNOWN.contains(&&**name)) {
+        report.drop(name, Drop::Unknown);
+    }
+    let mut member = |name| {
+        members.find(name).unwrap_or_else(|why| {
+            report.drop(name, why);
+            None
+        })
     };
-    let number = match decimal::parse(text.trim_matches('"').as_bytes()) {
+    let (sequence, proof, signals) = (member("sequence"), member("attestation"), member("signals"));
+    match sequence.map(|raw| raw.get().parse()).transpose() {
+        Ok(sequence) => report.sequence = sequence,
+        Err(_) => report.drop("sequence", Drop::Malformed),
+    }
+    match proof.map(|raw| attest(raw, now_ms)).transpose() {
+        Ok(proof) => report.attestation = proof,
+        Err(why) => report.drop("attestation", why),
+    }
+    let at_ms = members.find("at_ms").and_then(|raw| raw.map(time).transpose());
+    match signals.map(|raw| serde_json::from_str::<Members<'_>>(raw.get())).transpose() {
+        Ok(signals) => hear(&mut report, &signals.unwrap_or_default(), at_ms, now_ms),
+        Err(_) => report.drop("signals", Drop::Malformed),
+    }
+    if let Err(why) = at_ms {
+        report.drop("at_ms", why);
+    }
+    report
+}
+
+/// What stands under `signals`. One that is said more than once is not believed at all.
+fn hear(report: &mut Report, signals: &Members<'_>, at_ms: Result<Option<u64>, Drop>, now_ms: u64) {
+    let mut said = [0_u32; SIGNALS];
+    for (signal, _) in signals.0.iter().filter_map(|(key, _)| signal_of(key)) {
+        said.get_mut(signal as usize).into_iter().for_each(|times| *times = times.saturating_add(1));
+    }
+    let twice = |signal: Signal| said.get(signal as usize).is_some_and(|times| *times > 1);
+    for (key, value) in &signals.0 {
+        let read = match signal_of(key) {
+            None => Err(Drop::Unknown),
+            Some((signal, _)) if twice(signal) => Err(Drop::Doubled),
+            Some((signal, over)) => value_at(value, at_ms).and_then(|(number, at_ms)| {
+                Ok((signal, reading(signal, divided(number, over), at_ms.unwrap_or(now_ms), now_ms)?))
+            }),
+        };
+        match read {
+            Ok(read) => report.heard.readings.push(read),
+            Err(why) => report.drop(key, why),
+        }
+    }
+}
+
+/// A value and its own time, or else that of all of them. One whose time cannot be read is not of now.
+fn value_at(value: &RawValue, at_ms: Result<Option<u64>, Drop>) -> Result<(Number, Option<u64>), Drop> {
+    let number = |raw: &RawValue| decimal::parse(raw.get().trim_matches('"').as_bytes());
+    if !value.get().starts_with('{') {
+        return Ok((number(value), at_ms?));
+    }
+    let members: Members<'_> = serde_json::from_str(value.get()).map_err(|_| Drop::Malformed)?;
+    let own = members.find("at_ms")?.map(time).transpose()?;
+    let value = members.find("value")?.ok_or(Drop::Malformed)?;
+    Ok((number(value), if own.is_some() { own } else { at_ms? }))
+}
+
+fn divided(number: Number, over: i64) -> Number {
+    match number {
         Number::Micro(micro) => Number::Micro(scale(micro, 1, over)),
         other => other,
-    };
-    heard.take(signal, number, at_ms.unwrap_or(now_ms), now_ms);
+    }
 }
 
-fn attest(raw: &RawValue, now_ms: u64, heard: &mut Heard) -> Option<Attestation> {
-    let read = serde_json::from_str::<RawAttestation<'_>>(raw.get()).ok();
-    let known = read.and_then(|raw| Some((Country::parse(&raw.jurisdiction)?, raw.at_ms)));
-    let Some((jurisdiction, at_ms)) = known else {
-        heard.dropped.count(Drop::Malformed);
-        return None;
-    };
-    let attestation = not_future(at_ms, now_ms).map(|at_ms| Attestation { jurisdiction, at_ms });
-    if attestation.is_none() {
-        heard.dropped.count(Drop::Future);
-    }
-    attestation
+fn attest(raw: &RawValue, now_ms: u64) -> Result<Attestation, Drop> {
+    let members: Members<'_> = serde_json::from_str(raw.get()).map_err(|_| Drop::Malformed)?;
+    let country = members.find("jurisdiction")?.ok_or(Drop::Malformed).and_then(text)?;
+    let jurisdiction = Country::parse(&country).ok_or(Drop::Malformed)?;
+    let at_ms = members.find("at_ms")?.ok_or(Drop::Malformed).and_then(time)?;
+    Ok(Attestation { jurisdiction, at_ms: not_future(at_ms, now_ms).ok_or(Drop::Future)? })
+}
+
+fn time(raw: &RawValue) -> Result<u64, Drop> {
+    time_ms(raw.get().as_bytes())
+}
+
+fn text(raw: &RawValue) -> Result<String, Drop> {
+    serde_json::from_str(raw.get()).map_err(|_| Drop::Malformed)
 }
 
 /// The signal of a key, and by how much its number is divided to be in the base unit.
@@ -200,7 +238,7 @@ fn mend(body: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Report, parse};
+    use super::{MOST_RECORDS, Report, parse};
     use crate::health::heard::Drop;
     use crate::model::{Country, Reading, Signal};
 
@@ -286,8 +324,70 @@ mod tests {
 
     #[test]
     fn what_is_no_document_is_none() {
-        for body in ["", "[]", "7", "{", r#"{"signals":[]}"#, r#"{"signals":{"queue_depth":}}"#, "\u{0}", "<html>NaN"] {
+        for body in ["", "[]", "7", "{", r#"{"substrates":7}"#, r#"{"signals":{"queue_depth":}}"#, "\u{0}", "<html>NaN"]
+        {
             assert_eq!(parse(body.as_bytes(), NOW), None, "{body}");
         }
+    }
+
+    #[test]
+    fn a_member_that_is_wrong_costs_itself_and_the_other_records_survive() {
+        let whole = r#"{"substrate":"b","signals":{"hosts":2}}"#;
+        for (one, field, why) in [
+            (r#"{"substrate":"a","at_ms":-1,"signals":{"hosts":1}}"#, "at_ms", Drop::OutOfRange),
+            (r#"{"substrate":"a","at_ms":"now","signals":{"hosts":1}}"#, "hosts", Drop::Malformed),
+            (r#"{"substrate":7,"signals":{"hosts":1}}"#, "substrate", Drop::Malformed),
+            (r#"{"substrate":"a","signals":[]}"#, "signals", Drop::Malformed),
+            (r#"{"substrate":"a","signals":7}"#, "signals", Drop::Malformed),
+            (r#"{"substrate":"a","sequence":-1}"#, "sequence", Drop::Malformed),
+            ("[7]", "substrates", Drop::Malformed),
+        ] {
+            let body = format!(r#"{{"substrates":[{one},{whole}]}}"#);
+            let reports = parse(body.as_bytes(), NOW).unwrap();
+            let [bad, good] = &reports[..] else { panic!("{body}") };
+            assert_eq!((value(good, Signal::Hosts), good.heard.dropped.total()), (Some(2), 0), "{one}");
+            assert!(bad.heard.readings.is_empty() && bad.named.contains(&(field.into(), why)), "{one}: {bad:?}");
+            assert!(bad.heard.dropped.of(why) > 0, "{one}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_a_number_however_it_is_written_and_one_that_is_none_is_not_now() {
+        let at =
+            |time: &str| one(&format!(r#"{{"at_ms":{time},"signals":{{"hosts":1,"link":{{"value":1,"at_ms":1}}}}}}"#));
+        let known = |report: &Report| report.heard.readings.iter().map(|(s, r)| (*s, r.at_ms)).collect::<Vec<_>>();
+        for time in ["1789999999000", "1.789999999e12", "1789999999000.4"] {
+            assert_eq!(known(&at(time)), [(Signal::Hosts, NOW - 1_000), (Signal::Link, 1)], "{time}");
+        }
+        for (time, why) in [("1e300", Drop::Future), ("-1", Drop::OutOfRange), ("{}", Drop::Malformed)] {
+            let report = at(time);
+            assert_eq!(known(&report), [(Signal::Link, 1)], "what has a time of its own survives: {time}");
+            assert_eq!(report.heard.dropped.of(why), 2, "{time}: {report:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_twice_is_not_believed_and_what_is_not_known_is_counted() {
+        let report =
+            one(r#"{"signals":{"queue_depth":7,"memory_pressure":0.1,"memory_pressure_percent":50,"queue_depth":9,
+            "hosts":1},"ttl":5,"attestations":{"jurisdiction":"DE","at_ms":1}}"#);
+        assert_eq!(report.heard.readings.iter().map(|(s, _)| *s).collect::<Vec<_>>(), [Signal::Hosts]);
+        assert_eq!((report.heard.dropped.of(Drop::Doubled), report.heard.dropped.of(Drop::Unknown)), (4, 2));
+        for doubled in [
+            r#"{"substrate":"a","substrate":"b","signals":{"hosts":1}}"#,
+            r#"{"signals":{"hosts":1},"signals":{"hosts":1}}"#,
+        ] {
+            let report = one(doubled);
+            assert_eq!((report.heard.readings.len(), report.heard.dropped.of(Drop::Doubled)), (0, 1), "{doubled}");
+        }
+        let beside = parse(br#"{"ttl":1,"substrates":[{"substrate":"a","signals":{"hosts":1}}]}"#, NOW).unwrap();
+        assert_eq!((beside.len(), beside[0].heard.dropped.of(Drop::Unknown)), (1, 1));
+    }
+
+    #[test]
+    fn records_beyond_the_most_are_counted() {
+        let many = vec![r#"{"substrate":"a"}"#; MOST_RECORDS + 3].join(",");
+        let reports = parse(format!(r#"{{"substrates":[{many}]}}"#).as_bytes(), NOW).unwrap();
+        assert_eq!((reports.len(), reports[0].heard.dropped.of(Drop::TooMany)), (MOST_RECORDS, 3));
     }
 }

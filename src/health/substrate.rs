@@ -4,7 +4,7 @@ use super::admission::Gate;
 use super::breaker::{Breaker, Evidence};
 use super::drift::{FAST_MS, Swing, Trend};
 use super::ewma::Average;
-use super::heard::scale;
+use super::heard::{Drop, is_stale, scale};
 use super::quantile::{BUCKETS, Buckets, quantile};
 use super::rates::{Window, share};
 use super::slot::{Answers, Row, Sum};
@@ -47,6 +47,9 @@ pub(super) struct State {
     buckets: Buckets,
     older: Buckets,
     turned_ms: u64,
+    /// When answers were counted last, and when what is in flight was.
+    answered_ms: Option<u64>,
+    levelled_ms: Option<u64>,
     pub(super) placed: u64,
 }
 
@@ -69,6 +72,8 @@ impl State {
             buckets: [0; BUCKETS],
             older: [0; BUCKETS],
             turned_ms: 0,
+            answered_ms: None,
+            levelled_ms: None,
             placed: 0,
         }
     }
@@ -99,35 +104,42 @@ impl State {
         self.fresh.live = true;
     }
 
-    /// Takes a value from outside, if it is newer than what is known. What the proxies measure themselves is not
-    /// overruled by what a substrate says, as long as it is fresh.
-    pub(super) fn hear(&mut self, signal: Signal, reading: Reading, now_ms: u64, ages: &Ages) -> bool {
-        let measured = match signal {
+    /// Whether the proxies have measured a signal themselves, not long ago.
+    pub(super) fn measures(&self, signal: Signal, now_ms: u64, ages: &Ages) -> bool {
+        let measured_ms = match signal {
             Signal::FirstToken | Signal::SpeedFactor | Signal::Drift | Signal::FirstTokenTail => self.first.at_ms(),
             Signal::Total | Signal::Jitter => self.total.at_ms(),
             Signal::PerToken => self.per_token.at_ms(),
+            Signal::FailureRate | Signal::OverloadRate => self.answered_ms,
+            Signal::InFlight => self.levelled_ms,
             _ => None,
         };
-        if measured.is_some_and(|at_ms| now_ms.saturating_sub(at_ms) < ages.soft_ms) {
-            return false;
+        measured_ms.is_some_and(|at_ms| now_ms.saturating_sub(at_ms) < ages.soft_ms)
+    }
+
+    /// Takes a value from outside, if it is newer than what is known. What the proxies measure themselves is not
+    /// overruled by what a substrate says, as long as it is fresh.
+    pub(super) fn hear(&mut self, signal: Signal, reading: Reading, now_ms: u64, ages: &Ages) -> Result<(), Drop> {
+        if self.measures(signal, now_ms, ages) {
+            return Err(Drop::Measured);
         }
         let (least, most) = signal.bounds();
-        let believed = (least..=most).contains(&reading.value);
-        // What is known from the future was heard before the clock jumped back.
-        let newer =
-            believed && self.health.reading(signal).is_none_or(|r| r.at_ms <= reading.at_ms || r.at_ms > now_ms);
-        if newer {
-            if signal == Signal::QueueDepth {
-                self.swing.add(reading.value, now_ms);
-                self.put(Signal::Oscillation, self.swing.ppm(), now_ms);
-            }
-            let empty = |r: Option<Reading>| r.is_some_and(|r| r.value == 0);
-            if signal == Signal::Hosts && empty(self.health.reading(signal)) && reading.value > 0 {
-                self.health.since_ms = Some(now_ms);
-            }
-            self.health.set(signal, reading);
+        if !(least..=most).contains(&reading.value) {
+            return Err(Drop::OutOfRange);
         }
-        newer
+        if self.health.reading(signal).is_some_and(|known| is_stale(known.at_ms, reading.at_ms, now_ms)) {
+            return Err(Drop::Stale);
+        }
+        if signal == Signal::QueueDepth {
+            self.swing.add(reading.value, now_ms);
+            self.put(Signal::Oscillation, self.swing.ppm(), now_ms);
+        }
+        let empty = |r: Option<Reading>| r.is_some_and(|r| r.value == 0);
+        if signal == Signal::Hosts && empty(self.health.reading(signal)) && reading.value > 0 {
+            self.health.since_ms = Some(now_ms);
+        }
+        self.health.set(signal, reading);
+        Ok(())
     }
 
     /// Takes how long a substrate asked to be left alone.
@@ -148,6 +160,7 @@ impl State {
         let now_ms = seen.now_ms;
         self.measure(now_ms, watched);
         if self.fresh.answers != Answers::default() {
+            self.answered_ms = Some(now_ms);
             let failing = seen.window.failure_ppm_of(watch.breaking.least);
             self.put(Signal::FailureRate, failing.map(i64::from), now_ms);
             self.put(Signal::OverloadRate, seen.window.overload_ppm().map(i64::from), now_ms);
@@ -157,6 +170,7 @@ impl State {
             }
         }
         if self.fresh.live {
+            self.levelled_ms = Some(now_ms);
             self.put(Signal::InFlight, i64::try_from(self.fresh.in_flight).ok(), now_ms);
         }
         self.health.retry_at_ms = self.health.retry_at_ms.filter(|at| now_ms < *at && *at - now_ms <= 60_000);

@@ -31,6 +31,8 @@ pub mod cases;
 #[cfg(not(target_family = "wasm"))]
 pub mod describe;
 #[cfg(not(target_family = "wasm"))]
+pub mod editor;
+#[cfg(not(target_family = "wasm"))]
 pub mod layered;
 #[cfg(not(target_family = "wasm"))]
 pub mod lint;

@@ -2,6 +2,7 @@
 
 use crate::fake_host::{EVERY_ERROR, FakeHost};
 use crate::policy::{placement, policy};
+use berth::filter::observing::{ObserveConfig, Observing};
 use berth::filter::store::{
     LAST, ROLLOUT, Recall, RolloutReader, SnapshotReader, Switch, TRAYS, deliver, recent_key, rollout, tray_key,
 };
@@ -124,6 +125,66 @@ fn every_answer_says_what_was_kept_and_what_was_dropped_and_why() {
     let (_, answer) = vm.put(FLEET, "metal-fr", &json!({"sequence": 3, "signals": many}));
     assert_eq!(answer["dropped"].as_object().unwrap().len(), 32);
     assert_eq!(answer["dropped_besides"], 18);
+}
+
+#[test]
+fn what_was_dropped_of_reports_is_counted_as_what_was_dropped_of_scrapes_is() {
+    let mut vm = Vm::start(FakeHost::new(), &listener());
+    let signals = json!({"queue_depth": -3, "memory_pressure": 7, "warp_drive": 1, "running": 2});
+    vm.put(AGENT, "metal-fr", &json!({"sequence": 1, "signals": signals}));
+    vm.put(AGENT, "metal-fr", &json!({"sequence": 2, "signals": {"warp_drive": 1}}));
+    let dropped = |why: &str| vm.host.metric_value(&format!("berth.telemetry.dropped.reason.{why}"));
+    assert_eq!((dropped("out-of-range"), dropped("unknown"), dropped("malformed")), (2, 2, 0));
+}
+
+#[test]
+fn what_is_older_than_what_came_before_is_not_called_kept_whoever_has_taken_that() {
+    let mut vm = Vm::start(FakeHost::new(), &listener());
+    vm.tick();
+    let now_ms = vm.host.now_ms();
+    let proof = |at_ms: u64| json!({"jurisdiction": "FR", "at_ms": at_ms});
+    let fresh = json!({"sequence": 1, "signals": {"running": 50}, "attestation": proof(now_ms)});
+    assert_eq!(vm.put(AGENT, "metal-fr", &fresh).1["kept"], json!(["running", "attestation"]));
+    let old = |sequence: u64| json!({"sequence": sequence, "at_ms": 1_000, "signals": {"running": 7, "hosts": 1}, "attestation": proof(1_000)});
+    // In the tray, and once it was published.
+    for sequence in [2, 3] {
+        let (status, answer) = vm.put(AGENT, "metal-fr", &old(sequence));
+        assert_eq!((status, &answer["kept"]), (200, &json!(["hosts"])));
+        assert_eq!(answer["dropped"], json!({"running": "stale", "attestation": "stale"}));
+        vm.host.advance_ms(TICK_MS);
+        vm.tick();
+        let metal = published(&vm.host).of("metal-fr").unwrap().clone();
+        assert_eq!(metal.reading(Signal::Running).unwrap().value, 50);
+        assert_eq!(metal.attestation.unwrap().at_ms, now_ms);
+    }
+    assert_eq!(vm.host.metric_value("berth.telemetry.dropped.reason.stale"), 4);
+}
+
+#[test]
+fn what_the_proxies_measure_is_not_called_kept_at_whichever_vm_it_is_handed_in() {
+    let mut leader = Vm::start(FakeHost::new(), &listener());
+    leader.tick();
+    let mut other = Vm::start(leader.host.another_vm(), &listener());
+    let inside = other.host.another_vm();
+    inside.set_property(&["xds", "cluster_name"], b"metal-fr");
+    let mut observer =
+        Observing::configure(&inside, ObserveConfig { tick_ms: 100 }, &berth::filter::Vm::default()).unwrap();
+    for _ in 0..3 {
+        let mut attempt = observer.on_attempt(&inside);
+        leader.host.advance_ms(TICK_MS);
+        inside.set_headers(MapKind::ResponseHeaders, &[(":status", "200")]);
+        observer.on_answer(&inside, &mut attempt);
+        observer.on_end(&inside, &mut attempt);
+        observer.on_tick(&inside);
+        leader.tick();
+    }
+    let signals = json!({"first_token_ms": 9_000, "failure_rate": 1, "running": 4});
+    let (status, answer) = other.put(AGENT, "metal-fr", &json!({"sequence": 1, "signals": signals}));
+    assert_eq!((status, &answer["kept"]), (200, &json!(["running"])), "{answer}");
+    assert_eq!(answer["dropped"], json!({"first_token": "measured", "failure_rate": "measured"}));
+    assert_eq!(leader.host.metric_value("berth.telemetry.dropped.reason.measured"), 2);
+    // Of another nothing is measured, and what is reported is all that there is.
+    assert_eq!(other.put(FLEET, "onprem-de", &json!({"sequence": 1, "signals": signals})).1["dropped"], json!({}));
 }
 
 #[test]
@@ -270,9 +331,10 @@ fn what_is_wrong_with_a_body_is_said_and_nothing_of_it_is_kept() {
         ("not json", "expected a JSON object"),
         ("[1]", "expected a JSON object"),
         (r#"{"sequence": 1, "signals": {"queue_depth": }}"#, "expected value at line 1 column"),
-        (r#"{"sequence": 1, "signals": []}"#, "expected a map"),
+        (r#"{"sequence": 1, "substrates": 7}"#, "substrates: expected one list of reports"),
         (r#"{"signals": {"queue_depth": 1}}"#, "sequence: expected a whole number"),
-        (r#"{"sequence": -1, "signals": {"queue_depth": 1}}"#, "expected u64"),
+        (r#"{"sequence": -1, "signals": {"queue_depth": 1}}"#, "sequence: expected a whole number"),
+        (r#"{"sequence": 1, "sequence": 2, "signals": {"queue_depth": 1}}"#, "sequence: expected a whole number"),
         (
             r#"{"sequence": 9007199254740993, "signals": {"queue_depth": 1}}"#,
             "sequence: expected a whole number up to 2^53",

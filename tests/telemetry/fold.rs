@@ -1,7 +1,7 @@
 //! The fold itself: circuits over many VMs, failure domains, ramps, take-over, shares, and anything thrown at it.
 
 use crate::role::watch;
-use berth::health::heard::Heard;
+use berth::health::heard::{Drop, Heard};
 use berth::health::slot::{Answers, Row, Said, SlotRecord, Sum, key_of};
 use berth::health::{Fold, codec, orca, prometheus, query, report};
 use berth::model::settings::Breaking;
@@ -143,13 +143,35 @@ fn what_proxies_measure_is_not_overruled_by_what_a_substrate_says_while_it_is_fr
     record.rows[0].first = Sum { count: 1, sum_us: 400_000 };
     fold.absorb(0, record, T + 100);
     fold.fold(T + 100);
-    let boast =
-        |at_ms| Heard { readings: vec![(Signal::FirstToken, Reading { value: 1_000, at_ms })], ..Heard::default() };
-    let first = |fold: &Fold| fold.snapshot(1, T).substrates[0].reading(Signal::FirstToken).unwrap().value;
-    assert_eq!(fold.hear(0, &boast(T + 200), T + 200), 0);
-    assert_eq!(first(&fold), 400_000);
-    assert_eq!(fold.hear(0, &boast(T + 5_000), T + 5_000), 1);
-    assert_eq!(first(&fold), 1_000);
+    // Latencies, and as well what is counted: failures, overload, what is in flight.
+    let all = [Signal::FirstToken, Signal::FailureRate, Signal::OverloadRate, Signal::InFlight];
+    let boast = |at_ms| Heard {
+        readings: all.map(|signal| (signal, Reading { value: 1_000, at_ms })).into(),
+        ..Heard::default()
+    };
+    let known = |fold: &Fold| {
+        let health = fold.snapshot(1, T).substrates.remove(0);
+        all.map(|signal| health.reading(signal).map(|r| r.value))
+    };
+    let before = known(&fold);
+    assert_eq!(before[0], Some(400_000));
+    assert_eq!(
+        fold.measured(T + 200).map(|(_, signals)| signals.filter(|s| all.contains(s)).count()).sum::<usize>(),
+        4
+    );
+    assert_eq!(fold.hear(0, &boast(T + 200), T + 200).of(Drop::Measured), 4);
+    assert_eq!(known(&fold), before);
+    assert_eq!(fold.hear(0, &boast(T + 5_000), T + 5_000).total(), 0);
+    assert_eq!(known(&fold), [Some(1_000); 4]);
+}
+
+#[test]
+fn what_is_older_than_what_is_known_is_dropped_and_counted() {
+    let mut fold = started(watch(&["a"]));
+    let at = |at_ms| Heard { readings: vec![(Signal::Running, Reading { value: 1, at_ms })], ..Heard::default() };
+    assert_eq!(fold.hear(0, &at(T), T).total(), 0);
+    assert_eq!(fold.hear(0, &at(1_000), T).of(Drop::Stale), 1);
+    assert_eq!(fold.hear(0, &at(T), T).total(), 0, "the same again is no older");
 }
 
 #[test]

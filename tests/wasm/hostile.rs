@@ -101,6 +101,36 @@ fn no_request_within_the_proxys_limits_costs_a_hundred_times_the_usual_one() {
     assert!(most.0 <= median * MOST_TIMES, "{} costs {} times the median", most.1, most.0 / median);
 }
 
+/// What a body of so many bytes costs, in frames of one byte each.
+fn body_cost(bytes: usize) -> u64 {
+    let host = FakeHost::new();
+    let mut configuration = policy::placement(&policy::policy());
+    configuration["body"] = json!({"headers_stop": true});
+    let (mut vm, taken) = Built::load(FULL).start(&host, &configuration.to_string()).unwrap();
+    assert!(taken, "{:?}", vm.log());
+    vm.tick().unwrap();
+    host.set_headers(
+        MapKind::RequestHeaders,
+        &[(":path", "/"), ("x-tenant", "acme"), ("content-type", "application/json")],
+    );
+    let body = format!(r#"{{"messages": "{}"}}"#, "x".repeat(bytes - 16));
+    host.set_request_body(body.as_bytes());
+    let (id, _) = vm.open(false).unwrap();
+    let costs = (1..=body.len()).map(|size| {
+        vm.body(id, size, size == body.len()).unwrap();
+        vm.spent()
+    });
+    costs.sum()
+}
+
+#[test]
+fn a_body_in_the_smallest_frames_costs_in_proportion_to_its_size() {
+    let (short, long) = (body_cost(2_000), body_cost(16_000));
+    println!("in frames of one byte: 2 kB {short}, 16 kB {long} instructions, {:.1} times", long as f64 / short as f64);
+    // Eight times as much; gone over again with each frame it would be sixty-four times.
+    assert!(long <= 16 * short, "{short} instructions became {long}");
+}
+
 #[test]
 fn hostile_requests_do_not_grow_the_memory() {
     let host = FakeHost::new();
@@ -115,6 +145,35 @@ fn hostile_requests_do_not_grow_the_memory() {
         vm.tick().unwrap();
         assert!(vm.memory() <= fresh + (1 << 20), "round {round}: {} from {fresh}", vm.memory());
     }
+}
+
+/// How many requests a VM serves in a test run; BERTH_REQUESTS is another number (100,000 were tried).
+const REQUESTS: usize = 20_000;
+/// Requests until each of the worst has come by, whose size memory then keeps.
+const WARM: usize = 5_000;
+
+/// A context that stayed would be some 100 bytes: less than one in a hundred may.
+#[test]
+fn what_a_vm_holds_is_the_same_after_many_requests() {
+    let requests = std::env::var("BERTH_REQUESTS").ok().and_then(|n| n.parse().ok()).unwrap_or(REQUESTS);
+    let host = FakeHost::new();
+    let mut vm = start(&host);
+    let (usual, worst) = (usual(), worst());
+    let mut warm = 0;
+    for n in 0..requests + WARM {
+        let headers = if n % 500 == 0 { &worst[n / 500 % worst.len()].1 } else { &usual };
+        cost(&mut vm, &host, headers);
+        if n % 100 == 0 {
+            host.advance_ms(100);
+            vm.tick().unwrap();
+            vm.reset();
+        }
+        if n == WARM {
+            warm = vm.memory();
+        }
+    }
+    println!("{requests} requests: {warm} bytes before and {} after", vm.memory());
+    assert_eq!(vm.memory(), warm);
 }
 
 /// Header maps that no proxy would send: any bytes at all.

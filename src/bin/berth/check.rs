@@ -107,6 +107,7 @@ fn check(file: &str, bytes: &[u8]) -> Report {
         Ok(policies) => {
             report.found.extend(copies(&policies));
             for policy in policies {
+                report.found.extend(policy.around);
                 match policy.result {
                     Err(errors) => report.found.extend(errors),
                     Ok(checked) => {

@@ -2,9 +2,11 @@
 //! (EnvoyFilter, WasmPlugin, TrafficExtension, Envoy bootstrap). A plugin configuration is known by its shape, a map
 //! with `role` and `policy`, written out or as text inside a text; places are those of the file that was given.
 
+use berth::manifest::deployment::roles;
 use berth::policy::{
     self, Checked, InvalidPolicy, codes, json,
     path::{self, Path, Step},
+    reading,
     tree::{Node, Position, Value},
     yaml,
 };
@@ -18,6 +20,8 @@ pub(crate) struct Found {
     pub(crate) field: &'static str,
     /// As it was written.
     pub(crate) node: Node,
+    /// What is wrong beside it, with the other fields of the plugin.
+    pub(crate) around: Vec<InvalidPolicy>,
     /// What became of it.
     pub(crate) result: Result<Checked, Vec<InvalidPolicy>>,
 }
@@ -42,7 +46,7 @@ pub(crate) fn policies(name: &str, text: &str) -> Result<Vec<Found>, Vec<Invalid
             let expected = String::from("one policy in a file");
             return Err(vec![InvalidPolicy::new(codes::YAML_FEATURE, "", second.at, String::new(), expected)]);
         }
-        many => many.iter().for_each(|document| search(document, text, &warnings, &mut found)),
+        many => many.iter().for_each(|document| search(document, text, ("", 0), &warnings, &mut found)),
     }
     if found.is_empty() {
         let start = Position { line: 1, column: 1 };
@@ -69,27 +73,40 @@ fn read(node: &Node, base: &str, role: Option<String>, field: &'static str, warn
             errors.sort_by_key(|e| e.at);
         }
     }
-    Found { role, field, node: node.clone(), result }
+    Found { role, field, node: node.clone(), around: Vec::new(), result }
 }
 
-/// Every plugin configuration below a node.
-fn search(document: &Node, text: &str, warnings: &[InvalidPolicy], found: &mut Vec<Found>) {
+/// A configuration can be a text in an Envoy's bootstrap, which is a text in a ConfigMap; nobody goes deeper.
+const DEEPEST: usize = 3;
+
+/// Every plugin configuration below a node, which stands so far down and below so many texts.
+fn search(
+    document: &Node,
+    text: &str,
+    (base, deep): (&str, usize),
+    warnings: &[InvalidPolicy],
+    found: &mut Vec<Found>,
+) {
     path::walk(document, &mut Vec::new(), &mut |steps, node| {
-        let role = |node: &Node| node.get("role").and_then(Node::text).map(String::from);
+        let path = Path { base, steps }.to_string();
+        let role = node.get("role").and_then(Node::text).map(String::from);
+        let before = found.len();
         for (field, policy) in plugin(node) {
-            found.push(read(policy, &base(steps, field), role(node), field, warnings));
+            let path = Path { base: &path, steps: &[Step::Field(field)] }.to_string();
+            found.push(read(policy, &path, role.clone(), field, warnings));
+        }
+        if let Some(first) = found.get_mut(before) {
+            first.around = reading::read(node, &path, roles::plugin).1;
         }
         let Value::Text(inner) = &node.value else { return };
-        if !(inner.contains("policy") && inner.contains("role")) {
+        if !(inner.contains("policy") && inner.contains("role")) || deep >= DEEPEST {
             return;
         }
         let Ok(mut embedded) = yaml::parse(inner) else { return };
         let place = Place::of(text, inner, node.at);
         place.mend(&mut embedded.node);
         embedded.warnings.iter_mut().for_each(|w| w.at = w.at.map(|at| place.outer(at)));
-        for (field, policy) in plugin(&embedded.node) {
-            found.push(read(policy, &base(steps, field), role(&embedded.node), field, &embedded.warnings));
-        }
+        search(&embedded.node, text, (&path, deep + 1), &embedded.warnings, found);
     });
 }
 
@@ -97,10 +114,6 @@ fn search(document: &Node, text: &str, warnings: &[InvalidPolicy], found: &mut V
 pub(crate) const POLICY: &str = "policy";
 /// See [`POLICY`].
 pub(crate) const CANDIDATE: &str = "candidate";
-
-fn base(steps: &[Step<'_>], field: &str) -> String {
-    Path { base: "", steps: &[steps, &[Step::Field(field)]].concat() }.to_string()
-}
 
 /// The policies of a plugin configuration: the current one and a candidate.
 fn plugin(node: &Node) -> impl Iterator<Item = (&'static str, &Node)> {

@@ -4,7 +4,7 @@
 use super::{TRIES, read};
 use crate::filter::{Host, HostError};
 use crate::health::heard::Heard;
-use crate::health::inbox::{Entry, NotNewer, Tray};
+use crate::health::inbox::{Entry, NotNewer, Overtaken, Tray};
 use crate::health::slot::key_of;
 use crate::model::Attestation;
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ pub enum Undelivered {
     Host(HostError),
 }
 
-/// Puts a report where whoever leads finds it.
+/// Puts a report where whoever leads finds it; says what of it was no news.
 ///
 /// # Errors
 /// Why it is not there; nothing of it is.
@@ -46,16 +46,16 @@ pub fn deliver<H: Host>(
     heard: &Heard,
     attestation: Option<Attestation>,
     now_ms: u64,
-) -> Result<(), Undelivered> {
+) -> Result<Overtaken, Undelivered> {
     let key = key_of(substrate);
     let place = tray_key(tray_of(key));
     for _ in 0..TRIES {
         let (bytes, token) = read(host, &place).map_err(Undelivered::Host)?;
         // What is no tray was written by nobody.
         let mut tray = bytes.and_then(|bytes| Tray::parse(&bytes).ok()).unwrap_or_default();
-        tray.take(key, sequence, heard, attestation, now_ms).map_err(Undelivered::NotNewer)?;
+        let overtaken = tray.take(key, sequence, heard, attestation, now_ms).map_err(Undelivered::NotNewer)?;
         match host.shared_set(&place, &tray.to_bytes(), Some(token)) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(overtaken),
             Err(HostError::CasMismatch) => {}
             Err(error) => return Err(Undelivered::Host(error)),
         }

@@ -3,6 +3,7 @@
 //! listener's own affair.
 
 use super::answer::{DeskCounters, Turned, json};
+use super::counters::Counters;
 use super::guard::{self, Rate};
 use super::{ingest, page};
 use crate::filter::placement::Verdict;
@@ -62,6 +63,13 @@ impl<'a> Place<'a> {
             _ => "GET, HEAD",
         }
     }
+}
+
+/// What the role knows, for who hands something in.
+pub(super) struct Known<'a> {
+    pub(super) watch: &'a Watch,
+    pub(super) reader: &'a mut SnapshotReader,
+    pub(super) counters: &'a Counters,
 }
 
 /// What the desk holds in this VM.
@@ -146,7 +154,13 @@ impl Desk {
     }
 
     /// More of a body has arrived; `size` is all of it so far.
-    pub(super) fn on_body<H: Host>(&self, host: &H, watch: &Watch, visit: &Visit, size: usize, ends: bool) -> Verdict {
+    pub(super) fn on_body<H: Host>(
+        &self,
+        host: &H,
+        known: Known<'_>,
+        visit: &Visit,
+        (size, ends): (usize, bool),
+    ) -> Verdict {
         if size > self.config.most_body {
             return self.too_long(host);
         }
@@ -160,8 +174,12 @@ impl Desk {
         };
         match visit.errand {
             Errand::Rollout => ingest::rollout(host, &self.counters, &visit.who, &body, now_ms),
-            Errand::Report(position) => match watch.substrates.get(position) {
-                Some(watched) => ingest::report(host, &self.counters, &watched.name, &body, now_ms),
+            Errand::Report(position) => match known.watch.substrates.get(position) {
+                Some(watched) => {
+                    let handed = ingest::report(host, &self.counters, (&watched.name, known.reader), &body, now_ms);
+                    known.counters.dropped(host, &handed.dropped);
+                    handed.verdict
+                }
                 None => self.counters.turn_away(host, Turned::Unknown, "expected a substrate of the policy"),
             },
         }

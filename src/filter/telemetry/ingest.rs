@@ -1,39 +1,84 @@
 //! What becomes of the bodies that are handed in: a report goes to whoever leads, a throw of the switch to everybody.
 
 use super::answer::{DeskCounters, Turned, json};
+use super::notes;
 use crate::filter::Host;
 use crate::filter::placement::Verdict;
-use crate::filter::store::{NotThrown, Switch, Undelivered, deliver, throw};
+use crate::filter::store::{NotThrown, SnapshotReader, Switch, Undelivered, deliver, throw};
+use crate::health::heard::{Drop, Dropped, is_measurable, is_stale};
 use crate::health::report::{self, Report};
+use crate::model::Signal;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 /// The largest sequence: beyond it readers of JSON lose digits.
 const MOST_SEQUENCE: u64 = 1 << 53;
 
+/// What became of a report.
+pub(super) struct Handed {
+    pub(super) verdict: Verdict,
+    /// What of it was dropped, to be counted.
+    pub(super) dropped: Dropped,
+}
+
 /// Takes a report about the substrate of this name.
-pub(super) fn report<H: Host>(host: &H, counters: &DeskCounters, substrate: &str, body: &[u8], now_ms: u64) -> Verdict {
-    let malformed = |detail: &str| counters.turn_away(host, Turned::Malformed, detail);
-    let mut reports = match report::parse(body, now_ms) {
-        Some(reports) if reports.len() == 1 => reports,
-        _ => return malformed(&report::complaint(body)),
+pub(super) fn report<H: Host>(
+    host: &H,
+    counters: &DeskCounters,
+    (substrate, reader): (&str, &mut SnapshotReader),
+    body: &[u8],
+    now_ms: u64,
+) -> Handed {
+    let (mut report, sequence) = match read(substrate, body, now_ms) {
+        Ok(read) => read,
+        Err(detail) => {
+            let verdict = counters.turn_away(host, Turned::Malformed, &detail);
+            return Handed { verdict, dropped: Dropped::default() };
+        }
     };
-    let Some(report) = reports.pop() else { return malformed("expected one report") };
+    let verdict = hand_in(host, counters, (substrate, reader), (&mut report, sequence), now_ms);
+    Handed { verdict, dropped: report.heard.dropped }
+}
+
+/// The one report of a body with its sequence, or why it is none.
+fn read(substrate: &str, body: &[u8], now_ms: u64) -> Result<(Report, u64), String> {
+    let mut reports = report::parse(body, now_ms).filter(|all| all.len() == 1).unwrap_or_default();
+    let Some(report) = reports.pop() else { return Err(report::complaint(body)) };
     if report.substrate.as_deref().is_some_and(|named| named != substrate) {
-        return malformed("substrate: another than in the path, expected the same or none");
+        return Err("substrate: another than in the path, expected the same or none".into());
     }
-    let Some(sequence) = report.sequence.filter(|sequence| *sequence <= MOST_SEQUENCE) else {
-        return malformed(
-            "sequence: expected a whole number up to 2^53 that grows from report to report, such as the time in milliseconds",
-        );
-    };
+    match report.sequence.filter(|sequence| *sequence <= MOST_SEQUENCE) {
+        Some(sequence) => Ok((report, sequence)),
+        None => {
+            Err("sequence: expected a whole number up to 2^53 that grows from report to report, such as the time in \
+             milliseconds"
+                .into())
+        }
+    }
+}
+
+fn hand_in<H: Host>(
+    host: &H,
+    counters: &DeskCounters,
+    (substrate, reader): (&str, &mut SnapshotReader),
+    (report, sequence): (&mut Report, u64),
+    now_ms: u64,
+) -> Verdict {
+    sift(host, (substrate, reader), report, now_ms);
     if report.heard.readings.is_empty() && report.attestation.is_none() {
-        return counters.turn_away_with(host, Turned::Nothing, outcome(substrate, sequence, &report), &[]);
+        return counters.turn_away_with(host, Turned::Nothing, outcome(substrate, sequence, report), &[]);
     }
     match deliver(host, substrate, sequence, &report.heard, report.attestation, now_ms) {
-        Ok(()) => {
+        Ok(overtaken) => {
+            for signal in overtaken.signals {
+                forget(report, signal, Drop::Stale);
+            }
+            if overtaken.attestation {
+                report.attestation = None;
+                report.drop("attestation", Drop::Stale);
+            }
             counters.reported(host);
-            json(host, &outcome(substrate, sequence, &report).to_string())
+            json(host, &outcome(substrate, sequence, report).to_string())
         }
         Err(Undelivered::NotNewer(last)) => {
             let detail =
@@ -44,6 +89,33 @@ pub(super) fn report<H: Host>(host: &H, counters: &DeskCounters, substrate: &str
             counters.turn_away(host, Turned::Busy, "nothing was kept: send it again")
         }
     }
+}
+
+/// Drops what whoever leads would drop: what is older than what was published, and what the proxies measure themselves.
+fn sift<H: Host>(host: &H, (substrate, reader): (&str, &mut SnapshotReader), report: &mut Report, now_ms: u64) {
+    let measurable = report.heard.readings.iter().any(|(signal, _)| is_measurable(*signal));
+    let measured = if measurable { notes::measured(host, substrate) } else { Vec::new() };
+    reader.poll(host);
+    let known = reader.snapshot().and_then(|snapshot| snapshot.of(substrate));
+    let is_old = |(at_ms, known_ms)| is_stale(known_ms, at_ms, now_ms);
+    for (signal, reading) in report.heard.readings.clone() {
+        let old = known.and_then(|health| health.reading(signal)).map(|known| (reading.at_ms, known.at_ms));
+        if measured.contains(&signal) {
+            forget(report, signal, Drop::Measured);
+        } else if old.is_some_and(is_old) {
+            forget(report, signal, Drop::Stale);
+        }
+    }
+    let old = known.and_then(|health| health.attestation).zip(report.attestation);
+    if old.is_some_and(|(known, new)| is_old((new.at_ms, known.at_ms))) {
+        report.attestation = None;
+        report.drop("attestation", Drop::Stale);
+    }
+}
+
+fn forget(report: &mut Report, signal: Signal, why: Drop) {
+    report.heard.readings.retain(|(known, _)| *known != signal);
+    report.drop(signal.as_str(), why);
 }
 
 /// What was kept and what was dropped, and why.

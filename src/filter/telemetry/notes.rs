@@ -2,8 +2,12 @@
 
 use super::source::{Failure, Source};
 use crate::filter::Host;
+use crate::health::fold::Fold;
 use crate::health::json::text::{list, put, quote};
+use crate::model::Signal;
+use serde::Deserialize;
 use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
 
 /// Where it is noted.
 pub(super) const SOURCES: &str = "berth/1/sources";
@@ -47,14 +51,23 @@ impl Tally {
 }
 
 /// Notes it. What cannot be noted is noted the next time.
-pub(super) fn write<H: Host>(host: &H, sources: &[Source], members: usize, now_ms: u64) {
+pub(super) fn write<H: Host>(host: &H, sources: &[Source], fold: &Fold, now_ms: u64) {
     let mut out = String::with_capacity(256 + sources.len().min(MOST_NOTED) * 256);
     put(&mut out, "{\"at_ms\":", now_ms);
-    put(&mut out, ",\"members\":", members);
+    put(&mut out, ",\"members\":", fold.live());
     put(&mut out, ",\"besides\":", sources.len().saturating_sub(MOST_NOTED));
     out.push_str(",\"sources\":[");
     list(&mut out, sources.iter().take(MOST_NOTED), |out, source| source.note(out));
-    out.push_str("]}");
+    out.push_str("],\"measured\":{");
+    let mut measured = fold.measured(now_ms).map(|(name, signals)| (name, signals.peekable()));
+    let some = core::iter::from_fn(|| measured.find_map(|(name, mut all)| all.peek().is_some().then_some((name, all))));
+    list(&mut out, some, |out, (name, signals)| {
+        quote(out, name);
+        out.push_str(":[");
+        list(out, signals, |out, signal| quote(out, signal.as_str()));
+        out.push(']');
+    });
+    out.push_str("}}");
     let _ = host.shared_set(SOURCES, out.as_bytes(), None);
 }
 
@@ -63,4 +76,17 @@ pub(super) fn read<H: Host>(host: &H) -> Option<String> {
     let (bytes, _) = host.shared_get(SOURCES).ok().filter(|(bytes, _)| bytes.len() <= MOST_BYTES)?;
     serde_json::from_slice::<IgnoredAny>(&bytes).ok()?;
     String::from_utf8(bytes).ok().filter(|text| !text.contains('<'))
+}
+
+#[derive(Deserialize)]
+struct RawMeasured {
+    measured: BTreeMap<String, Vec<String>>,
+}
+
+/// What the proxies measure of a substrate themselves, as it was noted last.
+pub(super) fn measured<H: Host>(host: &H, substrate: &str) -> Vec<Signal> {
+    let noted = host.shared_get(SOURCES).ok().filter(|(bytes, _)| bytes.len() <= MOST_BYTES);
+    let noted = noted.and_then(|(bytes, _)| serde_json::from_slice::<RawMeasured>(&bytes).ok());
+    let names = noted.and_then(|mut noted| noted.measured.remove(substrate)).unwrap_or_default();
+    names.iter().filter_map(|name| Signal::parse(name)).collect()
 }

@@ -284,7 +284,10 @@ impl Source {
                 (Some(mine), Some(named)) if named == Some(mine) => answer.heard.push((mine, heard, attestation)),
                 (Some(_), Some(_)) if alone => return Err(Failure::Misdirected),
                 (None, Some(Some(named))) => answer.heard.push((named, heard, attestation)),
-                _ => answer.dropped.count(Drop::Unknown),
+                _ => {
+                    answer.dropped.count(Drop::Unknown);
+                    answer.dropped.add(&heard.dropped);
+                }
             }
         }
         Ok(answer)

@@ -19,7 +19,8 @@ pub(super) fn split(rest: &[u8]) -> Option<Parts<'_>> {
         None => (&[][..], rest),
     };
     let mut words = rest.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-    Some((labels, words.next()?, words.next()))
+    // What begins so is an example of what was counted, and no time.
+    Some((labels, words.next()?, words.next().filter(|word| !word.starts_with(b"#"))))
 }
 
 /// Whether the text of a sample's labels has all of these.

@@ -103,11 +103,76 @@ fn a_samples_own_time_is_believed_if_it_is_not_from_the_future() {
 }
 
 #[test]
-fn malformed_lines_cost_themselves() {
-    let text = "m{a=\"1} 5\nm\nm{}\nm ten\nm 1e99\nm 4\n\u{fffd}{ 3\n{\"m\"} 9\n";
-    let heard = scrape(&[Mapping::new(Signal::QueueDepth, "m")], text, &mut Before::new()).unwrap();
-    assert_eq!(values(&heard), [(Signal::QueueDepth, 4)]);
+fn a_time_that_nobody_can_mean_costs_its_value_and_is_not_now() {
+    let gauge = Mapping::new(Signal::QueueDepth, "m");
+    let nanoseconds = "1789999990000000000";
+    for (stamp, why) in [
+        (nanoseconds, Drop::Future),
+        ("99999999999999999999", Drop::Future),
+        ("1e300", Drop::Future),
+        ("junk", Drop::Malformed),
+        ("NaN", Drop::NotFinite),
+        ("-5", Drop::OutOfRange),
+    ] {
+        let text = format!("m 3 {stamp}\n");
+        let heard = scrape(std::slice::from_ref(&gauge), &text, &mut Before::new()).unwrap();
+        assert_eq!((values(&heard), heard.dropped.of(why)), (vec![], 1), "{stamp}");
+    }
+}
+
+#[test]
+fn one_sample_from_the_future_is_not_hidden_by_older_ones_and_each_mapping_has_its_own_time() {
+    let mappings = [Mapping::new(Signal::QueueDepth, "m"), Mapping::new(Signal::Running, "n")];
+    let text = "m{a=\"1\"} 3 1789999990000\nm{a=\"2\"} 3 1890000000000\nn 1 1789999980000\n";
+    let heard = scrape(&mappings, text, &mut Before::new()).unwrap();
+    assert_eq!(heard.readings, [(Signal::Running, Reading { value: 1, at_ms: NOW - 20_000 })]);
+    assert_eq!(heard.dropped.of(Drop::Future), 1);
+}
+
+#[test]
+fn a_sample_that_cannot_be_read_spoils_what_it_belongs_to_and_nothing_else() {
+    let labelled = Selector { metric: "m".into(), labels: vec![("a".into(), "1".into())] };
+    let mappings = [
+        Mapping::new(Signal::QueueDepth, "m"),
+        Mapping { of: labelled, ..Mapping::new(Signal::Running, "m") },
+        Mapping { per: Some(Per::Of(Selector::all("m"))), ..Mapping::new(Signal::MemoryPressure, "n") },
+    ];
+    for (bad, why) in [
+        ("NaN", Drop::NotFinite),
+        ("+Inf", Drop::NotFinite),
+        ("ten", Drop::Malformed),
+        ("1e99", Drop::OutOfRange),
+        ("4 junk", Drop::Malformed),
+    ] {
+        // Of three queues, two with four each: a sum without the third would make the substrate look emptier than it is.
+        let text = format!("m{{a=\"1\"}} 4\nm{{a=\"2\"}} 4\nm{{a=\"3\"}} {bad}\nn 2\n");
+        let heard = scrape(&mappings, &text, &mut Before::new()).unwrap();
+        assert_eq!((values(&heard), heard.dropped.of(why)), (vec![(Signal::Running, 4)], 1), "{bad}");
+    }
+    // The next scrape is another.
+    let whole = "m{a=\"1\"} 4\nm{a=\"2\"} 4\nn 2\n";
+    assert_eq!(values(&scrape(&mappings, whole, &mut Before::new()).unwrap()).len(), 3);
+}
+
+#[test]
+fn malformed_lines_cost_their_metric() {
+    let text = "m{a=\"1} 5\nm\nm{}\nm ten\nm 1e99\nm 4\n\u{fffd}{ 3\n{\"m\"} 9\nn 6\n";
+    let mappings = [Mapping::new(Signal::QueueDepth, "m"), Mapping::new(Signal::Running, "n")];
+    let heard = scrape(&mappings, text, &mut Before::new()).unwrap();
+    assert_eq!(values(&heard), [(Signal::Running, 6)]);
     assert_eq!((heard.dropped.of(Drop::Malformed), heard.dropped.of(Drop::OutOfRange)), (4, 1));
+}
+
+#[test]
+fn a_line_too_long_to_be_read_costs_its_metric() {
+    let mappings = [Mapping::new(Signal::QueueDepth, "m"), Mapping::new(Signal::Running, "n")];
+    let text = format!("m{{a=\"1\"}} 4\nm{{a=\"{}\"}} 4\nn 6\n", "x".repeat(40_000));
+    for size in [7, 1_000, 100_000] {
+        let mut scrape = Scrape::new(&mappings);
+        text.as_bytes().chunks(size).for_each(|piece| scrape.feed(piece));
+        let heard = scrape.finish(&mut Before::new(), NOW).unwrap();
+        assert_eq!((values(&heard), heard.dropped.of(Drop::TooMany)), (vec![(Signal::Running, 6)], 1), "{size}");
+    }
 }
 
 #[test]

@@ -85,6 +85,16 @@ pub fn telemetry<S: Source>(s: &mut S) -> Option<()> {
     Some(())
 }
 
+/// A whole plugin configuration, of either role.
+pub fn plugin<S: Source>(s: &mut S) -> Option<()> {
+    s.required("role", "What the plugin does.", one_of(&["placement", "telemetry"]));
+    s.optional("policy", "The policy.", Anything);
+    s.optional("attach", "How decisions reach the router.", one_of(&["simple", "full", "lanes"]));
+    s.optional("observe", "Whether it only looks at answers, inside a cluster.", Flag);
+    placement(s);
+    telemetry(s)
+}
+
 fn level<S: Source>(s: &mut S) {
     s.optional("log_level", "How much is logged.", one_of(&["error", "warn", "info", "debug", "trace"]));
 }

@@ -65,7 +65,8 @@ mod tests {
     #[test]
     fn a_position_beyond_the_length_is_dropped() {
         let mut bits = Bits::none(64);
-        (bits.insert(63), bits.insert(64));
+        bits.insert(63);
+        bits.insert(64);
         assert_eq!(bits.words(), [1 << 63]);
     }
 }

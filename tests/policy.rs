@@ -461,6 +461,14 @@ mod layers {
     }
 }
 
+#[test]
+fn the_readme_shows_the_starter_in_forty_lines() {
+    let starter = fs::read_to_string(root("policies/starter.yaml")).unwrap();
+    let readme = fs::read_to_string(root("README.md")).unwrap();
+    assert!(readme.contains(&format!("```yaml\n{starter}```")), "README.md shows another starter.yaml");
+    assert!(starter.lines().count() <= 40, "{} lines", starter.lines().count());
+}
+
 mod tool {
     use super::*;
     use std::process::Command;

@@ -3,6 +3,8 @@
     make wasm cli
     python3 examples/edge/story.py
 
+`--record` writes down besides what the access log says of each row, and the picture that one of them was decided from.
+
 The uplink is lost as uplinks are: the region's process is stopped, so that connections still open and nothing answers.
 """
 
@@ -42,7 +44,9 @@ def ask(site, work):
     before = len(site.logged())
     status, headers, text = site.get(8080, f"/{work}/1")
     eventually("the access log has it", lambda: len(site.logged()) > before)
-    decision = told(site.logged()[-1]["decision"])
+    line = site.logged()[-1]
+    decision = told(line["decision"])
+    site.last = {"line": line, "epoch": decision.get("epoch")}
     because = decision.get("reason") or "/".join(filter(None, [decision.get("binding"), decision.get("binding.by")]))
     return [work, status, text if status == 200 else "-", because, "yes" if "retry-after" in headers else "-"]
 
@@ -56,18 +60,43 @@ def settled(site, work, wanted):
     eventually(f"{work} is placed anew", lambda: all(map(again, range(5))))
 
 
-def story(site):
+def keep_picture(site, epoch):
+    """The picture of an epoch, for `berth explain` and `berth replay`."""
+    folder = pathlib.Path(__file__).parent / "snapshots"
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.json"):
+        old.unlink()
+    status, _, text = site.get(9902, f"/snapshots/{epoch}")
+    assert status == 200, text
+    (folder / f"{epoch}.json").write_text(text)
+
+
+def story(site, recorded):
+    rows, lines = [], []
+
+    def tell(when, work):
+        rows.append([when, *ask(site, work)])
+        lines.append(site.last["line"])
+
     settled(site, "assistance", lambda row: row[2:4] == ["region-nl", "none"])
-    rows = [["before", *ask(site, work)] for work in WORK]
+    for work in WORK:
+        tell("before", work)
 
     site.programs["region-nl"].send_signal(signal.SIGSTOP)
-    rows.append(["it goes", *ask(site, "assistance")])
+    tell("it goes", "assistance")
     settled(site, "assistance", lambda row: row[2] == "plant-nl" and row[3].startswith("availability"))
-    rows += [["during", *ask(site, work)] for work in WORK]
+    for work in WORK:
+        tell("during", work)
+        if recorded and work == "assistance":
+            keep_picture(site, site.last["epoch"])
 
     site.programs["region-nl"].send_signal(signal.SIGCONT)
     settled(site, "assistance", lambda row: row[2:4] == ["region-nl", "none"])
-    rows += [["after", *ask(site, work)] for work in WORK]
+    for work in WORK:
+        tell("after", work)
+    if recorded:
+        log = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
+        (pathlib.Path(__file__).parent / "access.log").write_text(log)
     table(["uplink", "work", "status", "ran on", "because of", "told when to come back"], rows)
 
 
@@ -77,7 +106,7 @@ def main(arguments):
         server.name = arguments[1]
         server.serve_forever()
     with Running(pathlib.Path(__file__).parent, lambda *args: [sys.executable, __file__, "--serve", *map(str, args)]) as site:
-        story(site)
+        story(site, "--record" in arguments)
 
 
 main(sys.argv[1:])

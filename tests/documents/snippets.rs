@@ -69,7 +69,8 @@ fn plans(text: &str) -> String {
 /// The configuration in which a snippet of YAML stands where it belongs; nothing if it is not for Envoy.
 fn around(block: &Block) -> Option<Value> {
     let text = filled(block);
-    let key = block.text.split([':', ' ']).next().unwrap();
+    let says = block.text.lines().find(|line| !line.starts_with('#')).unwrap();
+    let key = says.split([':', ' ']).next().unwrap();
     let mut bootstrap = whole(&json!({}));
     let snippet = |text: &str| yaml(text);
     match key {
@@ -119,6 +120,10 @@ fn around(block: &Block) -> Option<Value> {
             bootstrap["static_resources"]["secrets"] = json!([secret]);
         }
         "groups" => return promtool(&text),
+        "berth" if text.contains("\nsubstrates:") => {
+            let policy = snippet(&text);
+            return Some(with(&placement(&policy), &json!({"role": "telemetry", "policy": policy})));
+        }
         "berth" => return cases(&text),
         other => panic!("{}: a snippet about `{other}` is not known", block.place()),
     }

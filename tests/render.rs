@@ -108,6 +108,11 @@ fn what_is_wrong_with_a_deployment_is_said_with_its_place() {
         ("tenant: {header", "tennant: {header", ":9:5: error: BTH0016 unknown-word at placement.facts.tennant"),
         ("format: clusters", "format: clutsers", "unknown-word at telemetry.sources[2].format: found `clutsers`"),
         ("{header: x-model}", "{headers: x-model}", "missing-field at placement.facts.model.header"),
+        (
+            "placement:\n",
+            "placement:\n  candidate: {substrates: [{name: gpu-de}, {name: gpu-nl}]}\n",
+            "unknown-substrate at placement.candidate.substrates: found `gpu-nl`, expected a substrate of the current policy",
+        ),
         ("placement:\n", "placement:\n  role: telemetry\n", "unknown-field at placement.role"),
         ("placement:\n", "placement:\n  attach: full\n", "unknown-field at placement.attach"),
         ("berth: 1\n", "berth: 1\nenvoy: '1.38'\n", "before Envoy 1.39 a route cannot look a plan up"),

@@ -179,7 +179,7 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
         return Err(refuse("mirror: belongs to mode `shadow`: in the others the request itself goes there"));
     }
     let lanes = lanes(raw.lanes.as_deref().unwrap_or_default(), attach, &policy)?;
-    let canary = canary::canary(raw)?;
+    let canary = canary::canary(raw, &policy)?;
     let mut sources = Sources {
         facts,
         features,

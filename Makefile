@@ -8,6 +8,8 @@ TOOLS = .ci/tools
 # Each toolchain has a target folder of its own: sharing one would rebuild everything at each change between them.
 NATIVE = $(or $(CARGO_TARGET_DIR),target)
 WASI = CARGO_TARGET_DIR=target/wasip1 $(TOOLS) cargo wasm32-wasip1
+# The same file name with other features: in one folder each build would take the other's place.
+WASI_PLACEMENT = CARGO_TARGET_DIR=target/wasip1-placement $(TOOLS) cargo wasm32-wasip1
 NODE = CARGO_TARGET_DIR=target/node $(TOOLS) cargo wasm32-unknown-unknown
 WITH_ENVOY = ENVOY=$$($(TOOLS) envoy) && export ENVOY
 # Features that Rust's compiler uses and every Envoy that can run the module knows.
@@ -37,7 +39,7 @@ SCENARIOS = five-failures spillover locality-collapse degraded-node law-in-motio
 simulation: rust ## run the standard scenarios and write their short report into examples/simulate/README.md (minutes)
 	@$(CARGO) build --locked --release --bin berth
 	@cd examples/simulate && \
-	  { $(abspath $(NATIVE))/release/berth simulate $(SCENARIOS:%=%.yaml) --summary > .report; [ $$? -le 1 ]; } && \
+	  { $(abspath $(NATIVE))/release/berth simulate $(SCENARIOS:%=%.yaml) --hold 4 --summary > .report; [ $$? -le 1 ]; } && \
 	  sed -i '/^<!-- report -->$$/q' README.md && cat .report >> README.md; made=$$?; rm -f .report; exit $$made
 
 down: rust ## stop what `make up` left running
@@ -46,13 +48,15 @@ down: rust ## stop what `make up` left running
 # --- to build ---
 
 wasm: rust ## build dist/berth.wasm and dist/berth-placement.wasm
-	@echo "== the module"
+	@echo "== the module, with both roles"
 	@$(WASI) build --locked --release --lib
+	@echo "== the module, with the placement role alone"
+	@$(WASI_PLACEMENT) build --locked --release --lib --no-default-features
 	@$(CARGO) build --locked --quiet --bin berth
 	@mkdir -p dist
-	@kind=$$($(TOOLS) toolchain wasm32-wasip1) && $(NATIVE)/debug/berth trim \
-	  target/wasip1/$$kind/wasm32-wasip1/release/berth.wasm \
-	  --full dist/.berth.wasm --placement dist/.berth-placement.wasm
+	@made=$$($(TOOLS) toolchain wasm32-wasip1)/wasm32-wasip1/release/berth.wasm && \
+	  $(NATIVE)/debug/berth trim target/wasip1/$$made --full dist/.berth.wasm && \
+	  $(NATIVE)/debug/berth trim target/wasip1-placement/$$made --placement dist/.berth-placement.wasm
 	@opt=$$($(TOOLS) wasm-opt); for name in berth berth-placement; do \
 	  if [ -n "$$opt" ]; then \
 	    "$$opt" $(WASM_OPT_FLAGS) dist/.$$name.wasm -o dist/.$$name.opt && mv dist/.$$name.opt dist/.$$name.wasm; \
@@ -94,7 +98,8 @@ lint: rust ## format, clippy for host and wasm, documentation, licences and advi
 	@$(CARGO) clippy --locked --quiet --all-targets -- -D warnings
 	@echo "== clippy, wasm32-wasip1"
 	@if [ "$$($(TOOLS) toolchain wasm32-wasip1)" = rustup ]; then \
-	  $(WASI) clippy --locked --quiet --lib -- -D warnings; \
+	  $(WASI) clippy --locked --quiet --lib -- -D warnings && \
+	  $(WASI) clippy --locked --quiet --lib --no-default-features -- -D warnings; \
 	else \
 	  echo "berth: Debian's toolchain has no clippy: the wasm build gets the compiler's own lints only"; \
 	  $(WASI) rustc --locked --quiet --lib --release -- -D warnings; fi
@@ -116,7 +121,7 @@ oci: wasm ## write dist/oci (both image formats of both modules), checksums and 
 reproducible: rust ## build twice from what is committed and compare the bytes
 	@.ci/reproducible
 
-compatibility: wasm ## try every feature on Envoy 1.36 to 1.40 and print the table (minutes)
+compatibility: wasm ## try every feature on Envoy 1.36 to 1.40 and write the table of envoy/deploy.md (half an hour)
 	@.ci/compatibility
 # What libFuzzer looks at: which edges are taken and what is compared. Not for build scripts, hence the target's name.
 FUZZ_SECONDS ?= 60
@@ -131,15 +136,11 @@ fuzz: rust ## every parser of bytes from outside, guided by its code, FUZZ_SECON
 	  --manifest-path tests/fuzz/Cargo.toml --target $$host --target-dir $(FUZZ_DIR) && \
 	  FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz/run.sh $(FUZZ_DIR)/$$host/release/fuzz $(FUZZ_DIR)
 
-MUTATED = -f 'src/place/**/*.rs' -f src/policy/index.rs -f 'src/policy/index/*.rs' -f src/policy/permits.rs -f src/policy/narrow.rs
-# One of so many mutants, the others on another day: all of them take a day of one core.
-MUTANTS ?= 0/20
+MUTANTS_DIR = $(abspath $(NATIVE))/mutants
 
-mutants: rust ## change the gates and stages in small ways and see whether the tests notice; MUTANTS=0/20 is which of them
-	@command -v cargo-mutants >/dev/null || { echo "berth: no cargo-mutants: cargo install --locked cargo-mutants" >&2; exit 2; }
-	@CARGO_PROFILE_TEST_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_TEST_DEBUG=0 $(CARGO) mutants $(MUTATED) \
-	  --shard $(MUTANTS) --sharding round-robin --timeout 120 --output target -- \
-	  --locked --lib --test cases --test core --test decisions --test laws
+mutants: rust ## change the gates and stages in over 2,000 small ways and see that the tests notice (most of an hour, goes on where it ended); MUTANTS=0/20 for a share, =survived, or a word
+	@$(CARGO) build --locked --quiet --release --manifest-path tests/mutants/Cargo.toml --target-dir $(MUTANTS_DIR)/tool
+	@$(MUTANTS_DIR)/tool/release/mutants . $(MUTANTS_DIR)
 
 soak: wasm ## a real Envoy under load, faults and configurations for SOAK_SECONDS (600), and a table of what came of it
 	@$(WITH_ENVOY) && SOAK_SECONDS=$${SOAK_SECONDS:-600} $(CARGO) test --locked --quiet --test e2e -- soak --nocapture
@@ -172,8 +173,8 @@ bench-wasm: rust ## compiling a policy, deciding, a tick of telemetry, a snapsho
 
 # Filters that do nothing, made as the module is.
 noops: rust
-	@$(WASI) build --locked --quiet --release --example noop_sdk --example noop_raw
-	@for name in sdk raw; do \
+	@$(WASI) build --locked --quiet --release --example noop_sdk --example noop_raw --example noop_floor
+	@for name in sdk raw floor; do \
 	  made=target/wasip1/$$($(TOOLS) toolchain wasm32-wasip1)/wasm32-wasip1/release/examples/noop_$$name.wasm; \
 	  opt=$$($(TOOLS) wasm-opt || true); \
 	  if [ -n "$$opt" ]; then "$$opt" $(WASM_OPT_FLAGS) $$made -o target/noop_$$name.wasm; else cp $$made target/noop_$$name.wasm; fi || exit 1; \

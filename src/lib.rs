@@ -6,9 +6,24 @@
 
 pub mod filter;
 pub mod health;
+#[cfg(not(target_os = "wasi"))]
 pub mod model;
 pub mod place;
+#[cfg(not(target_os = "wasi"))]
 pub mod policy;
+
+// In the module, what only reads configurations is compiled for size: `cold/lib.rs`.
+#[cfg(target_os = "wasi")]
+pub use berth_cold::model;
+/// The policy: what reads it, and what requests look at.
+#[cfg(target_os = "wasi")]
+pub mod policy {
+    pub mod index;
+    pub mod permits;
+
+    pub use berth_cold::policy::*;
+    pub use index::Policy;
+}
 
 #[cfg(target_os = "wasi")]
 mod edge;

@@ -55,6 +55,14 @@ fn berth(arguments: &[&str]) -> (Output, String) {
     (output, text)
 }
 
+/// What the tool says when it refuses to answer.
+fn refused(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_berth")).args(arguments).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    said
+}
+
 fn start(host: &FakeHost, configuration: &Value) -> Role {
     host.set_configuration(&configuration.to_string());
     Role::configure(host).unwrap_or_else(|line| panic!("{line}"))
@@ -178,6 +186,25 @@ fn a_log_is_summed_up_and_one_line_of_it_explained() {
     assert!(text.contains("That is a spillover: its home would have been metal-fr"), "{text}");
     assert!(text.contains("Decided again from its replay record: the same."), "{text}");
     assert!(text.contains("queue-full"), "{text}");
+    // Both logs in one stream, as rendered: an attempt is no answer.
+    let attempt = json!({"request_id": "1", "cluster": "a", "status": 503, "flags": "-", "failure": "-"});
+    let both = folder.write("both.log", as_lines(&log) + &as_lines(&[attempt.clone(), attempt]));
+    let (_, text) = berth(&["log", &both, "--format", "json"]);
+    let with: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (&with["attempts"], &with["without_decision"], &with["status"]),
+        (&json!(2), &json!(0), &sums["status"])
+    );
+
+    // Nobody was reached by what was refused.
+    let mut refused = log.iter().find(|l| l["decision"].as_str().unwrap().contains("refused=")).unwrap().clone();
+    refused["cluster"] = "otherwise".into();
+    refused["duration_ms"] = 9.into();
+    let (_, text) = berth(&["explain", "--log-line", &refused.to_string()]);
+    assert!(text.contains(" after 9 ms") && !text.contains("otherwise"), "{text}");
+    // A container runtime's line is read as it is.
+    let (_, text) = berth(&["explain", "--log-line", &format!("2026-11-21T00:00:00Z stdout F {}", log[0])]);
+    assert!(text.contains("It went to metal-fr"), "{text}");
     let record = log[0]["decision"].as_str().unwrap();
     let (_, text) = berth(&["explain", "--log-line", record]);
     assert!(text.contains("It went to metal-fr"), "{text}");
@@ -234,8 +261,7 @@ fn a_diff_says_what_changed_which_requests_move_and_what_becomes_forbidden() {
     let new = folder.write("new.json", changed.to_string());
     let (output, text) = berth(&["diff", &old, &new]);
     assert_eq!(output.status.code(), Some(1));
-    for part in ["substrate metal-fr changed", "cost.input_pusd_per_token: 100000 → 200000", "envelope open removed"]
-    {
+    for part in ["substrate metal-fr changed", "cost.input_usd_per_mtok: 0.1 → 0.2", "envelope open removed"] {
         assert!(text.contains(part), "{part} is missing from\n{text}");
     }
     let page = folder.write("page.html", "");
@@ -254,6 +280,18 @@ fn a_diff_says_what_changed_which_requests_move_and_what_becomes_forbidden() {
         (&json!(102), &json!(0))
     );
     assert_eq!((&requests["without_snapshot"], &requests["not_decidable"]), (&json!(0), &json!({})));
+    // A place that rules forbid now is forbidden, also where it was not to be had otherwise.
+    let mut narrower = policy::policy();
+    for envelope in narrower["envelopes"].as_array_mut().unwrap() {
+        envelope["forbid"]["substrates"] = json!(["metal-fr"]);
+    }
+    let narrower = folder.write("narrower.json", narrower.to_string());
+    let (_, text) =
+        berth(&["diff", &old, &narrower, "--log", &file, "--snapshots", &folder.snapshots(), "--format", "json"]);
+    let sums: Value = serde_json::from_str(&text).unwrap();
+    let (forbidden, ran) = (&sums["requests"]["become_forbidden"], &sums["requests"]["substrates"]["metal-fr"]);
+    let total: u64 = forbidden.as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
+    assert!(total > 0 && ran["before"] == json!(total) && ran["after"] == json!(0), "{forbidden} {ran}");
     let page = fs::read_to_string(page).unwrap();
     assert!(page.contains("<svg") && page.contains("provider-us") && !page.contains("<script"), "{page}");
     let (output, text) = berth(&["diff", &old, &old, "--log", &file, "--snapshots", &folder.snapshots()]);
@@ -269,6 +307,50 @@ fn a_manifest_with_a_candidate_is_compared_with_itself() {
     let manifest = folder.write("manifest.json", json!({"kind": "EnvoyFilter", "spec": plugin}).to_string());
     let (_, text) = berth(&["diff", &manifest]);
     assert!(text.contains("class interactive changed\n  deadline_ms: 10000 → 9000"), "{text}");
+}
+
+#[test]
+fn roles_that_hold_different_policies_are_named_and_nobody_guesses() {
+    let folder = Folder::new("copies");
+    let mut other = policy::policy();
+    other["policy"]["version"] = 77.into();
+    let plugin = |role: &str, policy: &Value| json!({"role": role, "policy": policy});
+    let manifest = |telemetry: &Value| {
+        let both = [plugin("placement", &policy::policy()), plugin("telemetry", telemetry)];
+        json!({"kind": "EnvoyFilter", "spec": both}).to_string()
+    };
+    let same = folder.write("same.json", manifest(&policy::policy()));
+    let different = folder.write("different.json", manifest(&other));
+    let (output, text) = berth(&["check", &same, "--fail-on", "warning"]);
+    assert!(output.status.success(), "{text}");
+    let (output, text) = berth(&["check", &different, "--fail-on", "warning"]);
+    assert!(output.status.code() == Some(1) && text.contains("copies-differ"), "{text}");
+    // Two roles are no policy and its candidate.
+    assert!(refused(&["diff", &same]).contains("holds no candidate"));
+    let said = refused(&["explain", &different, "--facts", "tenant=acme"]);
+    assert!(said.contains("holds several policies"), "{said}");
+}
+
+#[test]
+fn what_is_asked_wrongly_is_not_answered() {
+    let folder = Folder::new("asked");
+    let policy = folder.write("policy.json", policy::policy().to_string());
+    for (facts, expected) in [
+        ("streaming=yes", "`streaming=yes`: expected true or false"),
+        ("tenant=a,tenant=b", "`tenant` is said twice"),
+        ("colour=blue", "`colour`: no such fact"),
+    ] {
+        let said = refused(&["explain", &policy, "--facts", facts]);
+        assert!(said.contains(expected), "{said}");
+    }
+    let reports = json!({"substrates": [{"substrate": "nowhere", "signals": {"speed_of_light": 1}}]});
+    let reports = folder.write("reports.json", reports.to_string());
+    let (output, _) = berth(&["explain", &policy, "--facts", "tenant=acme", "--snapshot", &reports]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("`nowhere`, which the policy does not have") && said.contains("`speed_of_light`"), "{said}");
+    let bad = folder.write("bad.json", "{\"berth\": 1}");
+    let said = refused(&["diff", &policy, &bad]);
+    assert!(said.contains("BTH0012") && said.contains("1:1"), "where it is wrong is said at once: {said}");
 }
 
 /// A `berth log --follow`, and what it says.

@@ -1,12 +1,24 @@
 //! The filter in a real Envoy, with real upstreams, over HTTP/1 and HTTP/2.
 #![allow(unreachable_pub, missing_docs, reason = "a test, not a library")]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests may fail a test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests may fail a test"
+)]
 
 mod support;
 
 #[path = "../examples/substrate/server.rs"]
 #[allow(dead_code, reason = "a server of the examples")]
 mod server;
+
+#[path = "../examples/demo/story.rs"]
+mod story;
+#[path = "../examples/demo/world.rs"]
+#[allow(dead_code, reason = "the demo's own")]
+mod world;
 
 #[path = "e2e/account.rs"]
 mod account;
@@ -20,6 +32,8 @@ mod canary;
 mod desk;
 #[path = "e2e/doctor.rs"]
 mod doctor;
+#[path = "e2e/examples.rs"]
+mod examples;
 #[path = "e2e/forged.rs"]
 mod forged;
 #[path = "e2e/harness.rs"]

@@ -15,7 +15,11 @@ mod agree;
 mod choice;
 #[path = "laws/hold.rs"]
 mod hold;
+#[path = "laws/queues.rs"]
+mod queues;
 #[path = "laws/scarce.rs"]
 mod scarce;
 #[path = "laws/small.rs"]
 mod small;
+#[path = "laws/still.rs"]
+mod still;

@@ -210,7 +210,7 @@ mod layers {
     use super::*;
     use berth::{
         model::{Borders, Country, Document, Envelope, Kind, Name, Selector, Terms, envelope::Require},
-        policy::{json, narrow::narrow, permits},
+        policy::{json, layered::layer, narrow::narrow, permits},
     };
     use proptest::{option, prelude::*, sample::subsequence};
 
@@ -341,6 +341,89 @@ mod layers {
         }
     }
 
+    /// Numbers that narrow a class, a substrate and a budget, or would widen them.
+    fn numbers() -> impl Strategy<Value = [Option<u32>; 6]> {
+        let number = || option::weighted(0.5, 1..3_000_u32);
+        [number(), number(), number(), number(), number(), number()]
+    }
+
+    /// What may only fall and what may only grow, of everything that overrides speak of besides envelopes.
+    fn bounds(document: &Document) -> (Vec<i64>, Vec<i64>) {
+        let none = i64::MAX;
+        let class = |c: &berth::model::Class| {
+            let queue = c.limits.max_queue.map_or(none, i64::from);
+            [i64::from(c.deadline_ms), i64::from(c.attempts.most), c.limits.cost_uusd.unwrap_or(none), queue]
+        };
+        let grows = |c: &berth::model::Class| {
+            [i64::from(c.limits.min_quality_ppm), i64::from(c.air_gapped), i64::from(c.approval_for.bits())]
+        };
+        let concurrency = document.substrates.iter().map(|s| i64::from(s.capacity.concurrency));
+        let budgets = document.settings.budgets.iter().map(|b| b.most_uusd);
+        let falls = document.classes.iter().flat_map(class).chain(concurrency).chain(budgets).collect();
+        (falls, document.classes.iter().flat_map(grows).collect())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_policy_under_an_override_is_written_out_and_reads_as_it_was_meant(
+            first in section(),
+            everywhere in option::of(section()),
+            [deadline, attempts, cost, quality, queue, concurrency] in numbers(),
+            air_gapped in option::of(any::<bool>()),
+            disabled in 0..9_usize,
+        ) {
+            let node = berth::policy::yaml::parse(
+                &fs::read_to_string(root("policies/agentic-production.yaml")).unwrap(),
+            ).unwrap().node;
+            let global = global();
+            let field = |name: &str, value: Option<String>| value.map(|v| format!(r#""{name}":{v}"#));
+            let class: Vec<String> = [
+                field("deadline_ms", deadline.map(|n| n.to_string())),
+                field("attempts", attempts.map(|n| (n % 3 + 1).to_string())),
+                field("cost_usd", cost.map(|n| format!("0.{n:06}"))),
+                field("min_quality", quality.map(|n| format!("0.{n:04}"))),
+                field("max_queue", queue.map(|n| n.to_string())),
+                field("air_gapped", air_gapped.map(|on| on.to_string())),
+            ].into_iter().flatten().collect();
+            let off = &global.substrates[disabled].name;
+            let local = format!(
+                r#"{{"berth":1,"overrides":{{"name":"here","owner":"me","envelopes":{{"acme":{first}}},
+                {}"classes":{{"interactive":{{{}}}}},
+                "substrates":{{"{off}":{{"disabled":true}},"silicon-us":{{{}}}}},"budgets":{{"globex":{}}}}}}}"#,
+                everywhere.map_or_else(String::new, |e| format!(r#""everywhere":{e},"#)),
+                class.join(","),
+                field("concurrency", concurrency.map(|n| n.to_string())).filter(|_| off.as_str() != "silicon-us").unwrap_or_default(),
+                cost.unwrap_or(1),
+            );
+            // Where the override names the disabled substrate twice, it is refused as any repetition is.
+            let local = if off.as_str() == "silicon-us" { local.replace(r#","silicon-us":{}"#, "") } else { local };
+            match layer(&node, &json::parse(local.as_bytes()).unwrap()) {
+                Ok((_, checked)) => {
+                    let narrowed = checked.document;
+                    prop_assert_eq!(narrowed.identity.name.as_str(), "agentic-production-here");
+                    is_narrower(&narrowed, &global)?;
+                    let ((fell, grew), (falls, grows)) = (bounds(&narrowed), bounds(&global));
+                    prop_assert!(fell.len() == falls.len() && fell.iter().zip(&falls).all(|(a, b)| a <= b), "{local}");
+                    prop_assert!(grew.iter().zip(&grows).all(|(a, b)| a & b == *b || a >= b), "{local}");
+                }
+                Err(errors) => prop_assert!(errors.iter().all(|e| e.code == "BTH0301"), "{:?}\n{local}", errors),
+            }
+        }
+    }
+
+    #[test]
+    fn a_permit_of_which_nothing_is_left_is_written_out_too() {
+        let text = fs::read_to_string(root("policies/agentic-production.yaml")).unwrap();
+        let node = berth::policy::yaml::parse(&text).unwrap().node;
+        let local =
+            r#"{"berth":1,"overrides":{"name":"here","owner":"me","everywhere":{"permit":{"jurisdictions":["JP"]}}}}"#;
+        let (_, checked) = layer(&node, &json::parse(local.as_bytes()).unwrap()).unwrap();
+        assert!(permitted(&global(), "acme", "interactive").len() > 1);
+        assert!(permitted(&checked.document, "acme", "interactive").is_empty());
+    }
+
     #[test]
     fn an_override_that_would_widen_or_names_nothing_is_refused_at_every_place() {
         let local = r#"{"berth":1,"overrides":{"name":"par","owner":"edge",
@@ -401,6 +484,50 @@ mod tool {
         assert_eq!(berth(&["check", "no/such/file.yaml"]).1, 2);
         assert_eq!(berth(&["check"]).1, 2);
         assert_eq!(berth(&["schema", "substrates.costs"]).1, 2);
+    }
+
+    #[test]
+    fn a_narrowed_policy_is_a_policy_like_any_other() {
+        let local = "berth: 1\noverrides:\n  name: edge\n  owner: me\n  classes: {chat: {deadline_ms: 2000}}\n";
+        let local = file("override.yaml", &format!("{local}  substrates: {{gpu-de: {{disabled: true}}}}\n"));
+        let (said, code) = berth(&["narrow", "policies/starter.yaml", &local]);
+        assert_eq!(code, 0, "{said}");
+        let narrowed = file("narrowed.yaml", &said);
+        let (said, _) = berth(&["check", &narrowed]);
+        assert!(said.contains("starter-edge@1#") && said.contains("0 errors"), "{said}");
+        let (said, _) = berth(&["diff", "policies/starter.yaml", &narrowed]);
+        assert!(said.contains("class chat changed\n  deadline_ms: 8000 → 2000\n"), "{said}");
+        let (said, _) = berth(&["explain", &narrowed, "--facts", "tenant=acme,path=/v1/chat"]);
+        assert!(said.contains("gpu-fr") && !said.contains("gpu-de: chosen"), "{said}");
+        // And what the check says of both: of the override, and of what it leaves.
+        let (said, code) = berth(&["check", "policies/starter.yaml", "--narrowed-by", &local, "--fail-on", "warning"]);
+        assert!(code == 1 && said.contains("unused-substrate: substrates[0]"), "{said}");
+        let wider = file(
+            "wider.yaml",
+            "berth: 1\noverrides: {name: x, owner: me, envelopes: {eu-customers: {permit: {jurisdictions: [FR, US]}}}}\n",
+        );
+        let (said, code) = berth(&["narrow", "policies/starter.yaml", &wider]);
+        assert!(code == 1 && said.contains("BTH0301") && said.contains("and not `US`"), "{said}");
+        assert_eq!(berth(&["check", "policies/starter.cases.yaml", "--narrowed-by", &wider]).1, 2);
+    }
+
+    #[test]
+    fn an_approval_that_has_run_out_is_a_warning() {
+        let text = fs::read_to_string(root("policies/starter.yaml")).unwrap();
+        let with = |until: &str| format!("{text}approvals: [{{token: abc, borders: [zone], until: {until}}}]\n");
+        let (said, _) = berth(&["check", &file("expired.yaml", &with("2020-01-01T00:00:00Z"))]);
+        assert!(said.contains("warning[BTH0211] expired-approval: approvals[0].until"), "{said}");
+        assert!(said.contains("0 errors, 1 warning\n"), "{said}");
+        let (said, _) = berth(&["check", &file("valid.yaml", &with("2999-01-01T00:00:00Z"))]);
+        assert!(said.contains("0 errors, 0 warnings\n"), "{said}");
+    }
+
+    #[test]
+    fn what_formatting_is_not_made_for_is_left_alone() {
+        let json = file("left-alone.json", "{\"berth\": 1}");
+        let (said, code) = berth(&["fmt", &json]);
+        assert!(code == 1 && said.contains("left alone: JSON"), "{said}");
+        assert_eq!(fs::read_to_string(json).unwrap(), "{\"berth\": 1}");
     }
 
     #[test]
@@ -476,6 +603,33 @@ mod tool {
     }
 
     #[test]
+    fn what_stands_beside_an_embedded_policy_is_looked_at_too_however_deep_it_stands() {
+        let indented = |text: &str, by: usize| -> String {
+            text.lines().map(|line| format!("{}{line}\n", " ".repeat(by))).collect()
+        };
+        let policy = fs::read_to_string(root("policies/starter.yaml")).unwrap();
+        let plugin = format!("role: placement\nattach: ful\nfactz: {{}}\npolicy:\n{}", indented(&policy, 2));
+        let wasm_plugin = format!("kind: WasmPlugin\nspec:\n  pluginConfig:\n{}", indented(&plugin, 4));
+        let (said, code) = berth(&["check", &file("beside.yaml", &wasm_plugin)]);
+        assert_eq!(code, 1);
+        for part in
+            ["unknown-word: spec.pluginConfig.attach", "beside.yaml:5:", "unknown-field: spec.pluginConfig.factz"]
+        {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        // A text in a text: a bootstrap in a ConfigMap, whose plugin has its configuration as a text.
+        let bootstrap = format!("static_resources:\n  configuration: |\n{}", indented(&plugin, 4));
+        let map = format!("kind: ConfigMap\ndata:\n  envoy.yaml: |\n{}", indented(&bootstrap, 4));
+        let (said, code) = berth(&["check", &file("map.yaml", &map)]);
+        let line = 1 + map.lines().position(|line| line.contains("attach: ful")).unwrap();
+        assert!(code == 1 && said.contains(&format!("map.yaml:{line}:")), "line {line}: {said}");
+        assert!(said.contains("data[\"envoy.yaml\"].static_resources.configuration.attach"), "{said}");
+        // Two policies in one file are none.
+        let (said, code) = berth(&["check", &file("two.yaml", &format!("{policy}---\n{policy}"))]);
+        assert!(code == 1 && said.contains("BTH0007") && said.contains("expected one policy in a file"), "{said}");
+    }
+
+    #[test]
     fn a_manifest_without_a_policy_is_refused() {
         let (said, code) = berth(&["check", &file("service.yaml", "kind: Service\nspec: {}\n")]);
         assert!(said.contains("BTH0401") && code == 1, "{said}");
@@ -499,6 +653,77 @@ mod tool {
         assert_eq!(substrate["properties"]["cost"]["properties"]["regime"]["enum"][0], "reserved");
         assert_eq!(schema["properties"]["classes"]["items"]["properties"]["match"]["$anchor"], "predicate");
         assert_eq!(said.matches(r#""$anchor""#).count(), 1);
+    }
+
+    /// What another implementation of JSON Schema says of documents: one line each, empty if there is nothing to say.
+    fn said_by_an_editor(documents: &[serde_json::Value]) -> Vec<String> {
+        const CHECK: &str = r#"
+const [home, schema, documents] = process.argv.slice(1);
+const read = (file) => JSON.parse(require("fs").readFileSync(file));
+const Ajv = require(`${home}/node_modules/ajv/dist/2020`).default;
+const valid = new Ajv({ strict: false }).compile(read(schema));
+for (const document of read(documents)) {
+  valid(document);
+  console.log((valid.errors || []).map((e) => `${e.instancePath} ${e.message}`).join("; "));
+}
+"#;
+        let tools = concat!(env!("CARGO_MANIFEST_DIR"), "/.ci/tools");
+        let found = Command::new(tools).arg("istio-models").output().unwrap();
+        assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+        let home = String::from_utf8(found.stdout).unwrap();
+        let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("schema");
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("schema.json"), berth(&["schema"]).0).unwrap();
+        fs::write(dir.join("documents.json"), serde_json::to_vec(documents).unwrap()).unwrap();
+        let mut node = Command::new("node");
+        let said = node
+            .args(["-e", CHECK, home.trim()])
+            .arg(dir.join("schema.json"))
+            .arg(dir.join("documents.json"))
+            .output()
+            .unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        String::from_utf8(said.stdout).unwrap().lines().map(String::from).collect()
+    }
+
+    #[test]
+    fn an_editor_is_content_with_the_library_and_not_with_what_is_wrong() {
+        let library: Vec<serde_json::Value> = super::policies()
+            .iter()
+            .map(|(_, text)| {
+                let node = berth::policy::yaml::parse(text).unwrap().node;
+                serde_json::from_str(&berth::policy::canonical::canonical(&node)).unwrap()
+            })
+            .collect();
+        assert_eq!(said_by_an_editor(&library), vec![""; library.len()]);
+        // The second substrate is like the first, which has to have everything.
+        let wrong = |change: &dyn Fn(&mut serde_json::Value)| {
+            let mut document = library.iter().find(|d| d["policy"]["name"] == "starter").unwrap().clone();
+            assert!(document["substrates"][1]["like"].is_string());
+            change(&mut document);
+            document
+        };
+        let documents = [
+            wrong(&|d| drop(d["substrates"][0].as_object_mut().unwrap().remove("kind"))),
+            wrong(&|d| drop(d["substrates"][0]["location"].as_object_mut().unwrap().remove("zone"))),
+            wrong(&|d| drop(d["substrates"][1].as_object_mut().unwrap().remove("like"))),
+            wrong(&|d| d["substrates"][1]["speed"] = "fast".into()),
+            wrong(&|d| d["classes"][0]["deadline_ms"] = (-1).into()),
+            wrong(&|d| d["policy"]["name"] = "No Name".into()),
+        ];
+        let said = said_by_an_editor(&documents);
+        let named = [
+            "'kind'",
+            "'zone'",
+            "'like'",
+            "additional properties",
+            "/classes/0/deadline_ms",
+            "/policy/name must match",
+        ];
+        for (said, named) in said.iter().zip(named) {
+            assert!(said.contains(named), "{named}: {said}");
+        }
+        assert_eq!(said.len(), named.len());
     }
 
     #[test]

@@ -116,6 +116,7 @@ fn what_is_wrong_with_a_deployment_is_said_with_its_place() {
         ("placement:\n", "placement:\n  role: telemetry\n", "unknown-field at placement.role"),
         ("placement:\n", "placement:\n  attach: full\n", "unknown-field at placement.attach"),
         ("berth: 1\n", "berth: 1\nenvoy: '1.38'\n", "before Envoy 1.39 a route cannot look a plan up"),
+        ("berth: 1\n", "berth: 1\nenvoy: '1.36'\nattach: lanes\n", "before Envoy 1.37 there are no composite clusters"),
         (
             "{file: /etc/envoy/berth.wasm}",
             "{url: 'https://m.example/berth.wasm'}",

@@ -114,6 +114,55 @@ fn a_picture_is_decoded_once_and_then_only_its_mark_is_read() {
 }
 
 #[test]
+fn without_the_deadline_header_the_route_s_own_times_rule_and_only_a_single_choice_can_do_without() {
+    let host = FakeHost::new();
+    let mut configuration = policy::placement(&policy::policy());
+    configuration["deadline_header"] = false.into();
+    let mut role = start(&host, &configuration);
+    ask(&host, &mut role, &CHAT);
+    assert_eq!(host.header(MapKind::RequestHeaders, "x-placement-cluster").as_deref(), Some("metal-fr"));
+    assert_eq!(host.header(MapKind::RequestHeaders, "x-envoy-upstream-rq-timeout-ms"), None);
+    configuration["attach"] = "full".into();
+    host.set_configuration(&configuration.to_string());
+    let line = Role::configure(&host).map(|_| ()).unwrap_err();
+    assert!(line.contains("deadline_header: found `false`, expected it with `attach: simple`"), "{line}");
+}
+
+#[test]
+fn what_is_wrong_with_a_configuration_is_said_in_one_line_with_its_place_and_what_was_expected() {
+    let policy = policy::policy().to_string();
+    for (text, said) in [
+        ("[]", "configuration: found `an empty list`, expected a JSON object"),
+        ("{\"role\": \"a\nb\"}", "configuration: line 1:12: BTH0003 syntax"),
+        ("{", "configuration: line 1:2: BTH0003 syntax at the document: found `the end`"),
+        ("{}", "role: missing, expected one of placement, telemetry"),
+        (r#"{"role": "both"}"#, "role: found `both`, expected one of placement, telemetry"),
+        (r#"{"role": "placement", "role": "placement"}"#, "duplicate-key"),
+        (r#"{"role": "placement", "attach": 1}"#, "attach: found `1`, expected one of simple, full, lanes"),
+        (r#"{"role": "placement", "refresh_ms": "x"}"#, "refresh_ms: found `x`, expected a whole number from 0 to"),
+        (r#"{"role": "placement", "refresh_ms": 1.5}"#, "refresh_ms: found `1.5`, expected a whole number from 0 to"),
+        (r#"{"role": "placement", "refresh_ms": -1}"#, "refresh_ms: found `-1`, expected a whole number from 0 to"),
+        (r#"{"role": "placement", "mirror": "yes"}"#, "mirror: found `yes`, expected true or false"),
+        (r#"{"role": "placement", "keys": [1]}"#, "keys: found `1`, expected a list of texts"),
+        (r#"{"role": "placement", "hops": []}"#, "hops: found `an empty list`, expected a JSON object"),
+        (r#"{"role": "placement", "facts": {"tenant": {}}}"#, "facts.tenant.header: missing, expected the name"),
+        (r#"{"role": "placement", "lanes": [{"cluster": "a"}]}"#, "lanes[0].substrates: missing, expected a list"),
+        (r#"{"role": "placement", "canary": {"by": 1}}"#, "canary.by: found `1`, expected one of tenant, session"),
+        (r#"{"role": "placement", "refreshms": 1}"#, "unknown field `refreshms`, expected one of `role`"),
+        (r#"{"role": "placement"}"#, "policy: missing, expected a policy document"),
+    ] {
+        let host = FakeHost::new();
+        host.set_configuration(text);
+        let line = Role::configure(&host).map(|_| ()).unwrap_err();
+        assert!(line.contains(said) && line.lines().count() == 1, "{text}: {line}");
+    }
+    // What says nothing is as good as absent.
+    let host = FakeHost::new();
+    host.set_configuration(&format!(r#"{{"role": "placement", "keys": null, "policy": {policy}}}"#));
+    assert!(Role::configure(&host).is_ok());
+}
+
+#[test]
 fn shadow_writes_down_and_leaves_the_request_alone() {
     let host = FakeHost::new();
     let mut configuration = policy::placement(&policy::policy());

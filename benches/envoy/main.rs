@@ -123,7 +123,13 @@ fn print(variants: &[variants::Variant], measured: &rounds::Measured) {
 }
 
 fn modules() -> Modules {
-    Modules { full: built("berth.wasm"), placement: built("berth-placement.wasm"), sdk: noop("sdk"), raw: noop("raw") }
+    Modules {
+        full: built("berth.wasm"),
+        placement: built("berth-placement.wasm"),
+        sdk: noop("sdk"),
+        raw: noop("raw"),
+        floor: noop("floor"),
+    }
 }
 
 /// A module that does nothing, made by the Makefile.

@@ -74,8 +74,8 @@ impl Run<'_> {
         use Setting::{NoHop, Proxied};
         let over = |a, b, setting| ratio(&self.pairs(a, setting), &self.pairs(b, setting));
         most("Berth by default ÷ Lua, equal outputs", over("default", "lua-equal", NoHop), 1.0, "");
-        most("accounting off ÷ Lua, bare decision", over("off-simple", "lua-bare", NoHop), 1.25, "");
-        most("accounting off ÷ SDK no-op", over("off-simple", "sdk", NoHop), 1.5, "");
+        most("cluster header only ÷ Lua, bare decision", over("bare", "lua-bare", NoHop), 1.25, "");
+        most("cluster header only ÷ SDK no-op", over("bare", "sdk", NoHop), 1.5, "");
         most("Berth by default ÷ SDK no-op", over("default", "sdk", NoHop), 2.2, "");
         most("512 substrates over 6", self.between("default-512", "default"), 6.0, " µs");
         most("live state over a static table", self.between("live", "default"), 0.5, " µs");

@@ -21,6 +21,7 @@ pub(crate) struct Modules {
     pub(crate) placement: PathBuf,
     pub(crate) sdk: PathBuf,
     pub(crate) raw: PathBuf,
+    pub(crate) floor: PathBuf,
 }
 
 /// What sits before the router.
@@ -29,6 +30,8 @@ pub(crate) enum Filter {
     None,
     /// A module that does nothing.
     NoOp(PathBuf),
+    /// A module that names a cluster without deciding.
+    Floor(PathBuf),
     /// Berth's placement role in this module, with this besides the policy.
     Berth(PathBuf, Value),
     Lua(Leaves),
@@ -56,7 +59,12 @@ pub(crate) fn by_default() -> Value {
     json!({"attach": "full", "decision_upstream": true})
 }
 
-/// As little as it can do: nothing is left behind but where the request goes and its deadline.
+/// As little as it can do: nothing is left behind but where the request goes, as Lua does with the bare decision.
+pub(crate) fn bare() -> Value {
+    json!({"accounting": false, "deadline_header": false})
+}
+
+/// The same with a deadline, and with a plan where that is how it is attached.
 pub(crate) fn off(attach: &str) -> Value {
     json!({"attach": attach, "accounting": false})
 }
@@ -75,10 +83,12 @@ pub(crate) fn all(modules: &Modules) -> Vec<Variant> {
     vec![
         hop(variant("none", "no filter", Filter::None)),
         variant("raw", "wasm no-op, bare ABI", Filter::NoOp(modules.raw.clone())),
+        variant("floor", "wasm, header map and cluster header, bare ABI", Filter::Floor(modules.floor.clone())),
         hop(variant("sdk", "wasm no-op, SDK", Filter::NoOp(modules.sdk.clone()))),
         variant("passthrough", "Berth, reading headers only", berth(json!({"mode": "passthrough"}))),
         variant("shadow", "Berth, deciding and recording only", berth(json!({"mode": "shadow", "sample": 0}))),
-        hop(variant("off-simple", "Berth, accounting off, simple", berth(off("simple")))),
+        hop(variant("bare", "Berth, the cluster header only", berth(bare()))),
+        variant("off-simple", "Berth, accounting off, simple", berth(off("simple"))),
         variant("off-full", "Berth, accounting off, full", berth(off("full"))),
         hop(variant("default", "Berth by default", berth(by_default()))),
         Variant {
@@ -119,7 +129,7 @@ impl Variant {
             Filter::Berth(_, more) => more["attach"] == "full",
             Filter::Lua(leaves) => *leaves == Leaves::Equal,
             Filter::ExtProc => true,
-            Filter::None | Filter::NoOp(_) => false,
+            Filter::None | Filter::NoOp(_) | Filter::Floor(_) => false,
         };
         if full { Way::Full } else { Way::Simple }
     }
@@ -133,7 +143,7 @@ impl Variant {
     fn chain(&self) -> Option<Value> {
         Some(match &self.filter {
             Filter::None => return None,
-            Filter::NoOp(module) => {
+            Filter::NoOp(module) | Filter::Floor(module) => {
                 json!({"name": "noop", "typed_config": plugin(module, "noop", &json!({}), Carried::Text)})
             }
             Filter::Berth(module, more) => {

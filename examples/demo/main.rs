@@ -1,4 +1,4 @@
-//! The demo: six substrates, a real Envoy with both roles, and a short story of requests.
+//! The demo: nine substrates, a real Envoy with both roles, and a short story of requests.
 //!
 //! `demo story` tells it and stops everything; `demo up` leaves it running and says what to try; `demo down` stops
 //! what `up` left running, and nothing else.
@@ -51,7 +51,11 @@ async fn main() -> ExitCode {
         eprintln!("demo: {}", text.unwrap_or("it ended for an unknown reason"));
     }));
     let done = match Options::parse().verb {
-        Verb::Story => story::tell(World::start().await).await,
+        Verb::Story => {
+            let (table, third) = story::tell(&World::start().await).await;
+            println!("\n{table}\nThe third decision, as the access log has it:\n  {third}");
+            Ok(())
+        }
         Verb::Up => up().await,
         Verb::Down => down(),
         Verb::Serve => serve().await,

@@ -33,8 +33,8 @@ struct Line {
     seen: Seen,
 }
 
-/// Tells the story.
-pub async fn tell(world: World) -> Result<(), String> {
+/// Tells the story: the table, and one decision as the access log has it.
+pub async fn tell(world: &World) -> (String, String) {
     let mut lines = Vec::new();
     let mut say = |scene, seen| lines.push(Line { scene, seen });
     say("acme, personal data, all is well", world.ask(PERSONAL).await);
@@ -44,24 +44,24 @@ pub async fn tell(world: World) -> Result<(), String> {
     say("… streamed, and metal-fr answers 429", world.ask(STREAMED).await);
 
     world.change("metal-fr", |b| b.queue_depth = 500);
-    let moved = until(&world, PERSONAL, |d| d.contains("substrate=onprem-de")).await;
+    let moved = until(world, PERSONAL, |d| d.contains("substrate=onprem-de")).await;
     say("… metal-fr reports a queue of 500", moved);
 
     world.change("onprem-de", |b| b.queue_depth = 500);
-    let refused = until(&world, PERSONAL, |d| d.contains("refused=")).await;
+    let refused = until(world, PERSONAL, |d| d.contains("refused=")).await;
     say("… and so does onprem-de", refused);
 
     world.change("metal-fr", |_| {});
     world.change("onprem-de", |_| {});
-    let home = until(&world, PERSONAL, |d| d.contains("substrate=metal-fr")).await;
+    let home = until(world, PERSONAL, |d| d.contains("substrate=metal-fr")).await;
     say("… both recover", home);
 
     say("initech, a US tenant", world.ask(AMERICAN).await);
     say("initech, a prompt of 600,000 tokens", world.ask(LONG).await);
     say("initech, a batch job", world.ask(BATCH).await);
     say("a tenant that no envelope knows", world.ask(STRANGER).await);
-    print(&lines);
-    Ok(())
+    let third = lines.get(2).and_then(|l| l.seen.header("x-placement-decision")).unwrap_or_default();
+    (table(&lines), third.to_owned())
 }
 
 /// Asks until the decision is as wanted, and gives the answer that was.
@@ -74,7 +74,7 @@ async fn until(world: &World, headers: Headers, wanted: impl Fn(&str) -> bool) -
     .await
 }
 
-fn print(lines: &[Line]) {
+fn table(lines: &[Line]) -> String {
     let head = ["request", "status", "ran on", "because of", "it would have been", "crossed"].map(String::from);
     let mut rows = vec![head];
     for line in lines {
@@ -93,17 +93,17 @@ fn print(lines: &[Line]) {
         rows.push([line.scene.into(), line.seen.status.to_string(), ran, because, get("unbound"), crossed]);
     }
     let widths: Vec<usize> = (0..6).map(|i| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0)).collect();
-    println!();
+    let mut text = String::new();
     for (n, row) in rows.iter().enumerate() {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        println!("{}", cells.join("  ").trim_end());
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
         if n == 0 {
-            println!("{}", widths.iter().map(|w| "─".repeat(*w)).collect::<Vec<_>>().join("  "));
+            text.push_str(&widths.iter().map(|w| "─".repeat(*w)).collect::<Vec<_>>().join("  "));
+            text.push('\n');
         }
     }
-    if let Some(decision) = lines.get(2).and_then(|l| l.seen.header("x-placement-decision")) {
-        println!("\nThe third decision, as the access log has it:\n  {decision}");
-    }
+    text
 }
 
 /// What the attempt that ran crosses, by the plan.

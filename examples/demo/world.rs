@@ -103,7 +103,14 @@ impl World {
         for (name, (_, address)) in &self.substrates {
             text.push_str(&format!("  curl -X PUT {address}/control -d '{{\"queue_depth\": 500}}'   # {name}\n"));
         }
-        text.push_str("\n`make down` stops everything.\n");
+        text.push_str(&format!(
+            "\nAsk the proxy what it is:\n\n  dist/berth doctor http://{}   # `make cli` builds it\n",
+            self.envoy.admin_address()
+        ));
+        text.push_str(&format!(
+            "\nWith the OpenAI client (examples/chat/README.md):\n\n\
+             \x20 $(.ci/tools openai) examples/chat/chat.py http://{ingress}\n\n`make down` stops everything.\n"
+        ));
         text
     }
 }

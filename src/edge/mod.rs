@@ -1,12 +1,14 @@
 //! The proxy-wasm edge: callbacks in, host calls out, no decisions. Thin enough to be read in one sitting.
 
 mod abi;
+#[cfg(feature = "telemetry")]
 mod attempt;
 mod lines;
 mod series;
 
 use crate::filter::{Kept, Role, Verdict, Vm};
 use abi::Proxy;
+#[cfg(feature = "telemetry")]
 use attempt::AttemptStream;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
@@ -79,10 +81,11 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(match self.role.clone().filter(|_| self.observes) {
-            Some(role) => Box::new(AttemptStream::new(role)),
-            None => Box::new(Stream { id, role: self.role.clone(), kept: None }),
-        })
+        #[cfg(feature = "telemetry")]
+        if let Some(role) = self.role.clone().filter(|_| self.observes) {
+            return Some(Box::new(AttemptStream::new(role)));
+        }
+        Some(Box::new(Stream { id, role: self.role.clone(), kept: None }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -114,6 +117,7 @@ const fn action(verdict: Verdict) -> Action {
 }
 
 impl Context for Stream {
+    #[cfg(feature = "telemetry")]
     fn on_done(&mut self) -> bool {
         if let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) {
             role.on_done(&Proxy, self.id);
@@ -130,6 +134,7 @@ impl HttpContext for Stream {
         action(verdict)
     }
 
+    #[cfg(feature = "telemetry")]
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         let Some(kept) = &self.kept else { return Action::Continue };
         match self.role.as_ref().map(|role| role.try_borrow_mut()) {
@@ -144,6 +149,7 @@ impl HttpContext for Stream {
         }
     }
 
+    #[cfg(feature = "telemetry")]
     fn on_http_response_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {
         if let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) {
             role.on_response(&Proxy, self.id);

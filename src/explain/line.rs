@@ -158,7 +158,7 @@ impl Line {
             writeln!(out, "Had that failed before an answer began, next would have been {}.", later.join(", then "))?;
         }
         if self.get("last-resort").is_some() {
-            writeln!(out, "It was the last resort: nothing else stood, and this did not stand well.")?;
+            writeln!(out, "It was the last resort: of several, nothing else stood.")?;
         }
         Ok(())
     }

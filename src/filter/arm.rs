@@ -44,6 +44,7 @@ pub(super) struct Arm {
 
 impl Arm {
     /// Opens it; `names` are the substrates of all arms so far, to which its own are added.
+    #[inline(never)]
     pub(super) fn open<H: Host>(host: &H, policy: Rc<Policy>, accounting: Accounting, names: &mut Vec<String>) -> Self {
         let account = Account::open(host, accounting, &policy);
         let own = policy.document().substrates.iter().map(|s| s.name.as_str());
@@ -78,12 +79,14 @@ impl Arm {
     }
 
     /// Lets time pass, and shares what was spent with the other workers.
+    #[inline(never)]
     pub(super) fn settle<H: Host>(&mut self, host: &H, now_ms: u64, passed_us: i64) {
         self.underway.elapse(passed_us, &mut self.local.placed);
         self.purse.settle(host, now_ms, passed_us, &mut self.local);
     }
 
     /// A new snapshot is there: it has counted what was placed before it.
+    #[inline(never)]
     pub(super) fn renew(&mut self, snapshot: Option<&Snapshot>) {
         self.underway.clear(&mut self.local.placed);
         self.probes.renew(self.placer.policy(), snapshot, &mut self.local.probes);

@@ -29,6 +29,7 @@ pub(super) fn leave<H: Host>(
 }
 
 /// The longest lane that goes the plan's way: the same substrates in the same order, from the first on.
+#[inline(never)]
 pub(super) fn lane<'a>(lanes: &'a [Lane], policy: &Policy, decision: &Decision) -> Option<&'a Lane> {
     let goes = |lane: &&Lane| {
         let planned = decision.plan.iter().filter_map(|attempt| policy.substrate(attempt.substrate));
@@ -39,6 +40,7 @@ pub(super) fn lane<'a>(lanes: &'a [Lane], policy: &Policy, decision: &Decision) 
 }
 
 /// Has the router follow a lane, which may also start the next attempt beside a late one.
+#[inline(never)]
 pub(super) fn follow<H: Host>(
     host: &H,
     lane: Option<&Lane>,

@@ -15,8 +15,7 @@ use judge::{Judge, LOOK_EVERY, Trigger, Worse};
 use std::rc::Rc;
 
 /// What decides on which side a request is: all of one of these are on the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SplitBy {
     /// The tenant.
     Tenant,
@@ -80,6 +79,7 @@ pub(super) struct Canary {
 }
 
 impl Canary {
+    #[inline(never)]
     pub(super) fn new(config: CanaryConfig, arm: Arm, current: &Policy) -> Self {
         let known = &current.document().classes;
         let classes = config.policy.document().classes.iter();
@@ -91,6 +91,7 @@ impl Canary {
     }
 
     /// Whether it decides this request.
+    #[inline(never)]
     pub(super) fn takes(&self, facts: &Facts<'_>, seed: u64) -> bool {
         if self.back || !self.compares(facts) {
             return false;
@@ -112,6 +113,7 @@ impl Canary {
     }
 
     /// Counts a decision of either side, and says what its answer is to be counted as.
+    #[inline(never)]
     pub(super) fn decided(&mut self, decision: &Decision, candidate: bool, now_ns: u64) -> Option<Ticket> {
         if self.back {
             return None;
@@ -134,6 +136,7 @@ impl Canary {
     }
 
     /// Holds a plan of the candidate against the current policy.
+    #[inline(never)]
     pub(super) fn look(&mut self, current: &mut Arm, facts: &Facts<'_>, decision: &Decision, now_ms: u64) {
         let class = self.classes.get(usize::from(decision.class)).copied().unwrap_or(usize::MAX);
         let forbidden = |id: SubstrateId, current: &mut Arm| {
@@ -152,6 +155,7 @@ impl Canary {
     }
 
     /// An answer has come.
+    #[inline(never)]
     pub(super) fn answered(&mut self, ticket: Ticket, failed: bool, now_ns: u64) {
         if let Some(tally) = self.judge.of(ticket.class, ticket.candidate) {
             tally.answered(failed, now_ns.saturating_sub(ticket.begun_ns) / 1_000);
@@ -159,6 +163,7 @@ impl Canary {
     }
 
     /// Once a tick: whether others, or this VM itself, have called the candidate back.
+    #[inline(never)]
     pub(super) fn watch<H: Host>(&mut self, host: &H, current: &Policy, now_ms: u64) {
         let digest = self.config.policy.digest_word();
         let recalled = recalled(host).is_some_and(|recall| recall.digest == digest);

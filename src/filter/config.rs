@@ -8,7 +8,9 @@ mod desk;
 mod lanes;
 mod observe;
 mod raw;
+mod read;
 mod sources;
+mod telemetric;
 
 use super::body::BodySource;
 use super::canary::CanaryConfig;
@@ -18,21 +20,20 @@ use super::observing::ObserveConfig;
 use super::telemetry_config::TelemetryConfig;
 use super::wire_struct;
 use crate::model::{FactName, Watch};
-use crate::policy::tree::shorten;
-use crate::policy::{self, Policy};
+use crate::policy::tree::Node;
+use crate::policy::{self, Policy, json};
 use carry::{body, hops};
 use core::ops::RangeInclusive;
 use desk::desk;
 use lanes::lanes;
 use observe::observing;
 use raw::{RawConfig, RawRole, RawSource};
-use serde::Deserialize;
 use sources::scrape;
 use std::rc::Rc;
+use telemetric::RawTelemetric;
 
 /// What placement does with its decisions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Decides, and the route obeys.
     #[default]
@@ -45,10 +46,10 @@ pub enum Mode {
 
 pub use accounting::Accounting;
 pub use lanes::Lane;
+pub use telemetric::Telemetric;
 
 /// How the route carries decisions out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Attach {
     /// The route obeys the cluster header: one choice, no attempt on another cluster.
     #[default]
@@ -65,9 +66,9 @@ pub enum Config {
     /// The placement role.
     Placement(Box<PlacementConfig>),
     /// The telemetry role.
-    Telemetry(Box<TelemetryConfig>),
+    Telemetry(Box<TelemetryConfig>, Telemetric),
     /// The telemetry role inside a cluster.
-    Observing(ObserveConfig),
+    Observing(ObserveConfig, Telemetric),
 }
 
 /// What the placement role needs.
@@ -93,6 +94,8 @@ pub struct PlacementConfig {
     pub body: Option<BodySource>,
     /// How often the picture is refreshed.
     pub refresh_ms: u32,
+    /// Whether the router is told the deadline.
+    pub deadline_header: bool,
     /// Whether the decision goes upstream as a header; never towards a provider.
     pub decision_upstream: bool,
     /// Whether refusals carry the decision. It names substrates, so not at public edges.
@@ -120,29 +123,34 @@ const DEFAULT_TICK_MS: u32 = 100;
 ///
 /// # Errors
 /// One line with the place, what was found and what was expected.
+#[inline(never)]
 pub fn parse(bytes: &[u8]) -> Result<Config, String> {
     // A `Struct` begins with the tag of its first field, which as JSON would be an empty first line.
     let converted = bytes.starts_with(b"\n").then(|| wire_struct::to_json(bytes)).flatten();
     let text = converted.as_deref().map_or(bytes, str::as_bytes);
-    // A list would do for a struct as well, as far as serde is concerned.
-    if text.trim_ascii_start().first() != Some(&b'{') {
-        let found = shorten(&String::from_utf8_lossy(text));
-        return Err(refuse(&format!("configuration: found `{found}`, expected a JSON object")));
-    }
-    let raw: RawConfig<'_> = serde_json::from_slice(text).map_err(|e| refuse(&format!("configuration: {e}")))?;
+    let tree = json::parse_around(text).map_err(|e| {
+        // What was found may be the very line break that should not be there.
+        let line = e.to_string().replace(|c: char| c.is_control(), " ");
+        refuse(&format!("configuration: line {}: {line}", e.at.unwrap_or_default()))
+    })?;
+    let raw = RawConfig::read(&tree)?;
+    let more = telemetric::of(&raw, text)?;
     if raw.observe == Some(true) {
-        let config = observing(&raw)?;
-        log::set_max_level(raw.log_level.unwrap_or_default().into());
-        return Ok(Config::Observing(config));
+        let config = Config::Observing(observing(&raw)?, telemetric::here()?);
+        log::set_max_level(raw.log_level.unwrap_or(log::LevelFilter::Info));
+        return Ok(config);
     }
     let policy = raw.policy.ok_or_else(|| refuse("policy: missing, expected a policy document"))?;
-    let policy = Rc::new(read_policy(policy.get(), "policy")?);
+    let policy = Rc::new(read_policy(policy, "policy")?);
     let config = match raw.role {
         RawRole::Placement => Config::Placement(Box::new(placement(&raw, policy)?)),
-        RawRole::Telemetry => Config::Telemetry(Box::new(telemetry(&raw, &policy)?)),
+        RawRole::Telemetry => {
+            let has = telemetric::here()?;
+            Config::Telemetry(Box::new(telemetry(&raw, &more, &policy)?), has)
+        }
     };
     // A refused configuration changes nothing, not even this.
-    log::set_max_level(raw.log_level.unwrap_or_default().into());
+    log::set_max_level(raw.log_level.unwrap_or(log::LevelFilter::Info));
     Ok(config)
 }
 
@@ -150,8 +158,9 @@ fn refuse(line: &str) -> String {
     format!("berth: configuration refused: {line}")
 }
 
-fn read_policy(text: &str, place: &str) -> Result<Policy, String> {
-    match policy::read_json(text.as_bytes()) {
+#[inline(never)]
+fn read_policy(node: &Node, place: &str) -> Result<Policy, String> {
+    match policy::read_node(node, "") {
         Ok(checked) => Ok(Policy::new(checked.document, checked.digest.0)),
         Err(errors) => {
             let first = errors.first().map_or_else(|| String::from("invalid"), ToString::to_string);
@@ -164,10 +173,11 @@ fn read_policy(text: &str, place: &str) -> Result<Policy, String> {
     }
 }
 
+#[inline(never)]
 fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig, String> {
-    only_for("sources", raw.sources.is_some(), "telemetry")?;
+    only_for("sources", raw.sources, "telemetry")?;
     only_for("tick_ms", raw.tick_ms.is_some(), "telemetry")?;
-    only_for("listener", raw.listener.is_some(), "telemetry")?;
+    only_for("listener", raw.listener, "telemetry")?;
     let trusted = lower_case("trusted_headers", raw.trusted_headers.iter().flatten())?;
     let facts = raw.facts.iter().flatten().map(|(name, source)| fact_source(name, source)).collect::<Result<_, _>>()?;
     let features = lower_case("features_header", raw.features_header.iter())?.into_iter().next();
@@ -177,6 +187,12 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     let mirror = raw.mirror.unwrap_or(false);
     if mirror && mode != Mode::Shadow {
         return Err(refuse("mirror: belongs to mode `shadow`: in the others the request itself goes there"));
+    }
+    let deadline_header = raw.deadline_header.unwrap_or(true);
+    if !deadline_header && attach != Attach::Simple {
+        return Err(refuse(
+            "deadline_header: found `false`, expected it with `attach: simple` only: a plan's attempts divide the deadline",
+        ));
     }
     let lanes = lanes(raw.lanes.as_deref().unwrap_or_default(), attach, &policy)?;
     let canary = canary::canary(raw, &policy)?;
@@ -205,6 +221,7 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
         body: raw.body.as_ref().map(body).transpose()?,
         hops: hops(raw.hops.clone().unwrap_or_default())?,
         refresh_ms: period("refresh_ms", raw.refresh_ms)?,
+        deadline_header,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
     })
@@ -214,6 +231,7 @@ fn too_many_headers(place: &str, count: usize) -> String {
     refuse(&format!("{place}: with its predicates, {count} headers are looked at, expected at most {MOST_PREDICATES}"))
 }
 
+#[inline(never)]
 fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
     let place = format!("facts.{name}");
     let fact = FactName::ALL.into_iter().find(|f| f.as_str() == name).ok_or_else(|| {
@@ -224,11 +242,12 @@ fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
     Ok(Source { fact, header: header.unwrap_or_default(), trusted: source.trusted })
 }
 
-fn telemetry(raw: &RawConfig<'_>, policy: &Policy) -> Result<TelemetryConfig, String> {
+#[inline(never)]
+fn telemetry(raw: &RawConfig<'_>, more: &RawTelemetric<'_>, policy: &Policy) -> Result<TelemetryConfig, String> {
     not_of_placement(raw)?;
     let sources =
-        raw.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
-    let desk = raw.listener.as_ref().map(|listener| desk(listener, policy)).transpose()?;
+        more.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
+    let desk = more.listener.as_ref().map(|listener| desk(listener, policy)).transpose()?;
     let tick_ms = period("tick_ms", raw.tick_ms)?;
     Ok(TelemetryConfig { desk, ..TelemetryConfig::new(Watch::of(policy.document()), tick_ms, sources) })
 }
@@ -250,6 +269,7 @@ fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
         ("trusted_headers", raw.trusted_headers.is_some()),
         ("trust_path", raw.trust_path.is_some()),
         ("refresh_ms", raw.refresh_ms.is_some()),
+        ("deadline_header", raw.deadline_header.is_some()),
     ];
     only_for("accounting", raw.accounting.is_some(), "placement")?;
     for (name, present) in given.into_iter().chain(accounting::given(raw)) {
@@ -278,6 +298,7 @@ fn within_numbers(place: &str, value: u32, range: RangeInclusive<u32>) -> Result
 }
 
 /// Header names as Envoy shows them: lower case. Names that only Berth may set are refused as sources.
+#[inline(never)]
 fn lower_case<'a>(place: &str, names: impl Iterator<Item = &'a String>) -> Result<Vec<String>, String> {
     names
         .map(|name| {

@@ -127,6 +127,7 @@ impl Metrics {
     }
 
     /// A decision that was looked at closely: every candidate's reasons, and what others would have done.
+    #[inline(never)]
     pub(super) fn sampled(&mut self, decision: &Decision, rows: &[Row], routed: &[Routed]) {
         self.cells.add(self.sampled, 1);
         for reason in rows.iter().flat_map(|row| &row.reasons) {

@@ -94,6 +94,7 @@ impl Placement {
     ///
     /// # Errors
     /// As [`Placement::configure`].
+    #[inline(never)]
     pub fn configure_in<H: Host>(host: &H, mut config: PlacementConfig, vm: &Vm) -> Result<Self, String> {
         let mut names = Vec::new();
         let (policy, accounting) = (config.policy.clone(), config.accounting.clone());
@@ -152,6 +153,7 @@ impl Placement {
         self.hasten(host);
     }
 
+    #[inline(never)]
     fn refresh<H: Host>(&mut self, host: &H, first: bool) {
         let now_ms = host.now_ns() / 1_000_000;
         let passed_us = i64::try_from(now_ms.saturating_sub(self.now_ms).saturating_mul(1_000)).unwrap_or(i64::MAX);
@@ -230,6 +232,7 @@ impl Placement {
     }
 
     /// Clients that stall are decided by their headers.
+    #[inline(never)]
     fn hasten<H: Host>(&mut self, host: &H) {
         let Some(hold_ms) = self.config.body.as_ref().map(|body| body.hold_ms) else { return };
         while let Some((context, headers)) = self.held.overdue(self.now_ms, hold_ms) {

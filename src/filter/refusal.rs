@@ -2,6 +2,7 @@
 
 use super::Host;
 use super::placement::Verdict;
+use crate::health::json::text::{put, quote};
 use crate::model::contract::DECISION_HEADER;
 use crate::model::{Decision, Outcome, Reason};
 use core::fmt::Write;
@@ -15,6 +16,7 @@ pub(super) struct Client {
 }
 
 /// What everybody may know of a refusal: which one it was, and why; no name of a substrate, class or policy.
+#[inline(never)]
 pub(super) fn coarse(decision: &Decision, out: &mut String) {
     out.clear();
     if let Outcome::Refused { status, reason: Reason { code, .. }, .. } = decision.outcome {
@@ -25,6 +27,7 @@ pub(super) fn coarse(decision: &Decision, out: &mut String) {
 }
 
 /// Answers a refused request, in the client's language.
+#[inline(never)]
 pub(super) fn answer<H: Host>(host: &H, decision: &Decision, record: Option<&str>, grpc: bool) -> Verdict {
     let Outcome::Refused { status, reason, retry_after_s } = decision.outcome else { return Verdict::Continue };
     let retry = retry_after_s.map(|s| (s.to_string(), u64::from(s).saturating_mul(1_000).to_string()));
@@ -50,15 +53,16 @@ pub(super) fn answer<H: Host>(host: &H, decision: &Decision, record: Option<&str
 /// RFC 9457.
 fn problem(id: u64, status: u16, reason: &Reason) -> String {
     let (dimension, code) = (reason.code.dimension().as_str(), reason.code.as_str());
-    serde_json::json!({
-        "type": format!("urn:berth:refusal:{dimension}:{code}"),
-        "title": title(status),
-        "status": status,
-        "detail": reason.code.meaning().trim(),
-        "reason": format!("{dimension}/{code}"),
-        "decision": format!("{id:016x}"),
-    })
-    .to_string()
+    let mut out = format!("{{\"decision\":\"{id:016x}\",\"detail\":");
+    quote(&mut out, reason.code.meaning().trim());
+    put(&mut out, ",\"reason\":\"", dimension);
+    put(&mut out, "/", code);
+    put(&mut out, "\",\"status\":", status);
+    put(&mut out, ",\"title\":\"", title(status));
+    put(&mut out, "\",\"type\":\"urn:berth:refusal:", dimension);
+    put(&mut out, ":", code);
+    out.push_str("\"}");
+    out
 }
 
 /// What gRPC calls it: resource exhausted, permission denied, failed precondition, unavailable.

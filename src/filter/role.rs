@@ -1,6 +1,6 @@
 //! Which of the two roles a plugin configuration asks for, and the calls that both understand.
 
-use super::config::{Config, parse};
+use super::config::{Config, Telemetric, parse};
 use super::observing::{Attempt, Observing};
 use super::placement::{Placement, Verdict};
 use super::telemetry::{Telemetry, Visit};
@@ -21,9 +21,9 @@ pub enum Role {
     /// Decides requests.
     Placement(Box<Placement>),
     /// Keeps the substrates' health.
-    Telemetry(Box<Telemetry>),
+    Telemetry(Box<Telemetry>, Telemetric),
     /// Sees the attempts of a cluster.
-    Observing(Box<Observing>),
+    Observing(Box<Observing>, Telemetric),
 }
 
 impl Role {
@@ -43,8 +43,12 @@ impl Role {
         let text = host.plugin_configuration().map_err(|e| format!("berth: no plugin configuration: {e}"))?;
         match parse(&text)? {
             Config::Placement(config) => Ok(Self::Placement(Box::new(Placement::configure_in(host, *config, vm)?))),
-            Config::Telemetry(config) => Ok(Self::Telemetry(Box::new(Telemetry::configure_in(host, *config, vm)?))),
-            Config::Observing(config) => Ok(Self::Observing(Box::new(Observing::configure(host, config, vm)?))),
+            Config::Telemetry(config, has) => {
+                Ok(Self::Telemetry(Box::new(Telemetry::configure_in(host, *config, vm)?), has))
+            }
+            Config::Observing(config, has) => {
+                Ok(Self::Observing(Box::new(Observing::configure(host, config, vm)?), has))
+            }
         }
     }
 
@@ -52,16 +56,16 @@ impl Role {
     pub fn on_tick<H: Host>(&mut self, host: &H) {
         match self {
             Self::Placement(role) => role.on_tick(host),
-            Self::Telemetry(role) => role.on_tick(host),
-            Self::Observing(role) => role.on_tick(host),
+            Self::Telemetry(role, _) => role.on_tick(host),
+            Self::Observing(role, _) => role.on_tick(host),
         }
     }
 
     /// A call that this role sent was answered, or failed.
     pub fn on_call<H: Host>(&mut self, host: &H, token: u32, body_size: usize) {
         match self {
-            Self::Placement(_) | Self::Observing(_) => {}
-            Self::Telemetry(role) => role.on_call(host, token, body_size),
+            Self::Placement(_) | Self::Observing(..) => {}
+            Self::Telemetry(role, _) => role.on_call(host, token, body_size),
         }
     }
 
@@ -69,34 +73,34 @@ impl Role {
     pub fn on_request<H: Host>(&mut self, host: &H) -> Verdict {
         match self {
             Self::Placement(role) => role.on_request(host),
-            Self::Telemetry(_) | Self::Observing(_) => Verdict::Continue,
+            Self::Telemetry(..) | Self::Observing(..) => Verdict::Continue,
         }
     }
 
     /// Whether the streams of this role are attempts.
     #[must_use]
     pub const fn observes(&self) -> bool {
-        matches!(self, Self::Observing(_))
+        matches!(self, Self::Observing(..))
     }
 
     /// An attempt begins.
     pub fn on_attempt<H: Host>(&mut self, host: &H) -> Attempt {
         match self {
-            Self::Observing(role) => role.on_attempt(host),
+            Self::Observing(role, _) => role.on_attempt(host),
             _ => Attempt::default(),
         }
     }
 
     /// The headers of an attempt's answer are there.
     pub fn on_answer<H: Host>(&mut self, host: &H, attempt: &mut Attempt) {
-        if let Self::Observing(role) = self {
+        if let Self::Observing(role, _) = self {
             role.on_answer(host, attempt);
         }
     }
 
     /// An attempt has ended.
     pub fn on_end<H: Host>(&mut self, host: &H, attempt: &mut Attempt) {
-        if let Self::Observing(role) = self {
+        if let Self::Observing(role, _) = self {
             role.on_end(host, attempt);
         }
     }
@@ -108,18 +112,18 @@ impl Role {
                 let verdict = role.arrive(host, context, ends);
                 (verdict, (verdict == Verdict::Held).then_some(Kept::Request(context)))
             }
-            Self::Telemetry(role) => {
+            Self::Telemetry(role, _) => {
                 let (verdict, visit) = role.arrive(host, ends);
                 (verdict, visit.map(Kept::Visit))
             }
-            Self::Observing(_) => (Verdict::Continue, None),
+            Self::Observing(..) => (Verdict::Continue, None),
         }
     }
 
     /// More of the body of a held request has arrived; `size` is all of it so far.
     pub fn on_body<H: Host>(&mut self, host: &H, kept: &Kept, size: usize, ends: bool) -> Verdict {
         match (self, kept) {
-            (Self::Telemetry(role), Kept::Visit(visit)) => role.on_body(host, visit, size, ends),
+            (Self::Telemetry(role, _), Kept::Visit(visit)) => role.on_body(host, visit, size, ends),
             (Self::Placement(role), Kept::Request(context)) => role.on_body(host, *context, size, ends),
             _ => Verdict::Continue,
         }

@@ -1,6 +1,7 @@
 //! A plugin configuration that was written as a `google.protobuf.Struct`: Envoy hands over its wire bytes, not JSON
 //! (seen on 1.40; its documentation says otherwise). Turned into JSON text here, so that one reader reads both.
 
+use crate::health::json::text::quote;
 use crate::policy::decimal::es6;
 
 /// How deep a configuration may nest.
@@ -8,6 +9,7 @@ const MOST_DEEP: u32 = 64;
 
 /// The JSON text of a `Struct`'s wire bytes; `None` if they are not one.
 #[must_use]
+#[inline(never)]
 pub fn to_json(bytes: &[u8]) -> Option<String> {
     let mut out = String::with_capacity(bytes.len());
     write_struct(bytes, &mut out, MOST_DEEP)?;
@@ -141,7 +143,7 @@ fn write_list(mut bytes: &[u8], out: &mut String, deep: u32) -> Option<()> {
 
 fn write_text(bytes: &[u8], out: &mut String) -> Option<()> {
     let text = core::str::from_utf8(bytes).ok()?;
-    out.push_str(&serde_json::to_string(text).ok()?);
+    quote(out, text);
     Some(())
 }
 

@@ -1,7 +1,7 @@
 //! Of whom a row speaks: of the substrate of that name, or of all behind a cluster.
 
 use super::slot::{key_of, key_of_cluster};
-use crate::model::{Watch, Watched};
+use crate::model::{Watch, Watched, order};
 
 /// Positions of substrates by the keys of their names and clusters, sorted.
 #[derive(Debug)]
@@ -10,9 +10,7 @@ pub(super) struct Keys(Vec<(u64, usize)>);
 impl Keys {
     pub(super) fn of(watch: &Watch) -> Self {
         let of = |(at, w): (usize, &Watched)| [(key_of(&w.name), at), (key_of_cluster(w.cluster.as_bytes()), at)];
-        let mut keys: Vec<_> = watch.substrates.iter().enumerate().flat_map(of).collect();
-        keys.sort_unstable();
-        Self(keys)
+        Self(order::sorted(watch.substrates.iter().enumerate().flat_map(of).collect(), Ord::cmp))
     }
 
     /// The positions under a key: several substrates may stand behind one cluster.

@@ -3,7 +3,7 @@
 
 use super::quantile::{BUCKETS, bucket_of};
 use super::slot::{Row, Said, SlotRecord, key_of};
-use crate::model::Signal;
+use crate::model::{Signal, order};
 
 /// The bounds of what a `retry-after` may ask for, and what stands for a missing one.
 pub const RETRY_S: core::ops::RangeInclusive<u32> = 1..=60;
@@ -116,8 +116,8 @@ impl Observer {
     /// An observer of these substrates, by their position.
     pub fn new<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let seen: Vec<Seen> = names.map(|name| Seen::new(key_of(name))).collect();
-        let mut order: Vec<usize> = (0..seen.len()).collect();
-        order.sort_by_key(|at| seen.get(*at).map(|s| s.row.substrate));
+        let key = |at: &usize| seen.get(*at).map(|s: &Seen| s.row.substrate);
+        let order = order::sorted((0..seen.len()).collect(), |a, b| key(a).cmp(&key(b)));
         Self { seen, order }
     }
 

@@ -36,7 +36,7 @@ const TELEMETRY: [&str; 6] = [
 const RENAMED: [(&str, &str); 2] =
     [("berth_on_http_call_response", "proxy_on_http_call_response"), ("berth_on_tick", "proxy_on_tick")];
 
-/// Which of the two files is to be made of the one that was linked.
+/// Which of the two files is to be made of what was linked for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// Both roles.
@@ -115,7 +115,7 @@ pub fn exports(module: &[u8]) -> Result<Vec<&str>, InvalidModule> {
     Ok(export_entries(module)?.into_iter().map(|export| export.name).collect())
 }
 
-/// Makes one of the two files of the module that was linked.
+/// Makes one of the two files of a module that was linked.
 ///
 /// # Errors
 /// When the bytes are no module, or our own handlers are not in it.

@@ -18,6 +18,8 @@ const VM: &str = "berth";
 const RIGHTS_BY_VM: (u32, u32) = (1, 40);
 /// The first release whose routes can look a plan up at each attempt.
 pub const PLANS: (u32, u32) = (1, 39);
+/// The first release with composite clusters, which lanes are.
+pub const LANES: (u32, u32) = (1, 37);
 
 /// A use of the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ pub mod feature;
 pub mod geography;
 pub mod metric;
 pub mod name;
+pub mod order;
 pub mod reason;
 pub mod settings;
 pub mod signal;

@@ -33,8 +33,7 @@ pub(crate) fn account(scene: &Scene, table: &mut Table, plan: Plan) -> Decision 
     }
 }
 
-/// A try that is cut short and not followed by another only loses: where work may not be begun twice, and its answer is
-/// bounded as a whole, only the deadline bounds a try.
+/// Where work may not be begun twice, and its answer is bounded as a whole, only the deadline bounds a try.
 fn pace(scene: &Scene, plan: &Plan) -> Pace {
     let asked = scene.asked;
     let part = plan.first().map_or(0, |a| a.per_try_ms);

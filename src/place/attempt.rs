@@ -1,5 +1,8 @@
-//! Stage five: the plan. Every attempt passed the same gates; later ones prefer other failure domains, and one bound
-//! per try lets all of them fit into what is left of the deadline.
+//! Stage five: the plan. Every attempt passed the same gates; later ones prefer other failure domains.
+//!
+//! Where a late try is followed by another, one bound per try lets all of them fit into what is left of the deadline.
+//! Where work may not be begun twice, what may follow follows a refusal, which comes at once: then each has all the time,
+//! and a part of it is kept for the refusals before it.
 
 use super::Scene;
 use super::account::tie;
@@ -15,24 +18,30 @@ pub(crate) fn plan(scene: &Scene, table: &Table, first: SubstrateId) -> Plan {
 
 /// A plan of exactly so many tries, or `None` if they do not all fit.
 fn of(scene: &Scene, table: &Table, first: SubstrateId, tries: usize) -> Option<Plan> {
-    let per_try_us = per_try_us(scene, tries);
+    let (per_try_us, spent_us) = bounds(scene, tries);
     if tries > 1 && need_us(scene, table, first) > per_try_us {
         return None;
     }
     let mut plan = Plan::default();
     plan.push(attempt(scene, table, first, per_try_us));
     for before in 1..tries {
-        let left = scene.asked.deadline_us - per_try_us * before as i64;
+        let left = scene.asked.deadline_us - spent_us * before as i64;
         let next = next(scene, table, &plan, per_try_us, left)?;
         plan.push(attempt(scene, table, next, per_try_us));
     }
     Some(plan)
 }
 
-/// The class's bound, or an equal part of the deadline if that is less.
-fn per_try_us(scene: &Scene, tries: usize) -> i64 {
-    let bound_us = if tries > 1 { scene.asked.part_us } else { scene.asked.try_us };
-    (scene.asked.deadline_us / tries.max(1) as i64).min(bound_us)
+/// How long a try may take, and how long one that failed took. Of tries that are cut short the class's bound, or an equal
+/// part of the deadline if that is less, is both.
+fn bounds(scene: &Scene, tries: usize) -> (i64, i64) {
+    let asked = scene.asked;
+    if !(asked.repeatable || asked.hedge) {
+        return (asked.deadline_us.min(asked.try_us), 0);
+    }
+    let bound_us = if tries > 1 { asked.part_us } else { asked.try_us };
+    let part_us = (asked.deadline_us / tries.max(1) as i64).min(bound_us);
+    (part_us, part_us)
 }
 
 /// The next of those that can finish: in another failure domain if there is one, an equal of the first if there is

@@ -95,21 +95,35 @@ fn measured(hearing: &Hearing, signal: Signal, declared: i64) -> Option<i64> {
     Some(declared.max(value) - better * certainty / WHOLE_PPM)
 }
 
-/// The speed factor scales whatever was not measured itself; a queue counts where the first token was not measured.
+/// The speed factor scales whatever was not measured itself; a queue counts where the first token was not measured, and
+/// where it is longer than those were that the measured ones stood in.
 fn speed(figures: &mut Figures, hearing: &Hearing, concurrency: i64) {
+    let declared_us = figures.first_us;
     let factor = measured(hearing, Signal::SpeedFactor, WHOLE_PPM).unwrap_or(WHOLE_PPM);
     let scaled = |us: i64, most: i64| (us.saturating_mul(factor) / WHOLE_PPM).min(most);
     let queued = |us: i64| {
         let waiting = hearing.value(Signal::QueueDepth).unwrap_or(0);
         us.saturating_add(us.saturating_mul(waiting) / concurrency.max(1))
     };
-    figures.first_us = measured(hearing, Signal::FirstToken, figures.first_us)
-        .unwrap_or_else(|| queued(scaled(figures.first_us, MOST_US)))
-        .clamp(0, MOST_US);
+    let wait_us = wait_us(hearing, concurrency);
+    figures.first_us = match measured(hearing, Signal::FirstToken, declared_us) {
+        Some(us) => us.max(us.min(declared_us).saturating_add(wait_us)),
+        None => queued(scaled(declared_us, MOST_US)).max(scaled(declared_us, MOST_US).saturating_add(wait_us)),
+    }
+    .clamp(0, MOST_US);
     figures.input_us = scaled(figures.input_us, MOST_US_PER_TOKEN);
     figures.output_us = measured(hearing, Signal::PerToken, figures.output_us)
         .unwrap_or_else(|| scaled(figures.output_us, MOST_US_PER_TOKEN))
         .clamp(0, MOST_US_PER_TOKEN);
+}
+
+/// How long a queue takes to get through: it moves up each time one of those that run ends, so as many of them as run, in
+/// the time of one. As many run as may be there less what waits, and never less than half of them.
+fn wait_us(hearing: &Hearing, concurrency: i64) -> i64 {
+    let waiting = hearing.value(Signal::QueueDepth).unwrap_or(0);
+    let one = hearing.value(Signal::Total).unwrap_or(0).min(MOST_US);
+    let run = concurrency.saturating_sub(waiting).max(concurrency / 2).max(1);
+    i64::try_from(i128::from(one) * i128::from(waiting) / i128::from(run)).unwrap_or(MOST_US)
 }
 
 /// Failures and overloads seen lately, memory between its two limits, and doubt about what is old.

@@ -52,9 +52,20 @@ impl<'a> Hearing<'a> {
         i64::try_from(left / u128::from(hard.saturating_sub(soft).max(1))).unwrap_or(WHOLE_PPM).min(WHOLE_PPM)
     }
 
-    /// Requests in flight: the larger of what proxies and the substrate count.
+    /// Requests in flight: the larger of what proxies and the substrate count. What waits there is in flight too.
     pub(crate) fn in_flight(&self) -> Option<i64> {
-        self.value(Signal::InFlight).max(self.value(Signal::Running))
+        let waiting = self.value(Signal::QueueDepth).unwrap_or(0);
+        self.value(Signal::InFlight).max(self.value(Signal::Running).map(|running| running.saturating_add(waiting)))
+    }
+
+    /// The share of what was in flight when that was heard that has ended since, if each takes the whole time that answers
+    /// are measured to take.
+    pub(crate) fn ended_ppm(&self) -> u32 {
+        let heard = [Signal::InFlight, Signal::Running].map(|signal| self.health.and_then(|h| h.reading(signal)));
+        let Some(at_ms) = heard.into_iter().flatten().map(|reading| reading.at_ms).max() else { return 0 };
+        let Some(whole_us) = self.value(Signal::Total).filter(|us| *us > 0) else { return 0 };
+        let passed = i128::from(self.now_ms.saturating_sub(at_ms)) * 1_000 * i128::from(WHOLE_PPM);
+        u32::try_from((passed / i128::from(whole_us)).min(i128::from(WHOLE_PPM))).unwrap_or(0)
     }
 
     pub(crate) fn circuit(&self) -> Circuit {
@@ -116,4 +127,53 @@ impl<'a> Hearing<'a> {
 
 fn age(now_ms: u64, at_ms: u64) -> i64 {
     i64::try_from(now_ms.saturating_sub(at_ms)).unwrap_or(PLENTY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGES: Ages = Ages { soft_ms: 3_000, hard_ms: 10_000 };
+
+    fn heard(health: &Health, now_ms: u64) -> Hearing<'_> {
+        Hearing::new(Some(health), true, now_ms, 0, AGES)
+    }
+
+    #[test]
+    fn a_share_grows_evenly_from_its_floor_to_the_whole() {
+        let health = Health { since_ms: Some(1_000), ..Health::unknown("s") };
+        let ramp = |now_ms| heard(&health, now_ms).ramp_ppm(10_000, 200_000);
+        assert_eq!(
+            [500, 1_000, 1_001, 6_000, 10_999, 11_000].map(ramp),
+            [200_000, 200_000, 200_080, 600_000, 999_920, 1_000_000]
+        );
+        assert_eq!(heard(&health, 1_000).ramp_ppm(0, 200_000), 1_000_000, "no time to grow in");
+        assert_eq!(heard(&health, 1_500).ramp_ppm(1_000, 2_000_000), 1_000_000, "a floor above the whole");
+        assert_eq!(heard(&Health::unknown("s"), 0).ramp_ppm(10_000, 0), 1_000_000, "it was always there");
+        assert_eq!(Hearing::new(Some(&health), false, 1_000, 0, AGES).ramp_ppm(10_000, 0), 1_000_000, "nobody knows");
+    }
+
+    #[test]
+    fn what_is_said_grows_uncertain_between_the_two_ages_and_is_then_forgotten() {
+        let mut health = Health::unknown("s");
+        health.set(Signal::QueueDepth, crate::model::Reading { value: 7, at_ms: 20_000 });
+        let said = |age_ms: u64| heard(&health, 20_000 + age_ms).aged(Signal::QueueDepth);
+        let certain = [0, 3_000, 6_500, 9_999].map(said);
+        assert_eq!(certain, [Some((7, 1_000_000)), Some((7, 1_000_000)), Some((7, 500_000)), Some((7, 142))]);
+        assert_eq!((said(10_000), heard(&health, 30_000).has_faded(Signal::QueueDepth)), (None, true));
+        assert!(!heard(&health, 29_999).has_faded(Signal::QueueDepth));
+        assert!(!heard(&health, 30_000).has_faded(Signal::Running), "it was never said");
+    }
+
+    #[test]
+    fn a_proof_is_as_old_as_it_is_and_one_of_elsewhere_is_none() {
+        let here = Country::parse("FR");
+        let proof = here.map(|jurisdiction| crate::model::Attestation { jurisdiction, at_ms: 5_000 });
+        let health = Health { attestation: proof, ..Health::unknown("s") };
+        assert_eq!(heard(&health, 7_000).attested_ms(here), 2_000);
+        assert_eq!(heard(&health, 4_000).attested_ms(here), 0, "clocks differ");
+        assert_eq!(heard(&health, 7_000).attested_ms(Country::parse("DE")), ELSEWHERE);
+        assert_eq!(heard(&health, u64::MAX).attested_ms(here), ELSEWHERE - 1, "however old, it is of here");
+        assert_eq!(heard(&Health::unknown("s"), 7_000).attested_ms(here), PLENTY);
+    }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Picture {
     pub(crate) codes: Vec<u64>,
     /// Requests that still fit, by tier.
     pub(crate) free: [Vec<i32>; Tier::ALL.len()],
+    /// Share of the requests in flight that has ended since they were counted.
+    pub(crate) ended_ppm: Vec<u32>,
     /// Requests that still fit under the burst ceiling.
     pub(crate) burst_free: Vec<i32>,
     /// Requests in flight; 0 if unknown.
@@ -132,6 +134,7 @@ impl Picture {
         // The columns keep their memory.
         self.codes = emptied(fresh.codes);
         self.free = fresh.free.map(emptied);
+        self.ended_ppm = emptied(fresh.ended_ppm);
         self.burst_free = emptied(fresh.burst_free);
         self.load = emptied(fresh.load);
         self.prepaid = emptied(fresh.prepaid);
@@ -207,6 +210,7 @@ impl Picture {
         let in_flight = hearing.in_flight();
         let narrow = |n: i64| n.clamp(0, i64::from(i32::MAX)) as i32;
         self.load.push(narrow(in_flight.unwrap_or(0)));
+        self.ended_ppm.push(hearing.ended_ppm());
         for (free, limits) in self.free.iter_mut().zip(&policy.columns.limit) {
             let limit = i64::from(limits.get(at).copied().unwrap_or(0));
             free.push(in_flight.map_or(i32::MAX, |n| narrow(limit.saturating_sub(n))));

@@ -158,11 +158,19 @@ fn usage(scene: &Scene, id: SubstrateId) -> Use {
     Use {
         after_ppm: if prepaid { 0 } else { cell(&columns.burst_after_ppm, id) },
         prepaid: prepaid.then(|| i32::try_from(cell(&picture.prepaid, id)).unwrap_or(i32::MAX)),
-        room: if shrinks { free } else { limit },
+        room: if shrinks { room(free, limit, cell(&picture.ended_ppm, id)) } else { limit },
         shrinks,
         ramp_ppm: cell(&picture.ramp_ppm, id),
         share_ppm: cell(&picture.share_ppm, id),
     }
+}
+
+/// What is free, as far as that is still so: who was full a while ago need not be, and who was free may be full by now. Old
+/// news says no more of who has room than what is declared.
+fn room(free: i32, limit: i32, ended_ppm: u32) -> i32 {
+    let taken = i64::from(limit.saturating_sub(free).max(0));
+    let ended = taken * i64::from(ended_ppm) / crate::model::WHOLE_PPM;
+    free.saturating_add(i32::try_from(ended).unwrap_or(0))
 }
 
 impl Most {

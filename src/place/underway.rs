@@ -102,4 +102,28 @@ mod tests {
         }
         assert_eq!(placed, [0]);
     }
+
+    #[test]
+    fn the_load_falls_by_the_part_of_the_mean_that_has_passed_and_by_a_thousandth_at_least() {
+        let load = |steps: &[i64]| {
+            let (mut underway, mut placed) = (Underway::default(), Vec::new());
+            underway.begin(0, 1_000_000, &mut placed);
+            steps.iter().for_each(|us| underway.elapse(*us, &mut placed));
+            underway.rows[0].load
+        };
+        assert_eq!([load(&[]), load(&[250_000]), load(&[1_000_000]), load(&[9_000_000])], [1_000, 750, 0, 0]);
+        assert_eq!([load(&[0]), load(&[10]), load(&[-5]), load(&[0, 0])], [999, 999, 999, 998]);
+    }
+
+    #[test]
+    fn an_expectation_moves_the_mean_by_an_eighth() {
+        let mut underway = Underway::default();
+        let mut placed = Vec::new();
+        underway.begin(2, 800, &mut placed);
+        underway.begin(2, 1_600, &mut placed);
+        assert_eq!((underway.rows[2].mean_us, underway.rows[2].load), (900, 2_000));
+        underway.begin(2, 0, &mut placed);
+        assert_eq!(underway.rows[2].mean_us, 900 - 112);
+        assert_eq!(placed, [0, 0, 3]);
+    }
 }

@@ -4,10 +4,11 @@
 use super::{
     codes::{self, Code},
     error::{InvalidPolicy, hint},
+    order,
     path::{Path, Step},
     tree::Node,
 };
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// Everything that is wrong between the sections of a document.
 pub fn check(root: &Node, base: &str, found: &mut Vec<InvalidPolicy>) {
@@ -32,8 +33,15 @@ impl<'a> Checks<'a> {
         self.root.get(name).map(Node::items).unwrap_or_default()
     }
 
-    fn names(&self, list: &str) -> BTreeSet<&'a str> {
-        self.list(list).iter().filter_map(|n| n.get("name")?.text()).collect()
+    /// Texts of a list, each once and in order.
+    fn texts(&self, list: &str, of: impl Fn(&'a Node) -> Option<&'a str>) -> Vec<&'a str> {
+        let mut texts = order::sorted(self.list(list).iter().filter_map(of).collect(), Ord::cmp);
+        texts.dedup();
+        texts
+    }
+
+    fn names(&self, list: &str) -> Vec<&'a str> {
+        self.texts(list, |n| n.get("name")?.text())
     }
 
     fn note(&mut self, code: Code, steps: &[Step<'_>], expected: String) {
@@ -43,32 +51,35 @@ impl<'a> Checks<'a> {
     }
 
     fn unique(&mut self, list: &str, field: &str, code: Code, expected: &str) {
-        let (mut seen, mut seen_names) = (BTreeSet::new(), BTreeSet::new());
+        // Of the same type as the templates' names: every other one is code of its own.
+        let (mut seen, mut seen_names) = (BTreeMap::<&str, &Node>::new(), BTreeMap::<&str, &Node>::new());
         for (i, item) in self.list(list).iter().enumerate() {
             // A substrate without a cluster leads to the one of its own name, which was compared before.
             let own = || (field == "cluster").then(|| item.get("name")).flatten();
             let value = item.get(field).or_else(own).and_then(Node::text);
-            if field == "cluster" && item.get(field).is_none() && value.is_some_and(|v| seen_names.contains(v)) {
+            if field == "cluster" && item.get(field).is_none() && value.is_some_and(|v| seen_names.contains_key(v)) {
                 continue;
             }
-            seen_names.extend(item.get("name").and_then(Node::text));
-            if value.is_some_and(|value| !seen.insert(value)) {
+            if let Some(name) = item.get("name").and_then(Node::text) {
+                seen_names.insert(name, item);
+            }
+            if value.is_some_and(|value| seen.insert(value, item).is_some()) {
                 self.note(code, &[Step::Field(list), Step::Item(i), Step::Field(field)], String::from(expected));
             }
         }
     }
 
     /// Every text there is a known name.
-    fn known(&mut self, steps: &[Step<'_>], known: &BTreeSet<&str>, code: Code, what: &str) {
+    fn known(&mut self, steps: &[Step<'_>], known: &[&str], code: Code, what: &str) {
         let Some(text) = (Path { base: self.base, steps }).of(self.root).and_then(Node::text) else { return };
-        if !known.contains(text) && self.found.len() < super::reading::MOST_REPORTED {
+        if known.binary_search(&text).is_err() && self.found.len() < super::reading::MOST_REPORTED {
             let expected = format!("the name of {what}{}", hint(text, known.iter().copied()));
             self.note(code, steps, expected);
         }
     }
 
     /// The same for every item of a list.
-    fn all_known(&mut self, steps: &[Step<'_>], known: &BTreeSet<&str>, code: Code, what: &str) {
+    fn all_known(&mut self, steps: &[Step<'_>], known: &[&str], code: Code, what: &str) {
         let items = (Path { base: self.base, steps }).of(self.root).map(Node::items).unwrap_or_default();
         for i in 0..items.len() {
             let mut steps = steps.to_vec();
@@ -94,7 +105,7 @@ impl<'a> Checks<'a> {
             }
         }
         let zone = |s: &'a Node| s.get("location")?.get("zone")?.text();
-        let zones: BTreeSet<&str> = self.list("substrates").iter().filter_map(zone).collect();
+        let zones = self.texts("substrates", zone);
         for i in 0..self.list("links").len() {
             self.known(&[Field("links"), Item(i), Field("to")], &zones, codes::UNKNOWN_ZONE, "a substrate's zone");
         }

@@ -46,6 +46,8 @@ pub fn read_yaml(text: &str) -> Result<Checked, Vec<InvalidPolicy>> {
 ///
 /// # Errors
 /// Every mistake that could be found, in the order of the text.
+// Out of line: who calls it may be compiled for speed, and what is inlined there is too.
+#[inline(never)]
 pub fn read_node(node: &Node, base: &str) -> Result<Checked, Vec<InvalidPolicy>> {
     let mut found = Vec::new();
     let resolved = template::resolve(node, base, &mut found);

@@ -2,7 +2,6 @@
 //! and the reference.
 
 use super::{
-    canonical,
     codes::Code,
     raw,
     source::{Count, Field, Form, Need, Shape, Source},
@@ -204,75 +203,6 @@ impl Shape {
                     other => other.words(),
                 };
                 shapes.iter().map(words).collect::<Vec<_>>().join("; or ")
-            }
-        }
-    }
-
-    /// JSON Schema (2020-12) of it, as JSON.
-    #[must_use]
-    pub fn schema(&self) -> String {
-        self.schema_with(&mut Vec::new())
-    }
-
-    fn schema_with(&self, defined: &mut Vec<&'static str>) -> String {
-        let quote = |text: &str| {
-            let mut out = String::new();
-            canonical::write_text(&mut out, text);
-            out
-        };
-        match self {
-            Self::Flag => r#"{"type":"boolean"}"#.into(),
-            Self::Text { pattern: "", most } => format!(r#"{{"type":"string","minLength":1,"maxLength":{most}}}"#),
-            Self::Text { pattern, most } => {
-                format!(r#"{{"type":"string","pattern":{},"maxLength":{most}}}"#, quote(pattern))
-            }
-            Self::Word(words) => {
-                format!(r#"{{"enum":[{}]}}"#, words.iter().map(|w| quote(w)).collect::<Vec<_>>().join(","))
-            }
-            Self::Number { least, most, whole, .. } => {
-                let kind = if *whole { "integer" } else { "number" };
-                format!(r#"{{"type":"{kind}","minimum":{least},"maximum":{most}}}"#)
-            }
-            Self::List(inner, count) => {
-                let (least, most) = (count.least, count.most);
-                format!(
-                    r#"{{"type":"array","minItems":{least},"maxItems":{most},"items":{}}}"#,
-                    inner.schema_with(defined)
-                )
-            }
-            Self::Map(key, inner) => {
-                format!(
-                    r#"{{"type":"object","propertyNames":{},"additionalProperties":{}}}"#,
-                    key.schema_with(defined),
-                    inner.schema()
-                )
-            }
-            Self::Named(name, _) if defined.contains(name) => Self::Same(name).schema_with(defined),
-            Self::Same(name) => format!(r##"{{"$ref":"#{name}"}}"##),
-            Self::Named(name, inner) => {
-                defined.push(name);
-                let inner = inner.schema_with(defined);
-                format!(r#"{{"$anchor":"{name}",{}"#, inner.strip_prefix('{').unwrap_or(&inner))
-            }
-            Self::Either(shapes) => {
-                format!(
-                    r#"{{"anyOf":[{}]}}"#,
-                    shapes.iter().map(|s| s.schema_with(defined)).collect::<Vec<_>>().join(",")
-                )
-            }
-            Self::Section(fields) => {
-                let mut property = |f: &Field| {
-                    let schema = f.shape.schema_with(defined);
-                    let rest = schema.strip_prefix('{').unwrap_or(&schema);
-                    format!(r#"{}:{{"description":{},{rest}"#, quote(f.name), quote(f.doc))
-                };
-                let properties = fields.iter().map(&mut property).collect::<Vec<_>>().join(",");
-                let required: Vec<String> =
-                    fields.iter().filter(|f| f.need == Need::Required).map(|f| quote(f.name)).collect();
-                format!(
-                    r#"{{"type":"object","additionalProperties":false,"required":[{}],"properties":{{{properties}}}}}"#,
-                    required.join(",")
-                )
             }
         }
     }

@@ -17,6 +17,7 @@ pub(crate) use columns::*;
 pub(crate) use envelopes::Envelopes;
 pub(crate) use lookups::{LinkTo, Lookups, Named, Names, Share, hash_text, mix};
 
+use crate::model::order;
 use crate::model::{
     Class, ClassId, Document, Predicate, Substrate, SubstrateId, Tier,
     class::{Attempts, Limits, Worth},
@@ -45,6 +46,7 @@ pub struct Policy {
 impl Policy {
     /// Compiles a document; `digest` is that of its canonical text.
     #[must_use]
+    #[inline(never)]
     pub fn new(document: Document, digest: [u8; 32]) -> Self {
         let lookups = Lookups::new(&document);
         let columns = Columns::new(&document);
@@ -180,7 +182,7 @@ fn wanted_headers(document: &Document) -> Vec<String> {
             Predicate::Fact(..) => {}
         }
     }
-    names.sort();
+    let mut names = order::sorted(names, Ord::cmp);
     names.dedup();
     names
 }

@@ -13,15 +13,28 @@ use super::{
 /// # Errors
 /// The first thing that is not JSON, or is over a limit.
 pub fn parse(bytes: &[u8]) -> Result<Node, InvalidPolicy> {
+    parse_most(bytes, MOST_BYTES, MOST_DEEP)
+}
+
+/// Reads a JSON text that has two documents among its fields, each as large and as deep as one may be.
+///
+/// # Errors
+/// The first thing that is not JSON, or is over a limit.
+#[inline(never)]
+pub fn parse_around(bytes: &[u8]) -> Result<Node, InvalidPolicy> {
+    parse_most(bytes, MOST_BYTES * 3, MOST_DEEP + 1)
+}
+
+fn parse_most(bytes: &[u8], most: usize, deep: usize) -> Result<Node, InvalidPolicy> {
     let start = Position { line: 1, column: 1 };
-    if bytes.len() > MOST_BYTES {
-        let expected = format!("at most {MOST_BYTES} bytes (4 MiB)");
+    if bytes.len() > most {
+        let expected = format!("at most {most} bytes ({} MiB)", most >> 20);
         return Err(InvalidPolicy::new(codes::TOO_LARGE, "", start, format!("{} bytes", bytes.len()), expected));
     }
     let text = core::str::from_utf8(bytes).map_err(|e| {
         InvalidPolicy::new(codes::NOT_TEXT, "", start, format!("byte {}", e.valid_up_to()), "UTF-8".into())
     })?;
-    let mut parser = Parser { rest: text, at: start };
+    let mut parser = Parser { rest: text, at: start, deep };
     let node = parser.value(0)?;
     parser.space();
     match parser.peek() {
@@ -34,6 +47,8 @@ pub fn parse(bytes: &[u8]) -> Result<Node, InvalidPolicy> {
 struct Parser<'t> {
     rest: &'t str,
     at: Position,
+    /// How deep it may nest.
+    deep: usize,
 }
 
 type Parsed<T> = Result<T, InvalidPolicy>;
@@ -77,13 +92,13 @@ impl<'t> Parser<'t> {
     fn value(&mut self, depth: usize) -> Parsed<Node> {
         self.space();
         let at = self.at;
-        if depth > MOST_DEEP {
+        if depth > self.deep {
             return Err(InvalidPolicy::new(
                 codes::TOO_DEEP,
                 "",
                 at,
                 String::new(),
-                format!("at most {MOST_DEEP} levels"),
+                format!("at most {} levels", self.deep),
             ));
         }
         let value = match self.peek() {

@@ -8,7 +8,7 @@ use super::{
     permits::{applies_to_class, permits},
     tree::Node,
 };
-use crate::model::{Class, Document, Envelope, Name, Predicate, Substrate, Terms};
+use crate::model::{Class, Document, Envelope, Name, Predicate, Substrate, Terms, Test};
 use std::collections::BTreeMap;
 
 /// Everything suspicious about a document.
@@ -63,7 +63,12 @@ impl<'a> Lint<'a> {
                 let steps = [&at[..], &[Field("worth")]].concat();
                 self.note(codes::IDLE_WORTH, &steps, name.clone(), "a worth above 0 in one of its terms");
             }
-            let earlier = self.document.classes.iter().take(i).find(|e| shadows(&e.matches, &class.matches));
+            // What matches nothing, as the default class may, is taken from by nobody.
+            let never = matches!(&class.matches, Predicate::Any(parts) if parts.is_empty());
+            let earlier = self.document.classes.iter().take(if never { 0 } else { i }).find(|e| {
+                let mut steps = MOST_STEPS;
+                implies(&class.matches, &e.matches, &mut steps)
+            });
             if let Some(earlier) = earlier {
                 let steps = [&at[..], &[Field("match")]].concat();
                 let expected = format!("requests that the earlier class `{}` does not take", earlier.name);
@@ -166,13 +171,38 @@ impl Set {
     }
 }
 
-/// Whether everything that `later` matches is matched by `earlier`, as far as it can be seen from their shape.
-fn shadows(earlier: &Predicate, later: &Predicate) -> bool {
-    match earlier {
-        Predicate::All(parts) if parts.is_empty() => true,
-        Predicate::Any(parts) if parts.is_empty() => false,
-        Predicate::Any(parts) => earlier == later || parts.iter().any(|part| shadows(part, later)),
-        _ => earlier == later || matches!(later, Predicate::All(parts) if parts.contains(earlier)),
+/// How long one comparison of two conditions may take: what is nested deeper is not warned of.
+const MOST_STEPS: u32 = 20_000;
+
+/// Whether whatever passes `narrow` passes `wide`, too, as far as it can be seen without trying values.
+fn implies(narrow: &Predicate, wide: &Predicate, steps: &mut u32) -> bool {
+    let Some(left) = steps.checked_sub(1) else { return false };
+    *steps = left;
+    match (narrow, wide) {
+        (_, Predicate::All(parts)) => parts.iter().all(|part| implies(narrow, part, steps)),
+        (Predicate::Any(parts), _) => parts.iter().all(|part| implies(part, wide, steps)),
+        (Predicate::Fact(a, narrow), Predicate::Fact(b, wide)) if a == b => test_implies(narrow, wide),
+        (Predicate::Header(a, narrow), Predicate::Header(b, wide)) if a == b => test_implies(narrow, wide),
+        (Predicate::Not(narrow), Predicate::Not(wide)) => implies(wide, narrow, steps),
+        _ => {
+            let one_of = matches!(wide, Predicate::Any(parts) if parts.iter().any(|part| implies(narrow, part, steps)));
+            one_of || matches!(narrow, Predicate::All(parts) if parts.iter().any(|part| implies(part, wide, steps)))
+        }
+    }
+}
+
+fn test_implies(narrow: &Test, wide: &Test) -> bool {
+    match (narrow, wide) {
+        (_, Test::Present) => true,
+        (Test::In(values), _) => values.iter().all(|value| test_implies(&Test::Is(value.clone()), wide)),
+        (Test::Is(value), Test::Is(other)) => value == other,
+        (Test::Is(value), Test::In(others)) => others.contains(value),
+        (Test::Is(value) | Test::Prefix(value), Test::Prefix(begin)) => value.starts_with(begin.as_str()),
+        (Test::Range { min, max }, Test::Range { min: least, max: most }) => {
+            least.is_none_or(|least| min.is_some_and(|min| min >= least))
+                && most.is_none_or(|most| max.is_some_and(|max| max <= most))
+        }
+        _ => false,
     }
 }
 
@@ -212,4 +242,65 @@ fn idle(terms: &Terms, substrates: &[Substrate]) -> Vec<(&'static str, usize, St
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_STEPS, Predicate, Test, implies};
+    use crate::model::FactName::{InputTokens, Path, Tenant};
+
+    fn path(prefix: &str) -> Predicate {
+        Predicate::Fact(Path, Test::Prefix(prefix.into()))
+    }
+
+    fn tenant(names: &[&str]) -> Predicate {
+        Predicate::Fact(Tenant, Test::In(names.iter().map(|n| String::from(*n)).collect()))
+    }
+
+    fn from(min: i64) -> Predicate {
+        Predicate::Fact(InputTokens, Test::Range { min: Some(min), max: None })
+    }
+
+    #[test]
+    fn what_an_earlier_condition_takes_is_seen_and_nothing_else() {
+        let is = |name: &str| Predicate::Fact(Tenant, Test::Is(name.into()));
+        let all = |parts: &[Predicate]| Predicate::All(parts.to_vec());
+        let any = |parts: &[Predicate]| Predicate::Any(parts.to_vec());
+        let not = |part: Predicate| Predicate::Not(Box::new(part));
+        let there = Predicate::Fact(Tenant, Test::Present);
+        for (narrow, wide, expected) in [
+            (path("/v1/chat/x"), path("/v1/chat"), true),
+            (path("/v1/chat"), path("/v1/chat/x"), false),
+            (is("a"), tenant(&["a", "b"]), true),
+            (tenant(&["a", "b"]), is("a"), false),
+            (tenant(&["a", "b"]), tenant(&["b", "c", "a"]), true),
+            (is("a"), there.clone(), true),
+            (there.clone(), is("a"), false),
+            (from(20), from(10), true),
+            (from(10), from(20), false),
+            (all(&[is("a"), path("/x")]), path("/"), true),
+            (all(&[is("a"), path("/x")]), all(&[path("/"), there.clone()]), true),
+            (any(&[is("a"), is("b")]), tenant(&["a", "b"]), true),
+            (any(&[is("a"), path("/")]), there.clone(), false),
+            (is("a"), any(&[path("/"), is("a")]), true),
+            (not(path("/v1")), not(path("/v1/chat")), true),
+            (not(path("/v1/chat")), not(path("/v1")), false),
+            (is("a"), path("a"), false),
+            (is("a"), all(&[]), true),
+            (all(&[]), is("a"), false),
+        ] {
+            assert_eq!(implies(&narrow, &wide, &mut MOST_STEPS.clone()), expected, "{narrow:?} / {wide:?}");
+        }
+    }
+
+    #[test]
+    fn the_most_contrived_conditions_take_no_longer_than_they_may() {
+        let deep = |of: fn(Vec<Predicate>) -> Predicate, leaf: &str| {
+            (0..60).fold(path(leaf), |inner, _| of(vec![inner, path(leaf), path(leaf)]))
+        };
+        let (narrow, wide) = (deep(Predicate::All, "/a"), deep(Predicate::Any, "/b"));
+        let mut steps = MOST_STEPS;
+        assert!(!implies(&narrow, &wide, &mut steps));
+        assert_eq!(steps, 0, "it gave up");
+    }
 }

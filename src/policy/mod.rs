@@ -12,11 +12,12 @@ pub mod countries;
 pub mod decimal;
 pub mod error;
 pub mod forms;
+#[cfg(not(feature = "apart"))]
 pub mod index;
 pub mod json;
 pub mod narrow;
-pub mod order;
 pub mod path;
+#[cfg(not(feature = "apart"))]
 pub mod permits;
 pub mod raw;
 pub mod reading;
@@ -30,15 +31,21 @@ pub mod cases;
 #[cfg(not(target_family = "wasm"))]
 pub mod describe;
 #[cfg(not(target_family = "wasm"))]
+pub mod editor;
+#[cfg(not(target_family = "wasm"))]
+pub mod layered;
+#[cfg(not(target_family = "wasm"))]
 pub mod lint;
 #[cfg(not(target_family = "wasm"))]
 pub mod reference;
 #[cfg(not(target_family = "wasm"))]
 pub mod yaml;
 
+pub use crate::model::order;
 pub use canonical::Digest;
 #[cfg(not(target_family = "wasm"))]
 pub use compile::read_yaml;
 pub use compile::{Checked, read_json, read_node};
 pub use error::{InvalidPolicy, Severity};
+#[cfg(not(feature = "apart"))]
 pub use index::Policy;

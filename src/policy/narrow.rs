@@ -80,17 +80,18 @@ impl Narrowing<'_> {
         let mut wider = Vec::new();
         let (permit, require) = (&mut envelope.permit, &mut envelope.require);
         let new = &change.permit;
-        intersect(&mut permit.jurisdictions, &new.jurisdictions, "jurisdictions", &mut wider);
-        intersect(&mut permit.subject_to, &new.subject_to, "subject_to", &mut wider);
-        intersect(&mut permit.kinds, &new.kinds, "kinds", &mut wider);
-        intersect(&mut permit.accounts, &new.accounts, "accounts", &mut wider);
-        intersect(&mut permit.regions, &new.regions, "regions", &mut wider);
-        intersect(&mut permit.regimes, &new.regimes, "regimes", &mut wider);
-        intersect(&mut permit.substrates, &new.substrates, "substrates", &mut wider);
+        intersect(&mut permit.jurisdictions, &new.jurisdictions, ("jurisdictions", ToString::to_string), &mut wider);
+        intersect(&mut permit.subject_to, &new.subject_to, ("subject_to", ToString::to_string), &mut wider);
+        intersect(&mut permit.kinds, &new.kinds, ("kinds", |k| k.as_str().into()), &mut wider);
+        intersect(&mut permit.accounts, &new.accounts, ("accounts", ToString::to_string), &mut wider);
+        intersect(&mut permit.regions, &new.regions, ("regions", ToString::to_string), &mut wider);
+        intersect(&mut permit.regimes, &new.regimes, ("regimes", |r| r.as_str().into()), &mut wider);
+        intersect(&mut permit.substrates, &new.substrates, ("substrates", ToString::to_string), &mut wider);
         forbid(&mut envelope.forbid, &change.forbid);
-        for line in wider.into_iter().filter(|_| strict) {
+        for (line, value) in wider.into_iter().filter(|_| strict) {
             let steps = [at, &["permit", line]].concat();
-            self.note(codes::WIDENS, &steps, String::from("only what the global envelope permits"));
+            let expected = format!("only what the global envelope permits, and not `{value}`");
+            self.note(codes::WIDENS, &steps, expected);
         }
         if let Some(borders) = change.spillover {
             if strict && !Borders::minus(geographic(borders), envelope.spillover).is_empty() {
@@ -180,20 +181,20 @@ fn geographic(borders: Borders) -> Borders {
     Borders::from_bits(borders.bits() & Borders::up_to(crate::model::Border::Jurisdiction).bits())
 }
 
-/// What both permit; says if the new list has more.
+/// What both permit; says what the new list has that the old one has not.
 fn intersect<T: Clone + PartialEq>(
     old: &mut Option<Vec<T>>,
     new: &Option<Vec<T>>,
-    line: &'static str,
-    wider: &mut Vec<&'static str>,
+    (line, show): (&'static str, fn(&T) -> String),
+    wider: &mut Vec<(&'static str, String)>,
 ) {
     let Some(new) = new else { return };
     let Some(old_list) = old.take() else {
         *old = Some(new.clone());
         return;
     };
-    if new.iter().any(|value| !old_list.contains(value)) {
-        wider.push(line);
+    if let Some(value) = new.iter().find(|value| !old_list.contains(value)) {
+        wider.push((line, show(value)));
     }
     *old = Some(old_list.into_iter().filter(|value| new.contains(value)).collect());
 }

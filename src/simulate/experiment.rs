@@ -3,6 +3,7 @@
 
 use super::arrivals::Line;
 use super::figures::Figures;
+use super::held::Held;
 use super::router::{Ideal, Ours, Part, Rival, Router, Rule, Tuning, grid};
 use super::scenario::{Event, Fleet, Scenario, Shape, What};
 use super::{START_MS, run};
@@ -56,6 +57,8 @@ pub struct Run {
     pub variant: Variant,
     /// What came out.
     pub figures: Figures,
+    /// Share answered in time on the seed that it was tuned on.
+    pub trained_ppm: Option<u64>,
 }
 
 /// Three numbers of one router.
@@ -91,6 +94,10 @@ pub struct Results {
     pub sweep: Vec<Cell>,
     /// Three numbers of each router.
     pub capacity: Vec<Capacity>,
+    /// Other seeds, and how many.
+    pub held: Vec<Held>,
+    /// How many other seeds.
+    pub seeds: u64,
 }
 
 impl Results {
@@ -154,24 +161,25 @@ impl Setup {
         let mut told = |done| progress(&label, done);
         let router = self.router(variant);
         let figures = run(&self.scenario, &self.document, router, &self.trace, scale_ppm, &mut told);
-        Run { variant, figures }
+        Run { variant, figures, trained_ppm: None }
     }
 
     fn wanted(&self, name: &str) -> bool {
         self.scenario.routers.is_empty() || self.scenario.routers.iter().any(|r| r == name)
     }
 
-    /// The best of the grid over the same scenario with another seed: the most goodput, then the least cost.
-    fn tuned(&self, router: &'static str, progress: Progress<'_>) -> Variant {
+    /// The best of the grid over the same scenario with another seed (the most goodput, then the least cost), and its
+    /// share there.
+    fn tuned(&self, router: &'static str, progress: Progress<'_>) -> (Variant, Option<u64>) {
         let listed = Tuning { listed: true, ..Tuning::SHIPPED };
         if !self.tunes {
-            return Variant { router, tuning: Some(listed) };
+            return (Variant { router, tuning: Some(listed) }, None);
         }
         let mut training = self.clone();
         training.scenario.seed = self.scenario.seed.wrapping_add(1_000_003);
         let mut rate = |tuning: Tuning| {
             let run = training.run(Variant { router, tuning: Some(tuning) }, 1_000_000, progress);
-            (run.figures.good, core::cmp::Reverse(run.figures.cost_uusd))
+            (run.figures.good, core::cmp::Reverse(run.figures.cost_uusd), run.figures.goodput_ppm)
         };
         let mut best = (rate(listed), listed);
         for tuning in grid() {
@@ -180,7 +188,7 @@ impl Setup {
                 best = (rated, tuning);
             }
         }
-        Variant { router, tuning: Some(best.1) }
+        (Variant { router, tuning: Some(best.1) }, Some(best.0.2))
     }
 
     /// Everything that the scenario asks for.
@@ -193,8 +201,8 @@ impl Setup {
         for (router, _) in RULES.iter().filter(|(name, _)| self.wanted(name)) {
             let shipped = Variant { router, tuning: Some(Tuning::SHIPPED) };
             runs.push(self.run(shipped, 1_000_000, progress));
-            let tuned = self.tuned(router, progress);
-            runs.push(self.run(tuned, 1_000_000, progress));
+            let (tuned, trained_ppm) = self.tuned(router, progress);
+            runs.push(Run { trained_ppm, ..self.run(tuned, 1_000_000, progress) });
         }
         if self.wanted("ideal") {
             runs.push(self.run(plain("ideal"), 1_000_000, progress));
@@ -202,7 +210,7 @@ impl Setup {
         let variants: Vec<Variant> = runs.iter().map(|r| r.variant).collect();
         let sweep = self.sweep(&variants, progress);
         let capacity = self.capacities(&variants, progress);
-        Results { runs, sweep, capacity }
+        Results { runs, sweep, capacity, ..Results::default() }
     }
 
     fn sweep(&self, variants: &[Variant], progress: Progress<'_>) -> Vec<Cell> {

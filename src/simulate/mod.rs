@@ -13,6 +13,7 @@ mod faults;
 pub mod figures;
 mod flow;
 pub mod goals;
+pub mod held;
 pub mod law;
 pub mod measure;
 pub mod random;

@@ -233,7 +233,7 @@ impl Server {
         into.clear();
         // A provider says nothing but what its answers carry.
         if self.build.kind != Kind::Provider {
-            into.push((Signal::Running, whole(self.load())));
+            into.push((Signal::Running, i64::from(self.running)));
             into.push((Signal::QueueDepth, whole(self.waiting.len() as u64)));
         }
         if let Some(ppm) = self.memory_ppm() {

@@ -57,6 +57,11 @@ pub fn policy() -> Value {
     })
 }
 
+/// How tests attach that would do with less: in full, unless `ATTACH=simple` says that this Envoy cannot.
+pub fn usual() -> Way {
+    if std::env::var("ATTACH").is_ok_and(|way| way == "simple") { Way::Simple } else { Way::Full }
+}
+
 /// The placement role's configuration over this policy.
 pub fn placement(way: Way) -> Value {
     let lanes =
@@ -197,12 +202,14 @@ async fn both(lanes: &Lanes, way: Way, fault: &str, class: &str, stream: bool) -
     for n in 0..TRIES {
         let of = |http| row(lanes, way, fault, class, stream, http, n);
         let ((one, in_time), (two, too)) = tokio::join!(of(Http::One), of(Http::Two));
-        if one == two && in_time && too {
+        if in_time && too {
+            // Only time is measured again: where a request goes is no matter of luck.
+            assert_eq!(one, two, "HTTP/1 and HTTP/2");
             return one;
         }
         eprintln!("again: {one} / {two}");
     }
-    panic!("{fault} {class} {way:?}: late, or different over HTTP/1 and HTTP/2, {TRIES} times");
+    panic!("{fault} {class} {way:?}: late {TRIES} times");
 }
 
 /// All rows of one way, in the order of the faults.
@@ -373,7 +380,8 @@ async fn retries_are_at_most_a_fifth_of_what_is_under_way_and_three_in_any_case(
     lanes.a.does(Script::after(200, Script::overloaded(1)));
     lanes.b.does(Script::after(200, Script::ok("b")));
     let overflow = || lanes.envoy.stat("cluster.a.upstream_rq_retry_overflow");
-    for (many, least, most) in [(3, 3, 3), (60, 3, 20)] {
+    // A fifth of sixty is twelve; a few more where the first of them have ended before the last are turned away.
+    for (many, least, most) in [(3, 3, 3), (60, 3, 15)] {
         let path = format!("/{many}");
         let asks: Vec<_> = (0..many).map(|_| tokio::spawn(lanes.ask("once").at(&path).send())).collect();
         let mut statuses = std::collections::BTreeMap::<u16, usize>::new();

@@ -1,14 +1,13 @@
 //! A candidate policy on a share of the traffic, its rollback that happens by itself, and the operator's way back to the
 //! policy before: two workers, configuration by file.
 
-use crate::attempts::{at, placement};
+use crate::attempts::{at, placement, usual};
 use crate::desk::{FLEET, listener};
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, ecds_resource, wasm_filter, wasm_filter_by_ecds};
 use crate::support::client::{Ask, BOTH, Http, Seen};
 use crate::support::envoy::{Envoy, replace_file, workdir};
 use crate::support::upstream::{Script, Upstream};
 use crate::support::{built, eventually};
-use berth::manifest::envoy::route::Way;
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// The policy of the tests in this version, with this substrate as the best.
 fn version(number: u32, best: &str) -> Value {
-    let mut policy = placement(Way::Full)["policy"].clone();
+    let mut policy = placement(usual())["policy"].clone();
     policy["policy"]["version"] = json!(number);
     for substrate in policy["substrates"].as_array_mut().unwrap() {
         if substrate["name"] == best {
@@ -34,7 +33,7 @@ fn candidate(number: u32) -> Value {
 }
 
 fn configuration(policy: Value, candidate: Option<Value>) -> Value {
-    let mut configuration = placement(Way::Full);
+    let mut configuration = placement(usual());
     configuration["policy"] = policy;
     if let Some(candidate) = candidate {
         configuration["candidate"] = candidate;
@@ -63,7 +62,7 @@ impl Trial {
             .substrate("b", &at(&b, false))
             .filter(wasm_filter_by_ecds("placement", &dir.join("ecds.json")))
             .telemetry(telemetry)
-            .routes(Way::Full, &["a", "b"], None);
+            .routes(usual(), &["a", "b"], None);
         Self { envoy: Envoy::start_in(dir, &bootstrap.build()).await, a, b }
     }
 

@@ -97,3 +97,13 @@ async fn nothing_is_left_running_when_a_test_ends() {
     assert!(Ask::get(address, "/x").send().await.is_err(), "nobody listens any more");
     assert!(!dir.exists(), "its files are gone");
 }
+
+/// The one that `tests/README.md` shows.
+#[tokio::test]
+async fn a_request_without_the_header_goes_to_the_default() {
+    let a = Upstream::start("a").await;
+    let envoy = Envoy::start(&Bootstrap::default().cluster("a", a.address).otherwise("a").build()).await;
+    a.does(Script::overloaded(7));
+    let seen = Ask::get(envoy.listener(INGRESS), "/x").over(Http::Two).send().await.unwrap();
+    assert_eq!((seen.status, seen.header("retry-after")), (429, Some("7")));
+}

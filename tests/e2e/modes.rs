@@ -1,6 +1,6 @@
 //! Shadow and passthrough, in each way to attach: what is decided, what is not, and where requests go meanwhile.
 
-use crate::attempts::{at, placement};
+use crate::attempts::{at, placement, usual};
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
 use crate::support::client::{Ask, BOTH};
 use crate::support::envoy::Envoy;
@@ -37,7 +37,7 @@ impl Modes {
 
 #[tokio::test]
 async fn shadow_decides_writes_it_down_and_routes_as_before() {
-    for way in [Way::Simple, Way::Full] {
+    for way in [Way::Simple, usual()] {
         let modes = start(way, |c| c["mode"] = json!("shadow")).await;
         for http in BOTH {
             let seen = modes.ask(b"x".to_vec()).over(http).send().await.unwrap();
@@ -50,7 +50,7 @@ async fn shadow_decides_writes_it_down_and_routes_as_before() {
 
 #[tokio::test]
 async fn shadow_sends_a_whole_copy_where_it_is_asked_to_and_nobody_waits_for_it() {
-    let modes = start(Way::Full, |c| (c["mode"], c["mirror"]) = (json!("shadow"), json!(true))).await;
+    let modes = start(usual(), |c| (c["mode"], c["mirror"]) = (json!("shadow"), json!(true))).await;
     modes.chosen.does(Script::after(1_500, Script::ok("late")));
     let body: Vec<u8> = (0..200_000).map(|i| (i % 251) as u8).collect();
     for http in BOTH {
@@ -69,7 +69,7 @@ async fn shadow_sends_a_whole_copy_where_it_is_asked_to_and_nobody_waits_for_it(
 
 #[tokio::test]
 async fn passthrough_decides_nothing() {
-    for way in [Way::Simple, Way::Full] {
+    for way in [Way::Simple, usual()] {
         let modes = start(way, |c| c["mode"] = json!("passthrough")).await;
         let seen = modes.ask(b"x".to_vec()).header("x-placement-cluster", "a").send().await.unwrap();
         assert_eq!((seen.text().as_str(), seen.header("x-placement-decision")), ("before", None));

@@ -3,7 +3,7 @@
 
 use crate::mesh::health;
 use crate::support::client::{Ask, BOTH, Http, Seen};
-use crate::support::envoy::{Envoy, validate, workdir};
+use crate::support::envoy::{Envoy, validate, version, workdir};
 use crate::support::patches::{self, yaml};
 use crate::support::upstream::{Script, Upstream};
 use crate::support::{built, eventually};
@@ -292,27 +292,46 @@ async fn the_gateway_s_patches_make_a_gateway_that_places() {
     places_and_keeps_apart(&site, &envoy, "inference/eg/http", &[]).await;
 }
 
+/// Renders for the Envoy that is there, in one way to attach, and sees that it places.
+async fn attached(way: &str, lanes: &str) -> (Site, Envoy) {
+    let site = Site::open(&policy(), "").await;
+    let text = fs::read_to_string(site.dir.join("deployment.yaml")).unwrap();
+    let release = version().split('/').nth(1).unwrap().rsplit_once('.').unwrap().0.to_owned();
+    let text = text
+        .replace("berth: 1\n", &format!("berth: 1\nenvoy: '{release}'\nattach: {way}\n"))
+        .replace("\n  refresh_ms: 20", &format!("\n  refresh_ms: 20{lanes}"));
+    fs::write(site.dir.join("deployment.yaml"), text).unwrap();
+    site.render("envoy");
+    let (content, said) = validate(&site.dir, "envoy.yaml");
+    assert!(content, "{way}: {said}");
+    let envoy = Envoy::start_file(site.dir.clone(), "envoy.yaml").await;
+    eventually("requests are placed", || async {
+        let seen = chat(&envoy, "ingress", Http::Two, &[("x-tenant", "acme")]).await;
+        (seen.status == 200 && seen.text() == "gpu-de").then_some(())
+    })
+    .await;
+    (site, envoy)
+}
+
 #[tokio::test]
-async fn every_way_to_attach_is_a_configuration_that_envoy_takes() {
-    for (way, lanes) in
-        [("simple", ""), ("full", ""), ("lanes", "\n  lanes: [{cluster: europe, substrates: [gpu-de, gpu-fr]}]")]
-    {
-        let site = Site::open(&policy(), "").await;
-        let text = fs::read_to_string(site.dir.join("deployment.yaml")).unwrap();
-        let text = text
-            .replace("berth: 1\n", &format!("berth: 1\nattach: {way}\n"))
-            .replace("\n  refresh_ms: 20", &format!("\n  refresh_ms: 20{lanes}"));
-        fs::write(site.dir.join("deployment.yaml"), text).unwrap();
-        site.render("envoy");
-        let (content, said) = validate(&site.dir, "envoy.yaml");
-        assert!(content, "{way}: {said}");
-        let envoy = Envoy::start_file(site.dir.clone(), "envoy.yaml").await;
-        eventually("requests are placed", || async {
-            let seen = chat(&envoy, "ingress", Http::Two, &[("x-tenant", "acme")]).await;
-            (seen.status == 200 && seen.text() == "gpu-de").then_some(())
-        })
-        .await;
-    }
+async fn what_is_rendered_to_attach_simple_places() {
+    attached("simple", "").await;
+}
+
+#[tokio::test]
+async fn what_is_rendered_to_attach_by_lanes_goes_on_to_the_lane_s_next() {
+    let (site, envoy) = attached("lanes", "\n  lanes: [{cluster: europe, substrates: [gpu-de, gpu-fr]}]").await;
+    site.de.does(Script::status(503));
+    let seen = chat(&envoy, "ingress", Http::One, &[("x-tenant", "acme")]).await;
+    assert_eq!((seen.status, seen.text().as_str()), (200, "gpu-fr"));
+}
+
+#[tokio::test]
+async fn what_is_rendered_to_attach_in_full_goes_on_to_the_plan_s_next() {
+    let (site, envoy) = attached("full", "").await;
+    site.de.does(Script::status(503));
+    let seen = chat(&envoy, "ingress", Http::One, &[("x-tenant", "acme")]).await;
+    assert_eq!((seen.status, seen.text().as_str()), (200, "gpu-fr"));
 }
 
 #[tokio::test]

@@ -65,6 +65,16 @@ impl World {
         self.at(path).send().await.unwrap()
     }
 
+    /// So many streams, all of which have begun.
+    async fn streams(&self) -> tokio::task::JoinSet<Result<Seen, String>> {
+        let mut streams = tokio::task::JoinSet::new();
+        for _ in 0..STREAMS {
+            streams.spawn(self.at("/stream").send());
+        }
+        eventually("all streams are open", || async { (self.metal.asked("/stream") == STREAMS).then_some(()) }).await;
+        streams
+    }
+
     /// A request with so many headers: it breaks what it meets, or arms it.
     async fn strike(&self, headers: usize) -> Seen {
         let ask = (0..headers).fold(self.at("/strike"), |ask, n| ask.header(&format!("x-strike-{n}"), "1"));
@@ -100,24 +110,20 @@ async fn after(world: &World, at_most: Duration) -> After {
     after
 }
 
+/// How many of the streams did not arrive whole.
+async fn lost(streams: tokio::task::JoinSet<Result<Seen, String>>) -> usize {
+    let whole = |seen: &Seen| seen.status == 200 && !seen.broken && seen.text().matches("data: ").count() == EVENTS;
+    streams.join_all().await.iter().filter(|seen| !seen.as_ref().is_ok_and(whole)).count()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trap_costs_its_request_and_those_of_its_worker_within_the_back_off() {
     for module in ["berth-placement.wasm", "berth.wasm"] {
         let world = World::start(module, "FAIL_RELOAD", None).await;
-        let mut streams = tokio::task::JoinSet::new();
-        for _ in 0..STREAMS {
-            streams.spawn(world.at("/stream").send());
-        }
-        eventually("all streams are open", || async { (world.metal.asked("/stream") == STREAMS).then_some(()) }).await;
+        let streams = world.streams().await;
         assert_eq!(world.strike(TRAPS).await.status, 503, "the request that traps");
         let after = after(&world, Duration::from_secs(10)).await;
-        let mut lost = 0;
-        while let Some(done) = streams.join_next().await {
-            let whole = done.unwrap().is_ok_and(|seen| {
-                seen.status == 200 && !seen.broken && seen.text().matches("data: ").count() == EVENTS
-            });
-            lost += usize::from(!whole);
-        }
+        let lost = lost(streams).await;
         let reloads = world.stat("placement", "vm_reload_success").await;
         println!(
             "{module}: {lost} of {STREAMS} open streams lost, {} of {} requests failed, the last after {:?}, {reloads} reload(s)",
@@ -151,13 +157,16 @@ async fn the_failure_policy_says_what_later_requests_get() {
 #[tokio::test]
 async fn a_trap_in_a_tick_costs_the_requests_of_its_worker_within_the_back_off() {
     let world = World::start("berth-placement.wasm", "FAIL_RELOAD", None).await;
+    let streams = world.streams().await;
     assert_eq!(world.strike(ARMS).await.status, 200, "it is served, and arms the tick");
     eventually("a tick has trapped", || async { world.envoy.log().contains("proxy_on_tick").then_some(()) }).await;
     let after = after(&world, Duration::from_secs(10)).await;
+    let lost = lost(streams).await;
     println!(
-        "a tick of placement: {} of {} requests failed, the last after {:?}",
+        "a tick of placement: {lost} of {STREAMS} open streams lost, {} of {} requests failed, the last after {:?}",
         after.failed, after.sent, after.until
     );
+    assert!(lost < STREAMS, "the streams of the other worker live on");
     assert_eq!(world.stat("placement", "vm_reload_success").await, 1);
     assert!(after.until < Duration::from_secs(4), "{after:?}");
 }

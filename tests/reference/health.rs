@@ -68,7 +68,9 @@ impl<'a> Heard<'a> {
     }
 
     fn in_flight(&self) -> Option<i128> {
-        [Signal::InFlight, Signal::Running].into_iter().filter_map(|s| self.value(s)).max()
+        let waiting = self.value(Signal::QueueDepth).unwrap_or(0);
+        let there = self.value(Signal::Running).map(|running| running + waiting);
+        [self.value(Signal::InFlight), there].into_iter().flatten().max()
     }
 
     pub(crate) fn figures(&self, q: &Question, s: &Substrate) -> Figures {
@@ -77,6 +79,9 @@ impl<'a> Heard<'a> {
         let queue = if q.bug == Bug::ForgetsQueueInTime { 0 } else { self.value(Signal::QueueDepth).unwrap_or(0) };
         let first = slower(s.latency.first_token_us);
         let queued = first + first * queue / i128::from(s.capacity.concurrency.max(1));
+        let most = i128::from(s.capacity.concurrency);
+        let wait = self.value(Signal::Total).unwrap_or(0) * queue / (most - queue).max(most / 2).max(1);
+        let declared_first = i128::from(s.latency.first_token_us);
         let running = i128::from(s.cost.energy_pusd_per_token + s.cost.licence_pusd_per_token);
         let price = |signal, declared: i64| {
             self.measured(signal, i128::from(declared)).unwrap_or(i128::from(declared)) + running
@@ -106,7 +111,10 @@ impl<'a> Heard<'a> {
             + pressed
             + prior * self.doubt_ppm / 1_000_000;
         Figures {
-            first_us: measured(Signal::FirstToken, s.latency.first_token_us).unwrap_or(queued),
+            first_us: match measured(Signal::FirstToken, s.latency.first_token_us) {
+                Some(seen) => seen.max(seen.min(declared_first) + wait),
+                None => queued.max(first + wait),
+            },
             input_us: slower(s.latency.prefill_us_per_token),
             output_us: measured(Signal::PerToken, s.latency.us_per_token).unwrap_or(slower(s.latency.us_per_token)),
             input_pusd: price(Signal::InputPrice, s.cost.input_pusd_per_token),

@@ -26,7 +26,7 @@ pub struct Envoy {
 pub const WATCHED: &str = r#"exec 3<&0; (cat <&3 >/dev/null; kill $$) & exec 3<&-; exec "$@" </dev/null"#;
 
 /// The Envoy that `ENVOY` names, or else the one that the build's tools install.
-fn binary() -> String {
+pub fn binary() -> String {
     static FOUND: OnceLock<String> = OnceLock::new();
     let find = || {
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/tools");

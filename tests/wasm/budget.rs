@@ -125,6 +125,17 @@ fn accounting_is_at_most_a_third_of_the_instructions_of_a_request() {
     assert!((with - without) * 3 <= with, "{with} with accounting, {without} without");
 }
 
+#[test]
+fn with_everything_off_a_request_is_one_read_and_one_header() {
+    let mut configuration = by_default();
+    configuration["accounting"] = false.into();
+    configuration["deadline_header"] = false.into();
+    let (bill, went) = bill(PLACEMENT, &configuration, &CHAT);
+    assert_eq!(went, Went::On);
+    let calls = [("proxy_get_header_map_pairs", 1), ("proxy_replace_header_map_value", 1)];
+    assert_eq!(bill, Bill { entries: counts(&ENTRIES), upcalls: 1, calls: counts(&calls) });
+}
+
 /// What asking for more costs: each is off by default.
 #[test]
 fn what_is_asked_for_besides_is_paid_for_by_the_call() {

@@ -147,6 +147,35 @@ fn hostile_requests_do_not_grow_the_memory() {
     }
 }
 
+/// How many requests a VM serves in a test run; BERTH_REQUESTS is another number (100,000 were tried).
+const REQUESTS: usize = 20_000;
+/// Requests until each of the worst has come by, whose size memory then keeps.
+const WARM: usize = 5_000;
+
+/// A context that stayed would be some 100 bytes: less than one in a hundred may.
+#[test]
+fn what_a_vm_holds_is_the_same_after_many_requests() {
+    let requests = std::env::var("BERTH_REQUESTS").ok().and_then(|n| n.parse().ok()).unwrap_or(REQUESTS);
+    let host = FakeHost::new();
+    let mut vm = start(&host);
+    let (usual, worst) = (usual(), worst());
+    let mut warm = 0;
+    for n in 0..requests + WARM {
+        let headers = if n % 500 == 0 { &worst[n / 500 % worst.len()].1 } else { &usual };
+        cost(&mut vm, &host, headers);
+        if n % 100 == 0 {
+            host.advance_ms(100);
+            vm.tick().unwrap();
+            vm.reset();
+        }
+        if n == WARM {
+            warm = vm.memory();
+        }
+    }
+    println!("{requests} requests: {warm} bytes before and {} after", vm.memory());
+    assert_eq!(vm.memory(), warm);
+}
+
 /// Header maps that no proxy would send: any bytes at all.
 #[test]
 fn broken_header_maps_end_early_and_trap_nothing() {

@@ -1,12 +1,18 @@
 //! `berth check`: every mistake of every file, with the line it stands on.
 
-use crate::input;
+use crate::input::{self, Found};
 use berth::{
     model::Document,
-    policy::{InvalidPolicy, Severity, cases, codes, narrow::narrow, tree::Position, yaml},
+    policy::{
+        Digest, InvalidPolicy, Severity, cases, codes,
+        layered::layer,
+        path::{Path, Step},
+        tree::{Node, Position},
+        yaml,
+    },
 };
 use serde_json::{Value, json};
-use std::{fs, process::ExitCode};
+use std::{fs, process::ExitCode, time::SystemTime};
 
 /// What to check, and how to say it.
 #[derive(Debug, clap::Args)]
@@ -45,8 +51,8 @@ struct Report {
     /// `name@version#digest` of every policy that is well.
     well: Vec<String>,
     found: Vec<InvalidPolicy>,
-    /// The policy, if there is one that overrides can narrow.
-    narrowable: Option<Document>,
+    /// The policies that overrides could narrow.
+    narrowable: Vec<Node>,
 }
 
 /// Checks all files.
@@ -61,11 +67,12 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     if let Some(file) = &args.narrowed_by {
         match (reports.as_slice(), fs::read_to_string(file)) {
             (_, Err(e)) => return crate::misused(&format!("{file}: {e}")),
-            ([Report { narrowable: Some(global), .. }], Ok(text)) => {
-                let local = narrowed(file, text, global);
-                reports.push(local);
+            ([Report { narrowable, .. }], Ok(text)) if narrowable.len() == 1 => {
+                let local = narrowable.iter().map(|global| narrowed(file, text.clone(), global)).collect::<Vec<_>>();
+                reports.extend(local);
             }
-            ([_], Ok(_)) => {}
+            // What is wrong with the policy itself is said; nothing can be said of the override then.
+            ([Report { well, .. }], Ok(_)) if well.is_empty() => {}
             _ => return crate::misused("--narrowed-by goes with one policy"),
         }
     }
@@ -84,7 +91,7 @@ fn check(file: &str, bytes: &[u8]) -> Report {
         text: String::from_utf8_lossy(bytes).into(),
         well: Vec::new(),
         found: Vec::new(),
-        narrowable: None,
+        narrowable: Vec::new(),
     };
     let Ok(text) = str::from_utf8(bytes) else {
         let start = Position { line: 1, column: 1 };
@@ -98,7 +105,9 @@ fn check(file: &str, bytes: &[u8]) -> Report {
     match input::policies(file, text) {
         Err(errors) => report.found = errors,
         Ok(policies) => {
+            report.found.extend(copies(&policies));
             for policy in policies {
+                report.found.extend(policy.around);
                 match policy.result {
                     Err(errors) => report.found.extend(errors),
                     Ok(checked) => {
@@ -106,13 +115,38 @@ fn check(file: &str, bytes: &[u8]) -> Report {
                         let digest = checked.digest.short();
                         report.well.push(format!("{}@{}#{digest}", identity.name, identity.version));
                         report.found.extend(checked.warnings);
-                        report.narrowable = Some(checked.document);
+                        report.found.extend(expired(&checked.document, &policy.node));
+                        report.narrowable.push(policy.node);
                     }
                 }
             }
         }
     }
     report
+}
+
+/// Approvals that have run out: the only thing about a policy that changes by itself.
+fn expired(document: &Document, node: &Node) -> Vec<InvalidPolicy> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis());
+    let out = document.settings.approvals.iter().enumerate().filter(|(_, a)| u128::from(a.until_ms) <= now);
+    out.map(|(i, _)| {
+        let steps = [Step::Field("approvals"), Step::Item(i), Step::Field("until")];
+        let path = Path { base: "", steps: &steps };
+        let (at, found) = (path.position(node), path.found(node));
+        InvalidPolicy::new(codes::EXPIRED_APPROVAL, path, at, found, String::from("a time that is still to come"))
+    })
+    .collect()
+}
+
+/// The roles of one manifest have one policy between them.
+fn copies(policies: &[Found]) -> Option<InvalidPolicy> {
+    let mut current = policies.iter().filter(|p| p.field == input::POLICY && p.role.is_some());
+    let first = current.next()?;
+    let digest = Digest::of(&first.node);
+    let other = current.find(|p| Digest::of(&p.node) != digest)?;
+    let role = |p: &Found| p.role.clone().unwrap_or_default();
+    let expected = format!("the policy that `{}` has, at {}", role(first), first.node.at);
+    Some(InvalidPolicy::new(codes::COPIES_DIFFER, "policy", other.node.at, role(other), expected))
 }
 
 /// Checks cases against the policy that they stand beside.
@@ -130,13 +164,17 @@ fn of_cases(policy: &str, text: &str) -> (Vec<String>, Vec<InvalidPolicy>) {
 }
 
 /// Checks a local override against the policy that it narrows.
-fn narrowed(file: &str, text: String, global: &Document) -> Report {
+fn narrowed(file: &str, text: String, global: &Node) -> Report {
     let parsed = yaml::parse(&text);
-    let (well, found) = match parsed.and_then(|yaml| Ok((narrow(global, &yaml.node, "")?, yaml.warnings))) {
-        Ok((document, warnings)) => (vec![format!("narrows {}", document.identity.name)], warnings),
+    let (well, found) = match parsed.and_then(|yaml| Ok((layer(global, &yaml.node)?.1, yaml.warnings))) {
+        Ok((checked, mut warnings)) => {
+            // What is suspicious about the narrowed policy stands on no line of the override.
+            warnings.extend(checked.warnings.into_iter().map(|warning| InvalidPolicy { at: None, ..warning }));
+            (vec![format!("narrows to {}", checked.document.identity.name)], warnings)
+        }
         Err(errors) => (Vec::new(), errors),
     };
-    Report { file: file.into(), text, well, found, narrowable: None }
+    Report { file: file.into(), text, well, found, narrowable: Vec::new() }
 }
 
 fn print(report: &Report) {
@@ -146,7 +184,13 @@ fn print(report: &Report) {
     let count = |severity| report.found.iter().filter(|p| p.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let well = if report.well.is_empty() { String::from("refused") } else { report.well.join(", ") };
-    crate::say(&format!("{}: {well}: {errors} errors, {warnings} warnings\n", report.file));
+    let of = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    crate::say(&format!("{}: {well}: {}, {}\n", report.file, of(errors, "error"), of(warnings, "warning")));
+}
+
+/// Text that a terminal shows and does not obey.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 /// A problem with the line it stands on and a caret below it.
@@ -155,13 +199,13 @@ pub(crate) fn excerpt(file: &str, text: &str, problem: &InvalidPolicy) -> String
     let path = if problem.path.is_empty() { "the document" } else { &problem.path };
     let head = format!("{severity}[{}] {}: {path}", problem.code, problem.slug);
     let found = if problem.found.is_empty() { String::new() } else { format!("found `{}`, ", problem.found) };
-    let message = format!("{found}expected {}", problem.expected);
+    let message = plain(&format!("{found}expected {}", problem.expected));
     let Some(at) = problem.at else { return format!("{head}\n  --> {}\n  {message}\n\n", file) };
     let line = text.lines().nth(usize::try_from(at.line).unwrap_or(1) - 1).unwrap_or_default();
     let before = usize::try_from(at.column).unwrap_or(1) - 1;
     // A line of a minified document would fill the screen: a window around the place is enough.
     let from = before.saturating_sub(80);
-    let window: String = line.chars().skip(from).take(160).collect();
+    let window = plain(&line.chars().skip(from).take(160).collect::<String>());
     let length = if line.chars().skip(before).collect::<String>().starts_with(&problem.found) {
         problem.found.chars().count()
     } else {
@@ -191,6 +235,19 @@ fn as_json(report: &Report) -> Value {
     })
 }
 
+/// A path as a relative reference: what has a meaning of its own in one is written by its bytes.
+fn uri(path: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+    path.bytes().fold(String::new(), |mut out, b| {
+        if plain(b) {
+            out.push(char::from(b))
+        } else {
+            out += &format!("%{b:02X}")
+        }
+        out
+    })
+}
+
 /// SARIF 2.1.0, as code review tools read it.
 fn sarif(reports: &[Report]) -> Value {
     let rules: Vec<Value> = codes::TABLE
@@ -204,7 +261,7 @@ fn sarif(reports: &[Report]) -> Value {
         json!({
             "ruleId": p.code, "level": p.severity.as_str(), "message": {"text": p.to_string()},
             "locations": [{"physicalLocation": {
-                "artifactLocation": {"uri": report.file},
+                "artifactLocation": {"uri": uri(&report.file)},
                 "region": {"startLine": at.line, "startColumn": at.column},
             }}],
         })

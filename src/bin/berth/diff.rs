@@ -62,14 +62,13 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn compare(args: &Args) -> Result<Report, String> {
-    let mut held = lines::policies(&args.old)?;
+    let (old, candidate) = lines::policy(&args.old)?;
     let new = match &args.new {
-        Some(file) => lines::policy(file)?,
-        None if held.len() == 2 => held.remove(1),
-        None => return Err(format!("{}: holds no second policy, expected NEW", args.old)),
+        Some(file) => lines::policy(file)?.0,
+        None => candidate.ok_or_else(|| format!("{}: holds no candidate, expected NEW", args.old))?,
     };
-    let old = held.into_iter().next().ok_or_else(|| format!("{}: no policy", args.old))?;
-    let changes = meaning::changes(old.document(), new.document());
+    let changes = meaning::changes(&old, &new);
+    let (old, new) = (old.policy, new.policy);
     let moves = match &args.log {
         Some(log) => {
             let snapshots = args.snapshots.as_deref().map(lines::snapshots).transpose()?.unwrap_or_default();

@@ -31,7 +31,7 @@ pub(crate) struct Args {
     /// Headers, such as `x-workload=chat`.
     #[arg(long, value_name = "NAME=VALUE,…", value_delimiter = ',')]
     header: Vec<String>,
-    /// A snapshot as published, or a JSON list of reports. Without it, declared values.
+    /// A snapshot as published, or a JSON object with a list of reports, `substrates`. Without it, declared values.
     #[arg(long, value_name = "FILE")]
     snapshot: Option<String>,
     /// When to decide, in milliseconds of Unix time; now if not said.
@@ -65,15 +65,25 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn explained(args: &Args, policy: &str) -> Result<ExitCode, String> {
-    let policy = crate::lines::policy(policy)?;
+    let policy = crate::lines::policy(policy)?.0.policy;
     let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis());
     let now_ms = args.at.unwrap_or_else(|| u64::try_from(now()).unwrap_or(u64::MAX));
     let snapshot = args.snapshot.as_ref().map(|file| snapshot(file, now_ms)).transpose()?;
+    for health in snapshot.iter().flat_map(|s| &s.substrates) {
+        if policy.substrate_id(&health.name).is_none() {
+            eprintln!("berth: the snapshot speaks of `{}`, which the policy does not have", health.name);
+        }
+    }
     let headers = pairs(&args.header)?;
     let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, Fact::trusted(*value))).collect();
     let mut facts = Facts { headers: &headers, ..Facts::default() };
     for (list, trusted) in [(&args.facts, true), (&args.claim, false)] {
+        let mut said: Vec<&str> = Vec::new();
         for (name, value) in pairs(list)? {
+            if said.contains(&name) && name != "feature" {
+                return Err(format!("`{name}` is said twice"));
+            }
+            said.push(name);
             set(&mut facts, name, value, trusted)?;
         }
     }
@@ -110,7 +120,10 @@ fn set<'a>(facts: &mut Facts<'a>, name: &str, value: &'a str, trusted: bool) -> 
         Some(FactName::InputTokens) => facts.input_tokens = number()?,
         Some(FactName::OutputTokens) => facts.output_tokens = number()?,
         Some(FactName::Deadline) => facts.deadline_ms = number()?,
-        Some(FactName::Streaming) => facts.streaming = Some(Fact { value: value == "true", trusted }),
+        Some(FactName::Streaming) => {
+            let value = value.parse().map_err(|_| format!("`{name}={value}`: expected true or false"))?;
+            facts.streaming = Some(Fact { value, trusted });
+        }
         None if name == "feature" => {
             let feature = Feature::ALL.into_iter().find(|f| f.as_str() == value);
             facts.features = facts.features.with(feature.ok_or_else(|| format!("`{value}`: no such feature"))?);
@@ -134,6 +147,9 @@ fn snapshot(file: &str, now_ms: u64) -> Result<Snapshot, String> {
     })?;
     let mut substrates = Vec::new();
     for report in reports {
+        for (field, why) in &report.named {
+            eprintln!("berth: {file}: `{field}` is left out: {}", why.as_str());
+        }
         let name = report.substrate.ok_or_else(|| format!("{file}: a report names no `substrate`"))?;
         let mut health = Health::unknown(&name);
         report.heard.readings.iter().for_each(|(signal, reading)| health.set(*signal, *reading));

@@ -25,7 +25,13 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             Ok(text) => text,
             Err(e) => return crate::misused(&format!("{file}: {e}")),
         };
-        match formatted(&text) {
+        // JSON keeps no order of its own that people would read, and a name that ends so is read as JSON.
+        let formatted = if file.ends_with(".json") {
+            Err(String::from("JSON; only policies in YAML have a layout"))
+        } else {
+            formatted(&text)
+        };
+        match formatted {
             Err(why) => {
                 crate::say(&format!("{file}: left alone: {why}\n"));
                 code = 1;
@@ -45,10 +51,13 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 /// The text, formatted.
-fn formatted(text: &str) -> Result<String, String> {
+pub(crate) fn formatted(text: &str) -> Result<String, String> {
     let parsed =
         |text: &str| yaml::parse(text).map_err(|errors| errors.first().map_or_else(String::new, ToString::to_string));
     let before = parsed(text)?;
+    if before.node.get("berth").is_none() {
+        return Err(String::from("no policy, no override and no cases: these begin with `berth:`"));
+    }
     let new = layout::lay_out(text, &before.node);
     let after = parsed(&new).map_err(|why| format!("formatting would break it ({why})"))?;
     if Digest::of(&before.node) != Digest::of(&after.node) {
@@ -80,7 +89,14 @@ mod tests {
 
     #[test]
     fn text_keeps_its_quotes_and_a_hash_in_it_is_no_comment() {
-        let text = "policy: {name: \"1\", owner: \"a # b\"}\nother: it's # a comment\n";
-        assert_eq!(formatted(text).unwrap(), "policy: {name: \"1\", owner: \"a # b\"}\nother: it's  # a comment\n");
+        let text = "berth: 1\npolicy: {name: \"1\", owner: \"a # b\"}\nother: it's # a comment\n";
+        let expected = "berth: 1\npolicy: {name: \"1\", owner: \"a # b\"}\nother: it's  # a comment\n";
+        assert_eq!(formatted(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_none_of_ours_is_left_alone() {
+        assert!(formatted("hello").unwrap_err().contains("no policy"));
+        assert!(formatted("kind: ConfigMap\n").is_err());
     }
 }

@@ -2,9 +2,11 @@
 //! (EnvoyFilter, WasmPlugin, TrafficExtension, Envoy bootstrap). A plugin configuration is known by its shape, a map
 //! with `role` and `policy`, written out or as text inside a text; places are those of the file that was given.
 
+use berth::manifest::deployment::roles;
 use berth::policy::{
     self, Checked, InvalidPolicy, codes, json,
     path::{self, Path, Step},
+    reading,
     tree::{Node, Position, Value},
     yaml,
 };
@@ -12,6 +14,14 @@ use berth::policy::{
 /// One policy that a file holds.
 #[derive(Debug)]
 pub(crate) struct Found {
+    /// The role of the plugin that it was given to; none if the file is the policy.
+    pub(crate) role: Option<String>,
+    /// The field of the plugin's configuration that holds it, `policy` or `candidate`.
+    pub(crate) field: &'static str,
+    /// As it was written.
+    pub(crate) node: Node,
+    /// What is wrong beside it, with the other fields of the plugin.
+    pub(crate) around: Vec<InvalidPolicy>,
     /// What became of it.
     pub(crate) result: Result<Checked, Vec<InvalidPolicy>>,
 }
@@ -28,8 +38,15 @@ pub(crate) fn policies(name: &str, text: &str) -> Result<Vec<Found>, Vec<Invalid
     };
     let mut found = Vec::new();
     match documents.as_slice() {
-        [only] if only.get("berth").is_some() || !holds_plugin(only) => found.push(read(only, "", &warnings)),
-        many => many.iter().for_each(|document| search(document, text, &warnings, &mut found)),
+        [only] if only.get("berth").is_some() || !holds_plugin(only) => {
+            found.push(read(only, "", None, POLICY, &warnings));
+        }
+        // Each of them would be a policy; which of them holds, nobody could say.
+        [_, second, ..] if documents.iter().all(|d| d.get("berth").is_some()) => {
+            let expected = String::from("one policy in a file");
+            return Err(vec![InvalidPolicy::new(codes::YAML_FEATURE, "", second.at, String::new(), expected)]);
+        }
+        many => many.iter().for_each(|document| search(document, text, ("", 0), &warnings, &mut found)),
     }
     if found.is_empty() {
         let start = Position { line: 1, column: 1 };
@@ -44,7 +61,7 @@ fn holds_plugin(document: &Node) -> bool {
     ["kind", "static_resources", "resources", "apiVersion", "role"].iter().any(|key| document.get(key).is_some())
 }
 
-fn read(node: &Node, base: &str, warnings: &[InvalidPolicy]) -> Found {
+fn read(node: &Node, base: &str, role: Option<String>, field: &'static str, warnings: &[InvalidPolicy]) -> Found {
     let mut last = node.at;
     path::walk(node, &mut Vec::new(), &mut |_, inner| last = last.max(inner.at));
     let within = |w: &&InvalidPolicy| w.at.is_some_and(|at| (node.at..=last).contains(&at));
@@ -56,36 +73,51 @@ fn read(node: &Node, base: &str, warnings: &[InvalidPolicy]) -> Found {
             errors.sort_by_key(|e| e.at);
         }
     }
-    Found { result }
+    Found { role, field, node: node.clone(), around: Vec::new(), result }
 }
 
-/// Every plugin configuration below a node.
-fn search(document: &Node, text: &str, warnings: &[InvalidPolicy], found: &mut Vec<Found>) {
+/// A configuration can be a text in an Envoy's bootstrap, which is a text in a ConfigMap; nobody goes deeper.
+const DEEPEST: usize = 3;
+
+/// Every plugin configuration below a node, which stands so far down and below so many texts.
+fn search(
+    document: &Node,
+    text: &str,
+    (base, deep): (&str, usize),
+    warnings: &[InvalidPolicy],
+    found: &mut Vec<Found>,
+) {
     path::walk(document, &mut Vec::new(), &mut |steps, node| {
+        let path = Path { base, steps }.to_string();
+        let role = node.get("role").and_then(Node::text).map(String::from);
+        let before = found.len();
         for (field, policy) in plugin(node) {
-            found.push(read(policy, &base(steps, field), warnings));
+            let path = Path { base: &path, steps: &[Step::Field(field)] }.to_string();
+            found.push(read(policy, &path, role.clone(), field, warnings));
+        }
+        if let Some(first) = found.get_mut(before) {
+            first.around = reading::read(node, &path, roles::plugin).1;
         }
         let Value::Text(inner) = &node.value else { return };
-        if !(inner.contains("policy") && inner.contains("role")) {
+        if !(inner.contains("policy") && inner.contains("role")) || deep >= DEEPEST {
             return;
         }
         let Ok(mut embedded) = yaml::parse(inner) else { return };
         let place = Place::of(text, inner, node.at);
         place.mend(&mut embedded.node);
         embedded.warnings.iter_mut().for_each(|w| w.at = w.at.map(|at| place.outer(at)));
-        for (field, policy) in plugin(&embedded.node) {
-            found.push(read(policy, &base(steps, field), &embedded.warnings));
-        }
+        search(&embedded.node, text, (&path, deep + 1), &embedded.warnings, found);
     });
 }
 
-fn base(steps: &[Step<'_>], field: &str) -> String {
-    Path { base: "", steps: &[steps, &[Step::Field(field)]].concat() }.to_string()
-}
+/// The field of the policy that holds, and of one that is tried.
+pub(crate) const POLICY: &str = "policy";
+/// See [`POLICY`].
+pub(crate) const CANDIDATE: &str = "candidate";
 
 /// The policies of a plugin configuration: the current one and a candidate.
 fn plugin(node: &Node) -> impl Iterator<Item = (&'static str, &Node)> {
-    let fields = if node.get("role").is_some() { &["policy", "candidate"][..] } else { &[] };
+    let fields = if node.get("role").is_some() { &[POLICY, CANDIDATE][..] } else { &[] };
     let held = fields.iter().filter_map(|field| Some((*field, node.get(field)?)));
     held.filter(|(_, policy)| matches!(policy.value, Value::Map(_)))
 }

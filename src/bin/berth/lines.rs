@@ -1,11 +1,12 @@
 //! Access logs: what of a line is Berth's, whatever the format around it; and the snapshots and policies beside them.
 
+use crate::input::CANDIDATE;
 use berth::{
     explain::line::BEGINS,
     health::{MOST_BYTES, codec, json},
     model::{Local, Snapshot},
     place::replay::{Identity, Replay, Resolved},
-    policy::Policy,
+    policy::{InvalidPolicy, Policy, tree::Node},
 };
 use serde_json::Value;
 use std::{
@@ -34,8 +35,14 @@ impl Logged {
     /// Finds the records: in any field of a JSON line, anywhere in another one.
     pub(crate) fn parse(number: usize, line: &str) -> Self {
         let mut logged = Self { number, ..Self::default() };
-        match serde_json::from_str::<Value>(line) {
+        // Container runtimes put a time and a stream before a line of JSON, or the whole line into a field of theirs.
+        let begins = line.find('{').and_then(|at| line.get(at..)).unwrap_or(line);
+        match serde_json::from_str::<Value>(begins) {
             Ok(fields @ Value::Object(_)) => {
+                let within = fields.get("log").or_else(|| fields.get("message")).and_then(Value::as_str);
+                let within = within.and_then(|text| serde_json::from_str(text.trim()).ok()).filter(Value::is_object);
+                logged.fields = within.unwrap_or(fields);
+                let fields = std::mem::take(&mut logged.fields);
                 logged.search(&fields, 0);
                 logged.fields = fields;
             }
@@ -136,17 +143,49 @@ pub(crate) fn snapshots(folder: &str) -> Result<BTreeMap<Identity, Snapshot>, St
     Ok(found)
 }
 
-/// All policies that a file holds.
-pub(crate) fn policies(file: &str) -> Result<Vec<Policy>, String> {
-    let text = fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
-    let wrong = |_| format!("{file}: not a valid policy; `berth check` says why");
-    let found = crate::input::policies(file, &text).map_err(wrong)?;
-    found.into_iter().map(|f| f.result.map(|c| Policy::new(c.document, c.digest.0)).map_err(wrong)).collect()
+/// One policy of a file, ready to decide.
+pub(crate) struct Held {
+    /// As it was written.
+    pub(crate) node: Node,
+    /// Compiled.
+    pub(crate) policy: Policy,
+    candidate: bool,
 }
 
-/// The first policy that a file holds.
-pub(crate) fn policy(file: &str) -> Result<Policy, String> {
-    policies(file)?.into_iter().next().ok_or_else(|| format!("{file}: no policy"))
+/// All policies that a file holds, the same ones once.
+pub(crate) fn held(file: &str) -> Result<Vec<Held>, String> {
+    let text = fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
+    let wrong = |errors: Vec<InvalidPolicy>| {
+        let mut out = format!("{file}: not a valid policy\n");
+        errors.iter().for_each(|e| out += &crate::check::excerpt(file, &text, e));
+        String::from(out.trim_end())
+    };
+    let mut all: Vec<Held> = Vec::new();
+    for found in crate::input::policies(file, &text).map_err(wrong)? {
+        let checked = found.result.map_err(wrong)?;
+        let policy = Policy::new(checked.document, checked.digest.0);
+        let candidate = found.field == CANDIDATE;
+        if !all.iter().any(|held| held.candidate == candidate && held.policy.label() == policy.label()) {
+            all.push(Held { node: found.node, policy, candidate });
+        }
+    }
+    Ok(all)
+}
+
+/// All policies that a file holds.
+pub(crate) fn policies(file: &str) -> Result<Vec<Policy>, String> {
+    Ok(held(file)?.into_iter().map(|held| held.policy).collect())
+}
+
+/// The policy that holds, of a file, and the candidate beside it, if there is one.
+pub(crate) fn policy(file: &str) -> Result<(Held, Option<Held>), String> {
+    let (mut candidates, mut current): (Vec<_>, Vec<_>) = held(file)?.into_iter().partition(|held| held.candidate);
+    if let [one, other, ..] = current.as_slice() {
+        let (one, other) = (one.policy.label(), other.policy.label());
+        return Err(format!("{file}: holds several policies, {one} and {other}; expected the same one for both roles"));
+    }
+    let current = current.pop().ok_or_else(|| format!("{file}: no policy"))?;
+    Ok((current, candidates.pop()))
 }
 
 /// Everything that is needed to decide again, or what is missing.
@@ -192,7 +231,9 @@ mod tests {
     fn records_are_found_in_json_and_in_text() {
         let json = serde_json::json!({"status": 200, "berth": {"d": DECISION, "r": "r1;k1;."}}).to_string();
         let text = format!("2026-01-01 200 replay=r1;k1;. decision={DECISION}");
-        for line in [json, text] {
+        let containers =
+            [format!("2026-01-01T00:00:00Z stdout F {json}"), serde_json::json!({"log": json}).to_string()];
+        for line in [json, text].into_iter().chain(containers) {
             let logged = Logged::parse(1, &line);
             assert_eq!(
                 (logged.decision.as_deref(), logged.replay.as_deref()),

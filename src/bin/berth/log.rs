@@ -59,6 +59,7 @@ struct Summary {
     foreign: u64,
     broken: u64,
     retried: u64,
+    attempts: u64,
     statuses: BTreeMap<String, u64>,
     classes: BTreeMap<String, Class>,
     substrates: BTreeMap<String, u64>,
@@ -73,16 +74,25 @@ struct Summary {
 impl Summary {
     fn add(&mut self, logged: &Logged) {
         self.lines += 1;
+        match logged.decision.as_deref().map(Line::parse) {
+            // The router's own log has a line an attempt in the same stream, which are no answers to anybody.
+            None if logged.fields.get("failure").is_some() => self.attempts += 1,
+            None => self.foreign += 1,
+            Some(Err(_)) => self.broken += 1,
+            Some(Ok(line)) => {
+                self.decided(&line);
+                self.answered(logged);
+            }
+        }
+    }
+
+    /// What the line says of the answer, beside the decision.
+    fn answered(&mut self, logged: &Logged) {
         if let Some(status) = logged.field("status") {
             count(&mut self.statuses, &status);
         }
         let attempts = logged.field("attempts").and_then(|n| n.parse::<u64>().ok());
         self.retried += u64::from(attempts.is_some_and(|n| n > 1));
-        match logged.decision.as_deref().map(Line::parse) {
-            None => self.foreign += 1,
-            Some(Err(_)) => self.broken += 1,
-            Some(Ok(line)) => self.decided(&line),
-        }
     }
 
     fn decided(&mut self, line: &Line) {
@@ -126,6 +136,9 @@ impl Summary {
             percent(spilled, requests),
             self.retried
         );
+        if self.attempts > 0 {
+            out += &format!("{} lines of attempts\n", self.attempts);
+        }
         if self.foreign + self.broken > 0 {
             out += &format!("{} lines without a decision, {} with one that was cut off\n", self.foreign, self.broken);
         }
@@ -177,6 +190,7 @@ impl Summary {
         }).collect();
         json!({
             "lines": self.lines, "without_decision": self.foreign, "cut_off": self.broken, "tried_again": self.retried,
+            "attempts": self.attempts,
             "decisions": self.requests(), "classes": classes, "substrates": self.substrates, "binding": self.binding,
             "unbound": self.unbound, "spillover": self.spills, "refused": self.refusals, "status": self.statuses,
             "fresh": self.fresh, "policies": self.policies,

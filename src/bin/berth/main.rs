@@ -13,6 +13,7 @@ mod input;
 mod layout;
 mod lines;
 mod log;
+mod narrow;
 mod pack;
 mod render;
 mod replay;
@@ -41,6 +42,8 @@ enum Verb {
     Check(check::Args),
     /// Explain one request: every candidate, every reason, every term.
     Explain(explain::Args),
+    /// Write a global policy under a local override out as a policy of its own.
+    Narrow(narrow::Args),
     /// Make every logged decision again, and say whether the same comes out.
     Replay(replay::Args),
     /// Render what proxies and meshes load, from a policy and a deployment file.
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
     match Cli::parse().verb {
         Verb::Check(args) => check::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Narrow(args) => narrow::run(&args),
         Verb::Render(args) => render::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Diff(args) => diff::run(&args),

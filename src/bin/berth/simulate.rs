@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// No grid search: rivals behind their allow-lists keep the parameters that they ship with.
     #[arg(long)]
     untuned: bool,
+    /// Play ours and the tuned rivals again with so many other seeds, which nobody was tuned or chosen on.
+    #[arg(long, value_name = "SEEDS", default_value_t = 0)]
+    hold: u64,
     /// Only so many seconds of simulated time; what would happen later does not.
     #[arg(long, value_name = "SECONDS")]
     shorten: Option<u64>,
@@ -67,6 +70,10 @@ fn simulated(args: &Args) -> Result<Report, String> {
     for mut experiment in read {
         let name = experiment.setup.scenario.name.to_string();
         experiment.results = experiment.setup.all(&mut |label, done| bar.draw(&name, label, done));
+        if args.hold > 0 {
+            let Experiment { setup, results, .. } = &mut experiment;
+            setup.hold(results, args.hold, &mut |label, done| bar.draw(&name, label, done));
+        }
         report.experiments.push(experiment);
     }
     bar.clear();

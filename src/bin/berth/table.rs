@@ -31,6 +31,7 @@ pub(crate) fn usd(uusd: i64) -> String {
 
 /// A part of a whole, in per cent with one decimal.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
-    let tenths = part.saturating_mul(1_000) / whole.max(1);
+    let whole = whole.max(1);
+    let tenths = (part.saturating_mul(1_000).saturating_add(whole / 2)) / whole;
     format!("{}.{} %", tenths / 10, tenths % 10)
 }

@@ -11,19 +11,20 @@ pub(crate) struct Args {
     module: PathBuf,
     /// Where to write the file with both roles.
     #[arg(long)]
-    full: PathBuf,
+    full: Option<PathBuf>,
     /// Where to write the file for a placement filter that looks at headers only.
     #[arg(long)]
-    placement: PathBuf,
+    placement: Option<PathBuf>,
 }
 
-/// Reads the module once, writes both files.
+/// Reads the module once, writes the files that are asked for.
 pub(crate) fn run(args: &Args) -> ExitCode {
     let linked = match fs::read(&args.module) {
         Ok(linked) => linked,
         Err(error) => return misused(&format!("{}: {error}", args.module.display())),
     };
     for (path, which) in [(&args.full, Cut::Full), (&args.placement, Cut::Placement)] {
+        let Some(path) = path else { continue };
         let bytes = match cut(&linked, which) {
             Ok(bytes) => bytes,
             Err(error) => return misused(&format!("{}: {error}", args.module.display())),

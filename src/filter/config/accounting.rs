@@ -38,6 +38,7 @@ impl Accounting {
         Self { aside: true, ..self.clone() }
     }
 
+    #[inline(never)]
     pub(super) fn new(raw: &RawConfig<'_>, lanes: &[Lane]) -> Result<Self, String> {
         let (replay, hash_tenants) = (raw.replay.unwrap_or(false), raw.hash_tenants);
         let on = raw.accounting.unwrap_or(true);

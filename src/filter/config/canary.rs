@@ -22,6 +22,7 @@ const DEFAULT: Trigger = Trigger {
     outside_ppm: None,
 };
 
+#[inline(never)]
 pub(super) fn canary(raw: &RawConfig<'_>, current: &Policy) -> Result<Option<CanaryConfig>, String> {
     let Some(candidate) = raw.candidate else {
         return match raw.canary {
@@ -29,7 +30,7 @@ pub(super) fn canary(raw: &RawConfig<'_>, current: &Policy) -> Result<Option<Can
             None => Ok(None),
         };
     };
-    let policy = Rc::new(read_policy(candidate.get(), "candidate")?);
+    let policy = Rc::new(read_policy(candidate, "candidate")?);
     reaches(&policy, current)?;
     let Some(rollout) = policy.document().settings.rollout.clone() else {
         return Err(refuse("candidate.rollout: missing, expected the candidate's share, such as `{\"share\": 0.05}`"));
@@ -63,6 +64,7 @@ fn reaches(candidate: &Policy, current: &Policy) -> Result<(), String> {
     Ok(())
 }
 
+#[inline(never)]
 fn trigger(raw: &RawCanary) -> Result<Trigger, String> {
     let window_s = raw.window_s.unwrap_or(DEFAULT.window_ms / 1_000);
     if !WINDOW_S.contains(&window_s) {

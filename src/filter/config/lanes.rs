@@ -1,10 +1,10 @@
 //! Lanes: composite clusters that were made beforehand, for proxies that cannot look a plan up at each attempt.
 
+use super::raw::RawLane;
 use super::{Attach, refuse};
 use crate::model::Plan;
 use crate::policy::Policy;
 use crate::policy::tree::shorten;
-use serde::Deserialize;
 
 /// A composite cluster: its attempts go to these substrates, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,14 +15,8 @@ pub struct Lane {
     pub substrates: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawLane {
-    cluster: String,
-    substrates: Vec<String>,
-}
-
 /// The lanes, by the policy's substrates.
+#[inline(never)]
 pub(super) fn lanes(raw: &[RawLane], attach: Attach, policy: &Policy) -> Result<Vec<Lane>, String> {
     if raw.is_empty() == (attach == Attach::Lanes) {
         return Err(refuse("lanes: expected some with `attach: lanes`, and none otherwise"));

@@ -8,9 +8,7 @@ use crate::filter::observing::ObserveConfig;
 pub(super) fn observing(raw: &RawConfig<'_>) -> Result<ObserveConfig, String> {
     only_for("observe", raw.role != RawRole::Telemetry, "telemetry")?;
     not_of_placement(raw)?;
-    for (name, present) in
-        [("policy", raw.policy.is_some()), ("sources", raw.sources.is_some()), ("listener", raw.listener.is_some())]
-    {
+    for (name, present) in [("policy", raw.policy.is_some()), ("sources", raw.sources), ("listener", raw.listener)] {
         if present {
             return Err(refuse(&format!("{name}: found beside `observe`, expected on a listener of the role instead")));
         }

@@ -35,6 +35,7 @@ pub(super) fn at_most(most: usize, names: Vec<&str>) -> Vec<&str> {
 }
 
 impl Metrics {
+    #[inline(never)]
     pub(in crate::filter) fn declare<H: Host>(host: &H, policy: &Policy, config: &Accounting) -> Self {
         let (aside, ends) = (config.aside, config.outcomes > 0);
         let document = policy.document();

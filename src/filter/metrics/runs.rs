@@ -33,6 +33,7 @@ fn place<T: PartialEq>(list: &mut Vec<T>, one: T) -> usize {
 }
 
 impl Runs {
+    #[inline(never)]
     pub(super) fn declare<'p>(
         policy: &Policy,
         names: &[&'p str],
@@ -96,6 +97,7 @@ pub(super) struct Ways {
 }
 
 impl Ways {
+    #[inline(never)]
     pub(super) fn declare(policy: &Policy, ends: bool, these: &mut impl FnMut(&Family, &Rows<'_>) -> usize) -> Self {
         let mut zones: Vec<&str> = Vec::new();
         let substrates = policy.document().substrates.iter();

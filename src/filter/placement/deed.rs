@@ -40,6 +40,7 @@ impl Placement {
     }
 
     /// Has a copy sent to where the request would have gone.
+    #[inline(never)]
     fn mirror<H: Host>(&mut self, host: &H, side: Side, decision: &Decision) {
         let policy = at_work(side, &self.current, self.canary.as_deref(), self.previous.as_deref()).policy();
         let first = decision.plan.first().filter(|_| self.config.mirror);
@@ -60,7 +61,10 @@ impl Placement {
         } else {
             lane.map_or(1, |l| l.substrates.len())
         };
-        let bound = attempts::bound(host, decision, tries, &mut self.number);
+        let bound = match self.config.deadline_header {
+            true => attempts::bound(host, decision, tries, &mut self.number),
+            false => Ok(()),
+        };
         let left = match self.config.attach {
             Attach::Simple => Ok(()),
             // What is missing of a plan is not made up for: a retry without it finds no cluster.

@@ -6,6 +6,7 @@ use crate::model::Decision;
 
 impl Placement {
     /// Has the answer of a request counted for its side, while a canary is judged.
+    #[inline(never)]
     pub(super) fn judge<H: Host>(&mut self, host: &H, context: u32, side: Side, decision: &Decision) {
         let Some(canary) = self.canary.as_deref_mut().filter(|canary| side != Side::Previous && !canary.is_back())
         else {

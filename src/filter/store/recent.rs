@@ -4,6 +4,7 @@
 
 use super::{read, word};
 use crate::filter::Host;
+use crate::model::order;
 use core::str;
 
 /// The most that a VM keeps, and that are shown of all.
@@ -88,7 +89,7 @@ pub fn recent<H: Host>(host: &H, slots: impl Iterator<Item = u8>) -> Vec<Decided
         // Each VM wrote its own in order: the sort below keeps that order within a tick.
         all.get_mut(from..).unwrap_or_default().reverse();
     }
-    all.sort_by_key(|decided| core::cmp::Reverse(decided.at_ms));
+    let mut all = order::sorted(all, |a, b| b.at_ms.cmp(&a.at_ms));
     all.truncate(LAST);
     all
 }

@@ -24,6 +24,7 @@ pub struct Reporter {
 impl Reporter {
     /// A VM that began at `born_ns` and tells every `tick_ms` of the substrates with these names, by their position.
     /// Only one that places requests can be asked to probe.
+    #[inline(never)]
     pub fn new<'a>(born_ns: u64, tick_ms: u64, places: bool, names: impl Iterator<Item = &'a str>) -> Self {
         Self {
             observer: Observer::new(names),

@@ -11,7 +11,7 @@ use crate::health::json::text::quote;
 use crate::health::prometheus::{Before, MOST_SCRAPE, Scrape};
 use crate::health::query;
 use crate::health::report::{self, Report};
-use crate::model::{Attestation, Reading, Signal, Watch};
+use crate::model::{Attestation, Reading, Signal, Watch, order};
 
 /// The longest document that is read.
 const MOST_DOCUMENT: usize = 1 << 20;
@@ -225,8 +225,8 @@ impl Source {
     fn clusters<H: Host>(&self, host: &H, size: usize, now_ms: u64, watch: &Watch) -> Result<Answer, Failure> {
         let Format::Clusters(except) = &self.config.format else { return Err(Failure::Malformed) };
         let asked = watch.substrates.iter().enumerate().filter(|(_, w)| !except.contains(&w.cluster));
-        let mut hosts: Vec<(&[u8], usize, u32)> = asked.map(|(at, w)| (w.cluster.as_bytes(), at, 0)).collect();
-        hosts.sort_unstable();
+        let hosts: Vec<(&[u8], usize, u32)> = asked.map(|(at, w)| (w.cluster.as_bytes(), at, 0)).collect();
+        let mut hosts = order::sorted(hosts, Ord::cmp);
         let mut clusters = Clusters::default();
         Self::stream(host, size, hosts::MOST_ANSWER, |piece| {
             clusters.feed(piece, &mut |name, count| {

@@ -5,7 +5,7 @@ use super::roles;
 use super::{Deployment, Gateway, Istio, Kubernetes, Listen, Log, Module, Named, Place, Tracing};
 use crate::manifest::envoy::cluster::{Credential, Endpoint, Tls};
 use crate::manifest::envoy::route::Way;
-use crate::manifest::plugin::PLANS;
+use crate::manifest::plugin::{LANES, PLANS};
 use crate::policy::{
     InvalidPolicy, codes,
     forms::{Flag, Header, Named as NameForm, Text, Word, whole},
@@ -48,12 +48,15 @@ pub fn deployment<S: Source>(s: &mut S) -> Option<Deployment> {
     let envoy = s.or("envoy", "The oldest release of Envoy that has to take it, as `'1.39'`.", Release, (1, 40));
     let way = s.or(
         "attach",
-        "How plans reach the router: `full` needs Envoy 1.39, `lanes` and `simple` do with less.",
+        "How plans reach the router: `full` needs Envoy 1.39, `lanes` 1.37; `simple` does with less.",
         Word(&Way::ALL, Way::as_str),
         Way::Full,
     );
     if way == Way::Full && envoy < PLANS {
         s.wrong("attach", codes::CONTRADICTION, "`lanes` or `simple`: before Envoy 1.39 a route cannot look a plan up");
+    }
+    if way == Way::Lanes && envoy < LANES {
+        s.wrong("attach", codes::CONTRADICTION, "`simple`: before Envoy 1.37 there are no composite clusters");
     }
     let listen = s.section_or_empty("listen", "Where requests come in.", listen);
     let admin = s.or("admin", "Where the proxy's own interface is.", Address, (String::from("127.0.0.1"), 9901));

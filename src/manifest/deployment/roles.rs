@@ -55,6 +55,7 @@ pub fn placement<S: Source>(s: &mut S) -> Option<()> {
     s.list("trusted_headers", "Headers in predicates that can be believed.", Text(128), up_to(256));
     s.optional("trust_path", "Whether path and method can be believed.", Flag);
     s.optional("refresh_ms", "How often the picture is refreshed.", count());
+    s.optional("deadline_header", "Whether the router is told the deadline.", Flag);
     s.optional("accounting", "Whether decisions leave anything behind.", Flag);
     s.optional("decision_upstream", "Whether substrates are sent the decision; never providers.", Flag);
     s.optional("decision_response", "Whether answers carry the decision.", Flag);
@@ -82,6 +83,16 @@ pub fn telemetry<S: Source>(s: &mut S) -> Option<()> {
         Some(())
     });
     Some(())
+}
+
+/// A whole plugin configuration, of either role.
+pub fn plugin<S: Source>(s: &mut S) -> Option<()> {
+    s.required("role", "What the plugin does.", one_of(&["placement", "telemetry"]));
+    s.optional("policy", "The policy.", Anything);
+    s.optional("attach", "How decisions reach the router.", one_of(&["simple", "full", "lanes"]));
+    s.optional("observe", "Whether it only looks at answers, inside a cluster.", Flag);
+    placement(s);
+    telemetry(s)
 }
 
 fn level<S: Source>(s: &mut S) {

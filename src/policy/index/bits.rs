@@ -46,3 +46,27 @@ pub(crate) fn positions(words: &[u64]) -> impl Iterator<Item = usize> {
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_was_put_in_and_nothing_else() {
+        for len in [0, 1, 63, 64, 65, 128, 200] {
+            let bits = Bits::collect(len, |at| at % 3 == 0);
+            let expected: Vec<usize> = (0..len).step_by(3).collect();
+            assert_eq!((0..400).filter(|&at| bits.contains(at)).collect::<Vec<_>>(), expected, "{len}");
+            assert_eq!(positions(bits.words()).collect::<Vec<_>>(), expected, "{len}");
+            assert_eq!(bits.words().len(), len.div_ceil(64));
+        }
+    }
+
+    #[test]
+    fn a_position_beyond_the_length_is_dropped() {
+        let mut bits = Bits::none(64);
+        bits.insert(63);
+        bits.insert(64);
+        assert_eq!(bits.words(), [1 << 63]);
+    }
+}

@@ -18,6 +18,7 @@ pub(crate) struct Classed {
 }
 
 impl Classed {
+    #[inline(never)]
     pub(crate) fn new(document: &Document, class: &Class, positions: &Positions) -> Self {
         let homes: Vec<u16> = class.home.iter().filter_map(|n| positions.get(n.as_str()).copied()).collect();
         let at_home: Vec<&Substrate> = homes.iter().filter_map(|&i| document.substrates.get(usize::from(i))).collect();

@@ -64,6 +64,7 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
+    #[inline(never)]
     pub(crate) fn new(document: &Document) -> Self {
         let mut columns = Self::default();
         let mut domains = Names::default();

@@ -43,6 +43,7 @@ pub(crate) struct Envelopes {
 }
 
 impl Envelopes {
+    #[inline(never)]
     pub(crate) fn new(document: &Document, positions: &Positions) -> Self {
         Self {
             rejects: document.envelopes.iter().map(|e| row(document, e, positions)).collect(),

@@ -106,6 +106,7 @@ pub(crate) struct Lookups {
 }
 
 impl Lookups {
+    #[inline(never)]
     pub(crate) fn new(document: &Document) -> Self {
         let mut lookups = Self {
             substrates: by_name(document.substrates.iter().map(|s| s.name.as_str())),

@@ -79,7 +79,7 @@ pub fn class<S: Source>(s: &mut S) -> Option<Class> {
 fn attempts<S: Source>(s: &mut S) -> Option<Attempts> {
     Some(Attempts {
         most: s.or("most", "Attempts in all.", whole(1, 3), 3),
-        per_try_ms: s.optional("per_try_ms", "The most that one attempt of a stream may take until its first byte; without it, what is left of the deadline divided by the attempts left.", whole(1, 86_400_000)),
+        per_try_ms: s.optional("per_try_ms", "The most that one attempt of a stream may take until its first byte; without it, where work may be begun twice, what is left of the deadline divided by the attempts left, else all of it.", whole(1, 86_400_000)),
         repeatable: flag(s, "repeatable", "Work that was begun may be begun again elsewhere."),
         hedge: flag(s, "hedge", "May be hedged, where a lane exists."),
     })
@@ -103,7 +103,7 @@ fn limits<S: Source>(s: &mut S) -> Option<Limits> {
         min_quality_ppm: s.or("min_quality", "The least quality that is acceptable.", ratio(), 0),
         max_queue: s.optional(
             "max_queue",
-            "The deepest queue that this class joins; without it, the threshold of the substrate's kind.",
+            "The deepest queue that this class joins, where the threshold of the substrate's kind does not refuse it sooner.",
             whole(0, 1_000_000),
         ),
     })

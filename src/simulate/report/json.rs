@@ -4,6 +4,7 @@ use super::{Experiment, Report};
 use crate::model::{Border, Tier};
 use crate::simulate::experiment::{Capacity, Cell, Run};
 use crate::simulate::figures::Figures;
+use crate::simulate::held::Held;
 use serde_json::{Value, json};
 
 impl Report {
@@ -38,6 +39,8 @@ impl Experiment {
             "substrates": names.collect::<Vec<_>>(),
             "runs": runs,
             "sweep": sweep.collect::<Vec<_>>(),
+            "other_seeds": self.results.seeds,
+            "held": self.results.held.iter().map(held).collect::<Vec<_>>(),
             "capacity": self.results.capacity.iter().map(capacity).collect::<Vec<_>>(),
             "goals": goals.collect::<Vec<_>>(),
         })
@@ -87,4 +90,9 @@ fn figures(f: &Figures) -> Value {
 fn capacity(c: &Capacity) -> Value {
     json!({"router": c.variant.label(), "floor_us": c.floor_us, "sustainable_mrps": c.sustainable_mrps,
         "recovers_mrps": c.recovers_mrps})
+}
+
+fn held(h: &Held) -> Value {
+    json!({"router": h.variant.label(), "trained_ppm": h.trained_ppm, "goodput_ppm": h.goodput_ppm,
+        "cost_per_good_uusd": h.cost_per_good_uusd, "outside": h.outside})
 }

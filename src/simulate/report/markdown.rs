@@ -2,13 +2,47 @@
 
 use super::{Experiment, Report, recovered};
 use crate::simulate::experiment::Run;
-use crate::simulate::goals::{decimal, percent};
+use crate::simulate::goals::{Goal, decimal, percent};
 
 impl Report {
     /// The short report.
     #[must_use]
     pub fn markdown(&self) -> String {
-        self.experiments.iter().map(Experiment::markdown).collect::<Vec<_>>().join("\n")
+        let all: Vec<String> = self.experiments.iter().map(Experiment::markdown).collect();
+        self.goals() + &all.join("\n")
+    }
+
+    /// Scenarios by goals: met, or what is short. Nothing, where no goal can be seen.
+    fn goals(&self) -> String {
+        let all: Vec<(&str, Vec<Goal>)> =
+            self.experiments.iter().map(|e| (e.setup.scenario.name.as_str(), e.goals())).collect();
+        let mut columns: Vec<&str> = Vec::new();
+        for goal in all.iter().flat_map(|(_, goals)| goals) {
+            if !columns.contains(&goal.column) {
+                columns.push(goal.column);
+            }
+        }
+        if columns.is_empty() {
+            return String::new();
+        }
+        let mut out =
+            format!("### Goals\n\n| scenario | {} |\n| --- {}|\n", columns.join(" | "), "| --- ".repeat(columns.len()));
+        for (name, goals) in &all {
+            let cells: Vec<String> = columns.iter().map(|column| of(goals, column)).collect();
+            out += &format!("| {name} | {} |\n", cells.join(" | "));
+        }
+        out + "\n"
+    }
+}
+
+/// What became of the goals of one column.
+fn of(goals: &[Goal], column: &str) -> String {
+    let of: Vec<&Goal> = goals.iter().filter(|goal| goal.column == column).collect();
+    let missed: Vec<&str> = of.iter().filter(|goal| !goal.met).map(|goal| goal.short.as_str()).collect();
+    match (of.len(), missed.len()) {
+        (0, _) => "–".into(),
+        (_, 0) => "met".into(),
+        _ => format!("**{}**", missed.join(", ")),
     }
 }
 

@@ -169,8 +169,7 @@ impl Router for Rival {
         for (seen, word) in view.seen.iter_mut().zip(&words.words).filter(|(_, word)| word.heard) {
             let of = |signal| word.signals.iter().find(|(s, _)| *s == signal).map(|(_, value)| *value);
             seen.queue = of(Signal::QueueDepth).unwrap_or(0);
-            // What is said to run contains what waits.
-            seen.running = of(Signal::Running).unwrap_or(0) - seen.queue;
+            seen.running = of(Signal::Running).unwrap_or(0);
             seen.memory_ppm = of(Signal::MemoryPressure).unwrap_or(0);
             seen.price = of(Signal::InputPrice).zip(of(Signal::OutputPrice));
         }

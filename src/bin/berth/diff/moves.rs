@@ -3,9 +3,9 @@
 
 use crate::lines::Logged;
 use berth::{
-    model::{Border, Decision, Dimension, Local, Outcome, Snapshot},
+    model::{Border, Decision, Dimension, Local, Outcome, Reason, Snapshot},
     place::{
-        place,
+        inspect::{Inspection, Row, inspect},
         replay::{Identity, Replay},
     },
     policy::Policy,
@@ -39,7 +39,8 @@ pub(super) struct Moves {
     pub(super) placed_by_both: u64,
     pub(super) spilled: Two<u64>,
     pub(super) spilled_over_jurisdiction: Two<u64>,
-    /// Requests that governance or sovereignty would refuse now, by reason; and those that they refused before.
+    /// Requests whose place governance or sovereignty forbids now, or which they refuse, by reason; and those whose new
+    /// place they forbade before.
     pub(super) forbidden: BTreeMap<String, u64>,
     pub(super) permitted: BTreeMap<String, u64>,
     pub(super) undecided: BTreeMap<String, u64>,
@@ -50,7 +51,20 @@ pub(super) struct Moves {
 struct Decided<'p> {
     policy: &'p Policy,
     decision: Decision,
+    rows: Vec<Row>,
     tenant: String,
+}
+
+/// Why people's rules refuse what they did not refuse otherwise.
+fn newly(otherwise: &Decided, now: &Decided) -> Option<String> {
+    now.forbidden().filter(|_| otherwise.forbidden().is_none())
+}
+
+/// A reason that people gave, rather than the state of the world.
+fn ruled(reason: &Reason) -> Option<String> {
+    let dimension = reason.code.dimension();
+    let ruled = matches!(dimension, Dimension::Governance | Dimension::Sovereignty);
+    ruled.then(|| format!("{}/{}", dimension.as_str(), reason.code.as_str()))
 }
 
 impl Moves {
@@ -98,10 +112,12 @@ impl Moves {
         self.jurisdictions.entry(before.jurisdiction()).or_default().0 += 1;
         self.jurisdictions.entry(after.jurisdiction()).or_default().1 += 1;
         self.sums(before, after);
-        match (before.forbidden(), after.forbidden()) {
-            (None, Some(reason)) => *self.forbidden.entry(reason).or_default() += 1,
-            (Some(reason), None) => *self.permitted.entry(reason).or_default() += 1,
-            _ => {}
+        // What a request gets may hide it: a place that rules forbid now can be full besides.
+        if let Some(reason) = after.forbids(&from).or_else(|| newly(before, after)) {
+            *self.forbidden.entry(reason).or_default() += 1;
+        }
+        if let Some(reason) = before.forbids(&to).or_else(|| newly(after, before)) {
+            *self.permitted.entry(reason).or_default() += 1;
         }
         if moves {
             *self.routes.entry((class, before.tenant.clone(), from, to)).or_default() += 1;
@@ -144,10 +160,15 @@ impl Decided<'_> {
 
     /// Why people's rules refuse it, if they do.
     fn forbidden(&self) -> Option<String> {
-        let Outcome::Refused { reason, .. } = self.decision.outcome else { return None };
-        let dimension = reason.code.dimension();
-        let ruled = matches!(dimension, Dimension::Governance | Dimension::Sovereignty);
-        ruled.then(|| format!("{}/{}", dimension.as_str(), reason.code.as_str()))
+        let Outcome::Refused { reason, .. } = &self.decision.outcome else { return None };
+        ruled(reason)
+    }
+
+    /// Why people's rules forbid this substrate to it, if they do.
+    fn forbids(&self, substrate: &str) -> Option<String> {
+        let id = self.policy.substrate_id(substrate)?;
+        let row = self.rows.iter().find(|row| row.substrate == id)?;
+        row.reasons.iter().find_map(ruled)
     }
 }
 
@@ -161,9 +182,9 @@ fn decide<'p>(
     let headers = resolved.headers();
     let facts = resolved.facts(&headers);
     let local = local(replay, old, policy);
-    let decision = place(policy, snapshot, &local, &facts, replay.now_ms, replay.seed);
+    let Inspection { decision, rows, .. } = inspect(policy, snapshot, &local, &facts, replay.now_ms, replay.seed);
     let tenant = facts.tenant.map_or_else(|| String::from("nobody"), |t| t.value.into());
-    Ok(Decided { policy, decision, tenant })
+    Ok(Decided { policy, decision, rows, tenant })
 }
 
 /// The VM's own counts by the other policy's positions. Counts of neither policy say nothing and are left out.

@@ -16,7 +16,7 @@ pub(super) fn explained(args: &Args, line: &str, policy: Option<&str>) -> Result
     let open = policy.map(|file| open(args, &logged, file)).transpose()?;
     match args.format {
         Format::Text => {
-            let mut out = around(&logged) + &decision.sentences();
+            let mut out = around(&logged, decision.get("refused").is_some()) + &decision.sentences();
             match &open {
                 Some(Ok((text, _, again))) => out += &format!("\n{text}\n{}", compared(&decision, again)),
                 Some(Err(why)) => out += &format!("\nThe candidates cannot be laid open: {why}.\n"),
@@ -43,7 +43,7 @@ pub(super) fn explained(args: &Args, line: &str, policy: Option<&str>) -> Result
 }
 
 /// What the line says besides: the answer, and where the last attempt went.
-fn around(logged: &Logged) -> String {
+fn around(logged: &Logged, refused: bool) -> String {
     let mut out = String::from("The request");
     for (name, says) in [
         ("path", "to"),
@@ -51,10 +51,15 @@ fn around(logged: &Logged) -> String {
         ("status", "was answered with"),
         ("cluster", "by cluster"),
         ("attempts", "on attempt"),
-        ("duration_ms", "after milliseconds:"),
+        ("duration_ms", "after"),
         ("flags", "with flags"),
     ] {
-        out += &logged.field(name).map_or_else(String::new, |value| format!(" {says} {value}"));
+        // What was refused reached nobody: the cluster is the one that the route falls back to.
+        if refused && matches!(name, "cluster" | "attempts") {
+            continue;
+        }
+        let unit = if name == "duration_ms" { " ms" } else { "" };
+        out += &logged.field(name).map_or_else(String::new, |value| format!(" {says} {value}{unit}"));
     }
     if out.len() > "The request".len() { out + ".\n" } else { String::new() }
 }

@@ -1,0 +1,109 @@
+//! Laws of queues, of old counts, and of what may follow an attempt.
+
+use super::build::*;
+use berth::model::*;
+use berth::place::{Inspection, Placer, inspect};
+use berth::policy::Policy;
+use proptest::prelude::*;
+
+/// Two that differ by nothing but their names, both at home.
+fn two() -> Document {
+    document(vec![substrate("s0"), substrate("s1")], vec![class("chat", &["s0", "s1"])], vec![envelope("open")])
+}
+
+fn decide(document: &Document, snapshot: &Snapshot, facts: &Facts) -> Inspection {
+    let policy = Policy::new(document.clone(), [0; 32]);
+    inspect(&policy, Some(snapshot), &Local::default(), facts, NOW_MS, 1)
+}
+
+fn need_us(readings: &[(Signal, i64)]) -> i64 {
+    let seen = decide(&two(), &snapshot(vec![health("s0", readings), health("s1", &[])]), &Facts::default());
+    seen.rows[0].need_us
+}
+
+/// The share of requests that the first gets.
+fn share(snapshot: &Snapshot) -> f64 {
+    const MANY: u64 = 20_000;
+    let policy = Policy::new(two(), [0; 32]);
+    let mut placer = Placer::new(&policy);
+    placer.refresh(Some(snapshot), NOW_MS);
+    let seeds = (0..MANY).map(|seed| seed.wrapping_mul(0x9e37_79b9));
+    let first = |seed: &u64| {
+        let decision = placer.place(&Local::default(), &Facts::default(), NOW_MS, *seed);
+        decision.plan.first().is_some_and(|attempt| attempt.substrate == 0)
+    };
+    seeds.filter(first).count() as f64 / MANY as f64
+}
+
+#[test]
+fn a_queue_is_waited_for_though_the_answers_that_were_measured_stood_in_none() {
+    let measured = [(Signal::FirstToken, 200_000), (Signal::Total, 2_000_000)];
+    let with = |queue: i64| need_us(&[&measured[..], &[(Signal::QueueDepth, queue)]].concat());
+    // Sixteen wait behind the 48 others of 64 that may be there: a third of two seconds.
+    assert_eq!(with(16) - with(0), 2_000_000 * 16 / 48);
+    // Answers that were measured to stand in a longer one count as they are.
+    let slow = [(Signal::FirstToken, 3_000_000), (Signal::Total, 2_000_000), (Signal::QueueDepth, 16)];
+    assert_eq!(need_us(&slow) - with(0), 2_800_000);
+}
+
+#[test]
+fn what_waits_is_in_flight_too() {
+    let mut full = two();
+    full.substrates.iter_mut().for_each(|s| s.capacity.keep_for_ppm = [0; 3]);
+    let busy = health("s0", &[(Signal::Running, 40), (Signal::QueueDepth, 24)]);
+    let seen = decide(&full, &snapshot(vec![busy, health("s1", &[])]), &Facts::default());
+    assert!(seen.rows[0].reasons.iter().any(|reason| reason.code == Code::Headroom), "{:?}", seen.rows[0].reasons);
+}
+
+#[test]
+fn who_was_full_for_longer_than_an_answer_takes_is_no_longer_told_apart_by_it() {
+    let told = |ago_ms: u64| {
+        let mut busy = health("s0", &[(Signal::Total, 1_000_000)]);
+        let mut idle = health("s1", &[(Signal::Total, 1_000_000)]);
+        busy.set(Signal::InFlight, Reading { value: 30, at_ms: NOW_MS - ago_ms });
+        idle.set(Signal::InFlight, Reading { value: 2, at_ms: NOW_MS - ago_ms });
+        share(&snapshot(vec![busy, idle]))
+    };
+    assert!(told(0) < 0.25, "{}", told(0));
+    assert!((0.25..0.45).contains(&told(500)), "{}", told(500));
+    assert!((told(1_000) - 0.5).abs() < 0.02, "{}", told(1_000));
+}
+
+#[test]
+fn a_try_that_nothing_may_follow_when_it_is_late_has_all_the_time_and_others_their_part() {
+    let known = snapshot(vec![health("s0", &[]), health("s1", &[])]);
+    let stream = |repeatable: bool, bound: Option<u32>| {
+        let mut document = two();
+        (document.classes[0].attempts.repeatable, document.classes[0].attempts.per_try_ms) = (repeatable, bound);
+        let facts = Facts { streaming: Some(Fact::trusted(true)), ..Facts::default() };
+        let decision = decide(&document, &known, &facts).decision;
+        (decision.plan.len(), decision.pace.per_try_ms)
+    };
+    assert_eq!(stream(true, None), (2, 4_000));
+    assert_eq!(stream(false, None), (2, 8_000));
+    assert_eq!(stream(false, Some(3_000)), (2, 3_000), "what the class says holds");
+}
+
+#[test]
+fn what_follows_a_refusal_is_planned_though_two_whole_answers_would_not_fit() {
+    let mut document = two();
+    // One answer takes about 3.4 seconds of eight: two fit by their need, not with the reserve that is kept.
+    document.classes[0].usual_output_tokens = 480;
+    let known = snapshot(vec![health("s0", &[]), health("s1", &[])]);
+    let tries = |document: &Document| decide(document, &known, &Facts::default()).decision.plan.len();
+    assert_eq!(tries(&document), 2);
+    document.classes[0].attempts.repeatable = true;
+    assert_eq!(tries(&document), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_longer_queue_never_looks_faster(total in 0..20_000_000_i64, first in 0..5_000_000_i64, queues in (0..200_i64, 0..200_i64)) {
+        let with = |queue: i64| {
+            need_us(&[(Signal::FirstToken, first), (Signal::Total, total), (Signal::QueueDepth, queue)])
+        };
+        prop_assert!(with(queues.0.min(queues.1)) <= with(queues.0.max(queues.1)));
+    }
+}

@@ -1,0 +1,111 @@
+//! Changes the gates of `policy/` and the stages of `place/` in small ways and sees whether the tests notice.
+//!
+//! `mutants ROOT TARGET`, with `MUTANTS=i/n` for a share of them (from 0), `MUTANTS=survived` for those that were not
+//! caught last time (of use where tests were only added), or `MUTANTS=word` for those whose line of the list contains it. What was tried with the same sources is
+//! not tried again. Ends with 1 if fewer than 95 % are caught, or the survivors are not those that are explained.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a tool of the tests")]
+
+mod operators;
+mod report;
+mod tree;
+mod trial;
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Instant;
+use trial::{Outcome, Trial};
+
+fn chosen(word: &str, at: usize, key: &str, last: &BTreeMap<String, Outcome>) -> bool {
+    match word.split_once('/').map(|(i, n)| (i.parse::<usize>(), n.parse::<usize>())) {
+        Some((Ok(i), Ok(n))) => at % n.max(1) == i,
+        _ if word == "survived" => matches!(last.get(key), None | Some(Outcome::Survived | Outcome::Unreached)),
+        _ => key.contains(word),
+    }
+}
+
+/// What all sources of the copy are, in a number.
+fn fingerprint(tree: &tree::Tree) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let mut folders = vec![tree.at.clone()];
+    while let Some(folder) = folders.pop() {
+        let mut entries: Vec<_> =
+            std::fs::read_dir(folder).expect("a folder").flatten().map(|entry| entry.path()).collect();
+        entries.sort();
+        for path in entries {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_none_or(|e| e != "md") {
+                path.hash(&mut hasher);
+                std::fs::read(&path).expect("a file").hash(&mut hasher);
+            }
+        }
+    }
+    hasher.finish()
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, root, target] = &arguments[..] else { panic!("mutants ROOT TARGET") };
+    let (root, target) = (Path::new(root), Path::new(target));
+    let word = std::env::var("MUTANTS").unwrap_or_else(|_| "0/1".into());
+    let begun = Instant::now();
+    let tree = tree::Tree::make(root, target);
+    println!(
+        "{} mutants, {} more do not compile; not changed:",
+        tree.mutants.len() - tree.unfit.len(),
+        tree.unfit.len()
+    );
+    tree.skipped.iter().for_each(|(why, count)| println!("  {count} {why}"));
+    let kept = target.join("outcomes");
+    let last = report::read(&kept);
+    let same = last.0 == fingerprint(&tree);
+    let trial = Trial::prepare(&tree);
+    let fit = |at: &usize| !tree.unfit.contains(&(at + 1));
+    let all: Vec<usize> = (0..tree.mutants.len()).filter(fit).collect();
+    let wanted = all.iter().enumerate().filter(|(nth, at)| chosen(&word, *nth, &tree.mutants[**at].key, &last.1));
+    let mut wanted: Vec<usize> = wanted.map(|(_, at)| *at).collect();
+    // In no order that means something: what was tried when it is ended is a fair share.
+    wanted.sort_by_key(|at| {
+        let mut hasher = DefaultHasher::new();
+        tree.mutants[*at].key.hash(&mut hasher);
+        hasher.finish()
+    });
+    let known: BTreeMap<String, Outcome> = if same || word == "survived" { last.1 } else { BTreeMap::new() };
+    println!("built and timed in {:.0} s; {} to try", begun.elapsed().as_secs_f64(), wanted.len());
+    let file = report::keep(&kept, fingerprint(&tree), &known);
+    let (next, file, outcomes) = (Mutex::new(wanted.iter()), Mutex::new(file), Mutex::new(BTreeMap::new()));
+    let jobs = std::env::var("JOBS").ok().and_then(|jobs| jobs.parse().ok());
+    let jobs: usize = jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into));
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                loop {
+                    let Some(&at) = next.lock().expect("lock").next() else { return };
+                    let mutant = &tree.mutants[at];
+                    let (outcome, by) = match known.get(&mutant.key) {
+                        Some(outcome) if word != "survived" => (*outcome, String::new()),
+                        _ => trial.one(at + 1),
+                    };
+                    if !known.contains_key(&mutant.key) || word == "survived" {
+                        let _ = writeln!(file.lock().expect("lock"), "{}\t{}\t{by}", outcome.word(), mutant.key);
+                    }
+                    let mut outcomes = outcomes.lock().expect("lock");
+                    outcomes.insert(at, outcome);
+                    if outcomes.len() % 200 == 0 {
+                        println!("{} of {} after {:.0} s", outcomes.len(), wanted.len(), begun.elapsed().as_secs_f64());
+                    }
+                }
+            });
+        }
+    });
+    let outcomes = outcomes.into_inner().expect("lock");
+    let well =
+        report::tell(&tree.mutants, &outcomes, &root.join("tests/mutants/survivors.txt"), wanted.len() == all.len());
+    println!("{:.0} s", begun.elapsed().as_secs_f64());
+    std::process::exit(i32::from(!well));
+}

@@ -1,0 +1,214 @@
+//! The trial: which test reaches which mutant, then each mutant against the tests that reach it, quick ones first, until
+//! one fails.
+
+use crate::tree::{Tree, cargo};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+/// What tests the core, besides the units in `src/`: what decides, and what reads or tells a decision.
+const SUITES: [&str; 9] = ["laws", "cases", "core", "decisions", "trust", "replay", "policy", "roles", "accounts"];
+/// Not run: it asks Node, for which the bound on memory is too low, and nothing of the core.
+const NOT: &str = "an_editor_is_content_with_the_library_and_not_with_what_is_wrong";
+/// Tests that take less are run together.
+const QUICK_S: f64 = 0.03;
+/// What a mutant is worth: seconds of tests, as they take without one. What these do not notice counts as survived.
+const MOST_S: f64 = 5.0;
+/// A test of which a notice costs less than this goes before the quick ones.
+const CHEAP_S: f64 = 0.05;
+/// No mutant may fill the machine's memory.
+const MOST_KIB: u64 = 4 << 20;
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Test {
+    binary: usize,
+    name: String,
+}
+
+pub struct Trial {
+    binaries: Vec<PathBuf>,
+    at: PathBuf,
+    seconds: BTreeMap<Test, f64>,
+    /// By mutant: the tests that reach it.
+    reached: BTreeMap<usize, BTreeSet<Test>>,
+    /// How many each has noticed so far: those that notice much go first.
+    noticed: Mutex<BTreeMap<Test, u32>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Caught,
+    /// A test took many times as long as it does: it was noticed.
+    Endless,
+    Survived,
+    /// No test comes by.
+    Unreached,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 4] = [Self::Caught, Self::Endless, Self::Survived, Self::Unreached];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Caught => "caught",
+            Self::Endless => "endless",
+            Self::Survived => "survived",
+            Self::Unreached => "unreached",
+        }
+    }
+}
+
+fn build(tree: &Tree) -> Vec<PathBuf> {
+    let mut command = cargo(&tree.at, &tree.build);
+    command.args(["test", "--locked", "--no-run", "--message-format=json-render-diagnostics", "--lib"]);
+    for suite in SUITES {
+        command.args(["--test", suite]);
+    }
+    let output = command.stderr(Stdio::inherit()).output().expect("cargo");
+    assert!(output.status.success(), "the mutated copy's tests do not build");
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    let artifacts = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let tests = artifacts.filter(|a| a["reason"] == "compiler-artifact" && a["profile"]["test"] == true);
+    tests.filter_map(|a| a["executable"].as_str().map(PathBuf::from)).collect()
+}
+
+/// A test binary that reads nothing from where it was started but what every run reads.
+fn command(at: &Path, binary: &Path, switch: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("ulimit -v {MOST_KIB}; exec \"$0\" \"$@\"")).arg(binary);
+    command.current_dir(at).env("BERTH_MUTANT", switch).env("CARGO_MANIFEST_DIR", at);
+    // What failed once must not be tried again with the next mutant, and how small it can be made is of no interest.
+    command.env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true").env("PROPTEST_MAX_SHRINK_ITERS", "0");
+    // The harness then tells how long a test took, which it otherwise does with a nightly compiler only.
+    command.env("RUSTC_BOOTSTRAP", "1").env_remove("BLESS").env("RUST_BACKTRACE", "0");
+    command
+}
+
+impl Trial {
+    /// Builds, sees that the copy does as the original with every switch off, and asks who reaches what.
+    pub fn prepare(tree: &Tree) -> Self {
+        let binaries = build(tree);
+        assert_eq!(binaries.len(), SUITES.len() + 1, "{binaries:?}");
+        let (at, noticed) = (tree.at.clone(), Mutex::default());
+        let mut trial = Self { binaries, at, seconds: BTreeMap::new(), reached: BTreeMap::new(), noticed };
+        for binary in 0..trial.binaries.len() {
+            trial.time(binary);
+            trial.record(binary, &tree.build.join("reached"));
+        }
+        println!(
+            "with every mutant off all {} tests pass, in {:.0} s",
+            trial.seconds.len(),
+            trial.seconds.values().sum::<f64>()
+        );
+        trial
+    }
+
+    fn time(&mut self, binary: usize) {
+        let mut command = command(&self.at, &self.binaries[binary], "0");
+        command.args(["--skip", NOT, "--test-threads=1", "-Z", "unstable-options", "--format=json", "--report-time"]);
+        let output = command.output().expect("a test binary");
+        let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "a test fails in the copy with every mutant off:\n{lines}");
+        for line in lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+            if line["type"] == "test" && line["event"] == "ok" {
+                let name = line["name"].as_str().unwrap_or_default().to_string();
+                self.seconds.insert(Test { binary, name }, line["exec_time"].as_f64().unwrap_or(1.0));
+            }
+        }
+    }
+
+    fn record(&mut self, binary: usize, file: &Path) {
+        let _ = std::fs::remove_file(file);
+        let mut command = command(&self.at, &self.binaries[binary], &format!("record:{}", file.display()));
+        // More than one thread: only then each test has one of its own, which is named after it.
+        command.args(["--skip", NOT, "--test-threads=2", "-q"]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().expect("a test binary");
+        for line in std::fs::read_to_string(file).unwrap_or_default().lines() {
+            let Some((name, mutant)) = line.split_once('\t') else { continue };
+            let Ok(mutant) = mutant.parse() else { continue };
+            let test = Test { binary, name: name.into() };
+            let reached = self.reached.entry(mutant).or_default();
+            if self.seconds.contains_key(&test) {
+                reached.insert(test);
+            } else {
+                // A thread without a test's name, or a tool that was started: it could have been any.
+                reached.extend(self.seconds.keys().filter(|test| test.binary == binary).cloned());
+            }
+        }
+    }
+
+    /// Tries one mutant; says who noticed.
+    pub fn one(&self, mutant: usize) -> (Outcome, String) {
+        let Some(tests) = self.reached.get(&mutant) else { return (Outcome::Unreached, String::new()) };
+        let mut slow: Vec<(&Test, f64)> = tests.iter().map(|test| (test, self.seconds[test])).collect();
+        let noticed = self.noticed.lock().expect("lock").clone();
+        let worth = |(test, seconds): &(&Test, f64)| seconds / f64::from(1 + noticed.get(*test).copied().unwrap_or(0));
+        slow.sort_by(|a, b| worth(a).total_cmp(&worth(b)));
+        let quick: Vec<(&Test, f64)> = slow.iter().copied().filter(|(_, seconds)| *seconds < QUICK_S).collect();
+        slow.retain(|(_, seconds)| *seconds >= QUICK_S);
+        let cheap = slow.iter().take_while(|one| worth(one) < CHEAP_S).count();
+        let dear = slow.split_off(cheap);
+        let mut groups: Vec<Vec<(&Test, f64)>> = slow.into_iter().map(|one| vec![one]).collect();
+        for binary in 0..self.binaries.len() {
+            groups.push(quick.iter().copied().filter(|(test, _)| test.binary == binary).collect());
+        }
+        groups.extend(dear.into_iter().map(|one| vec![one]));
+        let mut spent = 0.0;
+        groups.retain(|group| {
+            spent += group.iter().map(|(_, seconds)| seconds).sum::<f64>();
+            spent < MOST_S || group.len() > 1
+        });
+        for group in groups.iter().filter(|group| !group.is_empty()) {
+            if let Some(found) = self.run(mutant, group) {
+                if let [(test, _)] = &group[..] {
+                    *self.noticed.lock().expect("lock").entry((*test).clone()).or_insert(0) += 1;
+                }
+                return found;
+            }
+        }
+        (Outcome::Survived, String::new())
+    }
+
+    fn run(&self, mutant: usize, group: &[(&Test, f64)]) -> Option<(Outcome, String)> {
+        let mut command = command(&self.at, &self.binaries[group[0].0.binary], &mutant.to_string());
+        command.args(["--test-threads=1", "--exact"]).args(group.iter().map(|(test, _)| &test.name));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a test binary");
+        let most = Duration::from_secs_f64(10.0 + 10.0 * group.iter().map(|(_, seconds)| seconds).sum::<f64>());
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let child = Arc::new(Mutex::new(child));
+        let ended = Arc::new((Mutex::new(false), Condvar::new()));
+        let late = Arc::new(AtomicBool::new(false));
+        let watch = std::thread::spawn({
+            let (child, ended, late) = (child.clone(), ended.clone(), late.clone());
+            move || {
+                let guard = ended.0.lock().expect("lock");
+                let (ended, waited) = ended.1.wait_timeout_while(guard, most, |ended| !*ended).expect("lock");
+                drop(ended);
+                if waited.timed_out() {
+                    late.store(true, Ordering::Relaxed);
+                    let _ = child.lock().expect("lock").kill();
+                }
+            }
+        });
+        let failed = lines.map_while(Result::ok).find(|line| line.starts_with("test ") && line.ends_with("FAILED"));
+        if failed.is_some() {
+            let _ = child.lock().expect("lock").kill();
+        }
+        // Its output has ended: so has the process, or it was ended.
+        *ended.0.lock().expect("lock") = true;
+        ended.1.notify_all();
+        watch.join().expect("the watch");
+        let status = child.lock().expect("lock").wait().expect("its end");
+        match failed {
+            _ if late.load(Ordering::Relaxed) => Some((Outcome::Endless, group[0].0.name.clone())),
+            Some(line) => Some((Outcome::Caught, line[5..].trim_end_matches(" ... FAILED").to_string())),
+            None if !status.success() => Some((Outcome::Caught, format!("{} ended with {status}", group[0].0.name))),
+            None => None,
+        }
+    }
+}

@@ -40,6 +40,16 @@ fn the_examples_are_what_would_be_rendered() {
 }
 
 #[test]
+fn a_writer_that_stalls_at_the_desk_is_not_waited_for() {
+    for file in
+        ["envoy/rendered/envoy.yaml", "envoy-gateway/rendered/envoypatchpolicy.yaml", "istio/rendered/envoyfilter.yaml"]
+    {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(file)).unwrap();
+        assert_eq!(text.matches("request_timeout: '10s'").count(), 1, "{file}: it is the desk's alone");
+    }
+}
+
+#[test]
 fn a_file_that_differs_is_named() {
     let dir = folder("differs");
     assert_eq!(berth(&["render", "envoy", EXAMPLES[0].1, "-o", dir.to_str().unwrap()]).0, 0);

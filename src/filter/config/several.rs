@@ -1,0 +1,29 @@
+//! Several policies may decide in one VM, and all of them see what any of them asks for.
+
+use super::{PlacementConfig, refuse};
+use crate::filter::facts::{MOST_PREDICATES, Sources};
+use crate::policy::Policy;
+
+/// Has the headers read that the policy and the candidate ask for.
+pub(super) fn ask_for_all(sources: &mut Sources, policy: &Policy, candidate: Option<&Policy>) -> Result<(), String> {
+    for (place, policy) in [("policy", Some(policy)), ("candidate", candidate)] {
+        let asked = policy.map_or(Ok(()), |policy| sources.ask_for(policy.wanted_headers()));
+        asked.map_err(|count| too_many_headers(place, count))?;
+    }
+    Ok(())
+}
+
+fn too_many_headers(place: &str, count: usize) -> String {
+    refuse(&format!("{place}: with its predicates, {count} headers are looked at, expected at most {MOST_PREDICATES}"))
+}
+
+impl PlacementConfig {
+    /// Whether the policy before this one sees all that it asks for: to go back to it blind would not bind it.
+    pub(super) fn shows_all_to(&mut self, before: &Policy) -> bool {
+        let asked = self.sources.ask_for(before.wanted_headers());
+        if let Err(count) = asked {
+            log::warn!("berth: no way back to {}: {count} headers would have to be looked at", before.label());
+        }
+        asked.is_ok()
+    }
+}

@@ -229,38 +229,12 @@ fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
 
 #[inline(never)]
 fn telemetry(raw: &RawConfig<'_>, more: &RawTelemetric<'_>, policy: &Policy) -> Result<TelemetryConfig, String> {
-    not_of_placement(raw)?;
+    telemetric::not_of_placement(raw)?;
     let sources =
         more.sources.iter().flatten().enumerate().map(|(i, s)| scrape(i, s, policy)).collect::<Result<Vec<_>, _>>()?;
     let desk = more.listener.as_ref().map(|listener| desk(listener, policy)).transpose()?;
     let tick_ms = period("tick_ms", raw.tick_ms)?;
     Ok(TelemetryConfig { desk, ..TelemetryConfig::new(Watch::of(policy.document()), tick_ms, sources) })
-}
-
-/// Refuses what only the placement role understands.
-fn not_of_placement(raw: &RawConfig<'_>) -> Result<(), String> {
-    let given = [
-        ("mode", raw.mode.is_some()),
-        ("mirror", raw.mirror.is_some()),
-        ("attach", raw.attach.is_some()),
-        ("lanes", raw.lanes.is_some()),
-        ("hops", raw.hops.is_some()),
-        ("body", raw.body.is_some()),
-        ("candidate", raw.candidate.is_some()),
-        ("canary", raw.canary.is_some()),
-        ("idempotency_header", raw.idempotency_header.is_some()),
-        ("facts", raw.facts.is_some()),
-        ("features_header", raw.features_header.is_some()),
-        ("trusted_headers", raw.trusted_headers.is_some()),
-        ("trust_path", raw.trust_path.is_some()),
-        ("refresh_ms", raw.refresh_ms.is_some()),
-        ("deadline_header", raw.deadline_header.is_some()),
-    ];
-    only_for("accounting", raw.accounting.is_some(), "placement")?;
-    for (name, present) in given.into_iter().chain(accounting::given(raw)) {
-        only_for(name, present, "placement")?;
-    }
-    Ok(())
 }
 
 fn only_for(name: &str, present: bool, role: &str) -> Result<(), String> {

@@ -130,7 +130,7 @@ async fn a_bad_configuration_is_refused_with_its_place_and_the_old_one_serves_on
     let bad = [
         (
             json!({"role": "navigator", "policy": policy}),
-            "unknown variant `navigator`, expected `placement` or `telemetry`",
+            "role: found `navigator`, expected one of placement, telemetry",
         ),
         (json!({"role": "placement"}), "policy: missing, expected a policy document"),
         (json!({"role": "placement", "policy": policy, "polices": 1}), "unknown field `polices`"),

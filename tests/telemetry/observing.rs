@@ -226,7 +226,7 @@ fn the_configuration_is_small_and_takes_nothing_that_belongs_elsewhere() {
         (r#"{"role": "telemetry", "observe": true, "sources": []}"#, "sources: found beside `observe`"),
         (r#"{"role": "telemetry", "observe": true, "refresh_ms": 100}"#, "refresh_ms: belongs to role `placement`"),
         (r#"{"role": "telemetry", "observe": true, "tick_ms": 1}"#, "tick_ms: found 1, expected 10 to 60000"),
-        (r#"{"role": "telemetry", "observe": {}}"#, "invalid type: map, expected a boolean"),
+        (r#"{"role": "telemetry", "observe": {}}"#, "observe: found `an empty map`, expected true or false"),
         (r#"{"role": "telemetry", "observe": false}"#, "policy: missing"),
     ] {
         let said = configure(text).unwrap_err();

@@ -2,7 +2,8 @@
 //! the proxy tries it once and one root of a VM sees them all.
 
 use super::raw::{RawConfig, RawRole};
-use super::{not_of_placement, only_for, period, refuse};
+use super::telemetric::not_of_placement;
+use super::{only_for, period, refuse};
 use crate::filter::observing::ObserveConfig;
 
 pub(super) fn observing(raw: &RawConfig<'_>) -> Result<ObserveConfig, String> {

@@ -19,7 +19,7 @@ fn too_many_headers(place: &str, count: usize) -> String {
 
 impl PlacementConfig {
     /// Whether the policy before this one sees all that it asks for: to go back to it blind would not bind it.
-    pub(super) fn shows_all_to(&mut self, before: &Policy) -> bool {
+    pub(in crate::filter) fn shows_all_to(&mut self, before: &Policy) -> bool {
         let asked = self.sources.ask_for(before.wanted_headers());
         if let Err(count) = asked {
             log::warn!("berth: no way back to {}: {count} headers would have to be looked at", before.label());

@@ -6,7 +6,6 @@ use crate::health::fold::Fold;
 use crate::health::json::text::{list, put, quote};
 use crate::health::members::Members;
 use crate::model::Signal;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 /// Where it is noted.
@@ -78,18 +77,13 @@ pub(super) fn read<H: Host>(host: &H) -> Option<String> {
     String::from_utf8(bytes).ok().filter(|text| !text.contains('<'))
 }
 
-#[derive(Deserialize)]
-struct RawMeasured<'a> {
-    #[serde(borrow)]
-    measured: Members<'a>,
-}
-
 /// What the proxies measure of a substrate themselves, as it was noted last.
 pub(super) fn measured<H: Host>(host: &H, substrate: &str) -> Vec<Signal> {
     let noted = host.shared_get(SOURCES).ok().filter(|(bytes, _)| bytes.len() <= MOST_BYTES);
     let Some((bytes, _)) = noted else { return Vec::new() };
-    let noted = serde_json::from_slice::<RawMeasured<'_>>(&bytes).ok();
-    let names = noted.and_then(|noted| noted.measured.find(substrate).ok()?);
+    let noted = serde_json::from_slice::<Members<'_>>(&bytes).ok().and_then(|noted| noted.find("measured").ok()?);
+    let measured = noted.and_then(|noted| serde_json::from_str::<Members<'_>>(noted.get()).ok());
+    let names = measured.and_then(|measured| measured.find(substrate).ok()?);
     let names = names.and_then(|names| serde_json::from_str::<Vec<&str>>(names.get()).ok()).unwrap_or_default();
     names.into_iter().filter_map(Signal::parse).collect()
 }

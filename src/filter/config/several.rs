@@ -27,3 +27,21 @@ impl PlacementConfig {
         asked.is_ok()
     }
 }
+
+impl Sources {
+    /// Has the headers read that a policy's predicates ask for, beside those of the policies before it. All policies
+    /// that may decide see the same: what one of them could not see would fail to bind it.
+    ///
+    /// # Errors
+    /// How many there would be, when that is more than [`MOST_PREDICATES`]; nothing is changed then.
+    fn ask_for(&mut self, wanted: &[String]) -> Result<(), usize> {
+        let known = |name: &&String| self.predicates.iter().all(|(known, _)| known != *name);
+        let more: Vec<_> = wanted.iter().filter(known).map(|h| (h.clone(), self.trusted.contains(h))).collect();
+        let count = self.predicates.len().saturating_add(more.len());
+        if count > MOST_PREDICATES {
+            return Err(count);
+        }
+        self.predicates.extend(more);
+        Ok(())
+    }
+}

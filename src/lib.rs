@@ -12,7 +12,7 @@ pub mod place;
 #[cfg(not(target_os = "wasi"))]
 pub mod policy;
 
-// In the module, what only reads configurations is compiled for size: `cold/lib.rs`.
+// In the module, what only reads configurations is compiled for size: `src/cold/lib.rs`.
 #[cfg(target_os = "wasi")]
 pub use berth_cold::model;
 /// The policy: what reads it, and what requests look at.

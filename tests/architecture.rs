@@ -14,8 +14,9 @@ use std::{
 use source::Source;
 
 /// Every room, and the rooms that it may name besides itself.
-const DIRECTIONS: [(&str, &[&str]); 10] = [
+const DIRECTIONS: [(&str, &[&str]); 11] = [
     ("model", &[]),
+    ("cold", &["model", "policy"]),
     ("policy", &["model"]),
     ("place", &["model", "policy"]),
     ("health", &["model"]),

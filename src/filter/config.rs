@@ -2,6 +2,7 @@
 //! is wrong, with one line that names the place and what was expected.
 
 mod accounting;
+mod bounds;
 mod canary;
 mod carry;
 mod desk;
@@ -15,7 +16,7 @@ mod telemetric;
 
 use super::body::BodySource;
 use super::canary::CanaryConfig;
-use super::facts::{Source, Sources, is_reserved};
+use super::facts::{Source, Sources};
 use super::hop::Hops;
 use super::observing::ObserveConfig;
 use super::telemetry_config::TelemetryConfig;
@@ -23,6 +24,7 @@ use super::wire_struct;
 use crate::model::{FactName, Watch};
 use crate::policy::tree::Node;
 use crate::policy::{self, Policy, json};
+use bounds::{lower_case, only_for, period, within, within_numbers};
 use carry::{body, hops};
 use core::ops::RangeInclusive;
 use desk::desk;
@@ -235,39 +237,4 @@ fn telemetry(raw: &RawConfig<'_>, more: &RawTelemetric<'_>, policy: &Policy) -> 
     let desk = more.listener.as_ref().map(|listener| desk(listener, policy)).transpose()?;
     let tick_ms = period("tick_ms", raw.tick_ms)?;
     Ok(TelemetryConfig { desk, ..TelemetryConfig::new(Watch::of(policy.document()), tick_ms, sources) })
-}
-
-fn only_for(name: &str, present: bool, role: &str) -> Result<(), String> {
-    if present { Err(refuse(&format!("{name}: belongs to role `{role}`, expected it to be absent"))) } else { Ok(()) }
-}
-
-fn period(name: &str, value: Option<u32>) -> Result<u32, String> {
-    within(name, value.unwrap_or(DEFAULT_TICK_MS), TICK_MS)
-}
-
-fn within(place: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32, String> {
-    within_numbers(place, value, range).map_err(|line| line + " milliseconds")
-}
-
-fn within_numbers(place: &str, value: u32, range: RangeInclusive<u32>) -> Result<u32, String> {
-    if range.contains(&value) {
-        return Ok(value);
-    }
-    Err(refuse(&format!("{place}: found {value}, expected {} to {}", range.start(), range.end())))
-}
-
-/// Header names as Envoy shows them: lower case. Names that only Berth may set are refused as sources.
-#[inline(never)]
-fn lower_case<'a>(place: &str, names: impl Iterator<Item = &'a String>) -> Result<Vec<String>, String> {
-    names
-        .map(|name| {
-            let lower = name.to_ascii_lowercase();
-            let token = !lower.is_empty() && lower.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-            match (token, is_reserved(&lower)) {
-                (true, false) => Ok(lower),
-                (true, true) => Err(refuse(&format!("{place}: `{name}` is reserved, clients cannot send it"))),
-                (false, _) => Err(refuse(&format!("{place}: found `{name}`, expected a header name"))),
-            }
-        })
-        .collect()
 }

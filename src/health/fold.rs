@@ -1,6 +1,7 @@
 //! The fold: everything that was observed, pulled and pushed since the last time, into the next snapshot. Whoever holds
 //! the lease runs it; whoever takes the lease over goes on from the snapshot that the last one published.
 
+mod domains;
 mod measured;
 
 use super::breaker::{Turn, mix};
@@ -10,6 +11,7 @@ use super::rates::Window;
 use super::slot::{Answers, Row, SlotRecord, key_of};
 use super::substrate::State;
 use crate::model::{Attestation, Circuit, Health, Reading, Signal, Snapshot, Watch};
+use domains::{Domain, domains};
 
 /// Over which time shares of placements are counted.
 pub const SHARE_MS: u32 = 1_000;
@@ -41,13 +43,6 @@ struct Known {
     record: SlotRecord,
     seen_ms: u64,
     live: bool,
-}
-
-/// Substrates that fail together.
-#[derive(Debug)]
-struct Domain {
-    members: Vec<usize>,
-    window: Window,
 }
 
 impl Fold {
@@ -283,18 +278,4 @@ impl Fold {
             self.changed |= before != state.health.share_ppm;
         }
     }
-}
-
-/// Failure domains that have several members, in the policy's order.
-fn domains(watch: &Watch) -> Vec<Domain> {
-    let mut domains: Vec<(&str, Domain)> = Vec::new();
-    for (at, watched) in watch.substrates.iter().enumerate() {
-        match domains.iter_mut().find(|(name, _)| *name == watched.failure_domain) {
-            Some((_, domain)) => domain.members.push(at),
-            None => {
-                domains.push((&watched.failure_domain, Domain { members: vec![at], window: Window::default() }));
-            }
-        }
-    }
-    domains.into_iter().map(|(_, domain)| domain).filter(|domain| domain.members.len() > 1).collect()
 }

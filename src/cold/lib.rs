@@ -2,7 +2,7 @@
 //! at every load. Cargo sets a level of optimisation for each package and not below, so what reads is compiled here for
 //! size, from the sources where they are, and only for the module: everywhere else these rooms are part of Berth itself.
 
-#[path = "../src/model/mod.rs"]
+#[path = "../model/mod.rs"]
 pub mod model;
-#[path = "../src/policy/mod.rs"]
+#[path = "../policy/mod.rs"]
 pub mod policy;

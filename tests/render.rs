@@ -40,6 +40,16 @@ fn the_examples_are_what_would_be_rendered() {
 }
 
 #[test]
+fn a_writer_that_stalls_at_the_desk_is_not_waited_for() {
+    for file in
+        ["envoy/rendered/envoy.yaml", "envoy-gateway/rendered/envoypatchpolicy.yaml", "istio/rendered/envoyfilter.yaml"]
+    {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(file)).unwrap();
+        assert_eq!(text.matches("request_timeout: '10s'").count(), 1, "{file}: it is the desk's alone");
+    }
+}
+
+#[test]
 fn a_file_that_differs_is_named() {
     let dir = folder("differs");
     assert_eq!(berth(&["render", "envoy", EXAMPLES[0].1, "-o", dir.to_str().unwrap()]).0, 0);
@@ -108,6 +118,11 @@ fn what_is_wrong_with_a_deployment_is_said_with_its_place() {
         ("tenant: {header", "tennant: {header", ":9:5: error: BTH0016 unknown-word at placement.facts.tennant"),
         ("format: clusters", "format: clutsers", "unknown-word at telemetry.sources[2].format: found `clutsers`"),
         ("{header: x-model}", "{headers: x-model}", "missing-field at placement.facts.model.header"),
+        (
+            "placement:\n",
+            "placement:\n  candidate: {substrates: [{name: gpu-de}, {name: gpu-nl}]}\n",
+            "unknown-substrate at placement.candidate.substrates: found `gpu-nl`, expected a substrate of the current policy",
+        ),
         ("placement:\n", "placement:\n  role: telemetry\n", "unknown-field at placement.role"),
         ("placement:\n", "placement:\n  attach: full\n", "unknown-field at placement.attach"),
         ("berth: 1\n", "berth: 1\nenvoy: '1.38'\n", "before Envoy 1.39 a route cannot look a plan up"),

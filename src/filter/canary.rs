@@ -93,7 +93,7 @@ impl Canary {
     /// Whether it decides this request.
     #[inline(never)]
     pub(super) fn takes(&self, facts: &Facts<'_>, seed: u64) -> bool {
-        if self.back || !matches(&self.config.rollout.only, facts, true) {
+        if self.back || !self.compares(facts) {
             return false;
         }
         let text = match self.config.by {
@@ -105,6 +105,11 @@ impl Canary {
         // The candidate's digest, so that the next candidate is tried on others.
         let digest = self.config.policy.digest_word();
         mixed(key ^ digest) % 1_000_000 < u64::from(self.config.rollout.share_ppm)
+    }
+
+    /// Whether a request is one of those that either side may get: others are not compared with the candidate's.
+    pub(super) fn compares(&self, facts: &Facts<'_>) -> bool {
+        matches(&self.config.rollout.only, facts, true)
     }
 
     /// Counts a decision of either side, and says what its answer is to be counted as.
@@ -121,7 +126,7 @@ impl Canary {
             tally.shed += 1;
             return None;
         }
-        tally.cost_uusd = tally.cost_uusd.saturating_add(u64::try_from(decision.cost_uusd).unwrap_or(0));
+        tally.placed(u64::try_from(decision.cost_uusd).unwrap_or(0));
         Some(Ticket { class, candidate, begun_ns: now_ns })
     }
 
@@ -153,9 +158,7 @@ impl Canary {
     #[inline(never)]
     pub(super) fn answered(&mut self, ticket: Ticket, failed: bool, now_ns: u64) {
         if let Some(tally) = self.judge.of(ticket.class, ticket.candidate) {
-            tally.answered += 1;
-            tally.failed += u64::from(failed);
-            tally.first_byte_us = tally.first_byte_us.saturating_add(now_ns.saturating_sub(ticket.begun_ns) / 1_000);
+            tally.answered(failed, now_ns.saturating_sub(ticket.begun_ns) / 1_000);
         }
     }
 

@@ -10,12 +10,13 @@ mod lanes;
 mod observe;
 mod raw;
 mod read;
+mod several;
 mod sources;
 mod telemetric;
 
 use super::body::BodySource;
 use super::canary::CanaryConfig;
-use super::facts::{MOST_PREDICATES, Source, Sources};
+use super::facts::{Source, Sources};
 use super::hop::Hops;
 use super::observing::ObserveConfig;
 use super::telemetry_config::TelemetryConfig;
@@ -30,6 +31,7 @@ use desk::desk;
 use lanes::lanes;
 use observe::observing;
 use raw::{RawConfig, RawRole, RawSource};
+use several::ask_for_all;
 use sources::scrape;
 use std::rc::Rc;
 use telemetric::RawTelemetric;
@@ -104,17 +106,6 @@ pub struct PlacementConfig {
     pub decision_response: bool,
     /// What else decisions leave behind.
     pub accounting: Accounting,
-}
-
-impl PlacementConfig {
-    /// Whether the policy before this one sees all that it asks for: to go back to it blind would not bind it.
-    pub(super) fn shows_all_to(&mut self, before: &Policy) -> bool {
-        let asked = self.sources.ask_for(before.wanted_headers());
-        if let Err(count) = asked {
-            log::warn!("berth: no way back to {}: {count} headers would have to be looked at", before.label());
-        }
-        asked.is_ok()
-    }
 }
 
 /// The shortest and longest period between ticks.
@@ -197,7 +188,7 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
         ));
     }
     let lanes = lanes(raw.lanes.as_deref().unwrap_or_default(), attach, &policy)?;
-    let canary = canary::canary(raw)?;
+    let canary = canary::canary(raw, &policy)?;
     let mut sources = Sources {
         facts,
         features,
@@ -207,10 +198,8 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
         trust_path: raw.trust_path.unwrap_or(false),
         own_router_headers: attach != Attach::Simple,
     };
-    let policies = [Some(("policy", &policy)), canary.as_ref().map(|canary| ("candidate", &canary.policy))];
-    for (place, policy) in policies.into_iter().flatten() {
-        sources.ask_for(policy.wanted_headers()).map_err(|count| too_many_headers(place, count))?;
-    }
+    let candidate = canary.as_ref().map(|canary| &*canary.policy);
+    ask_for_all(&mut sources, &policy, candidate)?;
     Ok(PlacementConfig {
         accounting: Accounting::new(raw, &lanes)?,
         lanes,
@@ -227,10 +216,6 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
         decision_upstream: raw.decision_upstream.unwrap_or(false),
         decision_response: raw.decision_response.unwrap_or(false),
     })
-}
-
-fn too_many_headers(place: &str, count: usize) -> String {
-    refuse(&format!("{place}: with its predicates, {count} headers are looked at, expected at most {MOST_PREDICATES}"))
 }
 
 #[inline(never)]

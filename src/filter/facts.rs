@@ -75,22 +75,6 @@ pub struct Found<'a> {
 }
 
 impl Sources {
-    /// Has the headers read that a policy's predicates ask for, beside those of the policies before it. All policies
-    /// that may decide see the same: what one of them could not see would fail to bind it.
-    ///
-    /// # Errors
-    /// How many there would be, when that is more than [`MOST_PREDICATES`]; nothing is changed then.
-    pub fn ask_for(&mut self, wanted: &[String]) -> Result<(), usize> {
-        let known = |name: &&String| self.predicates.iter().all(|(known, _)| known != *name);
-        let more: Vec<_> = wanted.iter().filter(known).map(|h| (h.clone(), self.trusted.contains(h))).collect();
-        let count = self.predicates.len().saturating_add(more.len());
-        if count > MOST_PREDICATES {
-            return Err(count);
-        }
-        self.predicates.extend(more);
-        Ok(())
-    }
-
     /// Reads what these sources ask for. Most headers are nobody's: they are passed over by their length and their
     /// first letters, before anything is compared or looked at as text.
     #[must_use]

@@ -279,8 +279,11 @@ impl Placement {
             _ => current.decide(host, &facts, moment, enforced),
         };
         let client = Client { grpc: found.grpc, known: facts.tenant.is_some_and(|tenant| tenant.trusted) };
+        let compared = self.canary.as_deref().is_some_and(|canary| !canary.is_back() && canary.compares(&facts));
         drop(found);
-        self.judge(host, context, side, &decision);
+        if compared {
+            self.judge(host, context, side, &decision);
+        }
         self.act(host, side, &decision, client)
     }
 }

@@ -2,9 +2,10 @@
 //! the lease runs it; whoever takes the lease over goes on from the snapshot that the last one published.
 
 mod domains;
+mod measured;
 
 use super::breaker::{Turn, mix};
-use super::heard::{Dropped, Heard, is_measurable};
+use super::heard::{Dropped, Heard};
 use super::keys::Keys;
 use super::rates::Window;
 use super::slot::{Answers, Row, SlotRecord, key_of};
@@ -100,14 +101,6 @@ impl Fold {
             }
         }
         dropped
-    }
-
-    /// By substrate, what the proxies measure themselves, so that nobody else is believed about it.
-    pub fn measured(&self, now_ms: u64) -> impl Iterator<Item = (&str, impl Iterator<Item = Signal> + '_)> + '_ {
-        self.states.iter().map(move |state| {
-            let measures = move |signal: &Signal| state.measures(*signal, now_ms, &self.watch.ages);
-            (state.health.name.as_str(), Signal::ALL.into_iter().filter(|s| is_measurable(*s)).filter(measures))
-        })
     }
 
     /// Takes a proof of where a substrate is, if it is newer than the last one.

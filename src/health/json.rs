@@ -1,9 +1,11 @@
 //! Snapshots as JSON, for people and for other programs: what the tool prints and converts, and what can be converted
 //! back. Unknown fields are refused, so that nothing that was meant is lost on the way.
 
+mod check;
 mod rollout;
 pub mod text;
 
+pub use check::check;
 pub use rollout::{Recalled, Rollout};
 
 use crate::model::{Admission, Attestation, Circuit, Country, Health, Reading, Signal, Snapshot};

@@ -10,14 +10,14 @@ use std::borrow::Cow;
 
 /// The members of an object.
 #[derive(Debug, Default)]
-pub(super) struct Members<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(crate) struct Members<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Members<'a> {
     /// The member of this name; one that is `null` is not there.
     ///
     /// # Errors
     /// When it is there more than once: nobody knows which is meant.
-    pub(super) fn find(&self, name: &str) -> Result<Option<&'a RawValue>, Drop> {
+    pub(crate) fn find(&self, name: &str) -> Result<Option<&'a RawValue>, Drop> {
         let mut found = self.0.iter().filter(|(known, _)| known == name).map(|(_, raw)| *raw);
         let first = found.next().filter(|raw| raw.get() != "null");
         if found.next().is_some() { Err(Drop::Doubled) } else { Ok(first) }

@@ -15,7 +15,7 @@ pub mod hosts;
 pub mod inbox;
 pub mod json;
 mod keys;
-mod members;
+pub(crate) mod members;
 pub mod observe;
 pub mod orca;
 pub mod presets;

@@ -2,8 +2,8 @@
 
 use crate::fake_host::FakeHost;
 use crate::{CHAT, ask, decision, policy, start};
-use berth::filter::store::{self, Switch};
-use berth::filter::{Role, Vm};
+use berth::filter::store::{self, RECALL, Switch};
+use berth::filter::{MapKind, Role, Vm};
 use serde_json::{Value, json};
 
 /// A configuration that believes the header which only the strict policy asks for.
@@ -92,4 +92,87 @@ fn headers_of_all_policies_are_bounded_together() {
         let version = policy["policy"]["version"].to_string();
         assert!(decision(&host).contains(&format!("test-mesh@{version}#")), "{}", decision(&host));
     }
+}
+
+#[test]
+fn a_candidate_is_refused_that_would_place_where_nothing_leads() {
+    let refused = |change: &dyn Fn(&mut Value)| {
+        let mut configuration = configuration(&policy::policy());
+        configuration["candidate"] = strict();
+        change(&mut configuration["candidate"]["substrates"]);
+        let host = FakeHost::new();
+        host.set_configuration(&configuration.to_string());
+        Role::configure(&host).err().unwrap_or_default()
+    };
+    let named = refused(&|substrates| {
+        let mut new = substrates[0].clone();
+        (new["name"], new["cluster"]) = (json!("metal-nl"), json!("metal-nl"));
+        substrates.as_array_mut().unwrap().push(new);
+    });
+    assert!(named.contains("candidate.substrates[3].name: found `metal-nl`, expected a substrate of"), "{named}");
+    let moved = refused(&|substrates| substrates[1]["cluster"] = json!("elsewhere"));
+    assert!(moved.contains("candidate.substrates[1].cluster: found `elsewhere`, expected `onprem-de`"), "{moved}");
+    assert_eq!(refused(&|substrates| drop(substrates.as_array_mut().unwrap().pop())), "", "it may have fewer");
+}
+
+/// Whether a request was the candidate's.
+fn tried(host: &FakeHost, role: &mut Role, more: &[(&str, &str)]) -> bool {
+    ask(host, role, &[&CHAT[..2], &CHAT[4..], more].concat());
+    decision(host).contains("test-mesh@4#")
+}
+
+#[test]
+fn all_of_one_tenant_or_of_one_session_are_on_the_same_side_and_the_share_holds_over_many() {
+    for (by, header) in [("tenant", "x-tenant"), ("session", "x-session")] {
+        let host = FakeHost::new();
+        let mut configuration = configuration(&policy::policy());
+        configuration["facts"]["session"] = json!({"header": "x-session"});
+        configuration["candidate"] = policy::policy();
+        configuration["candidate"]["policy"]["version"] = json!(4);
+        configuration["candidate"]["rollout"] = json!({"share": 0.25});
+        configuration["canary"] = json!({ "by": by });
+        let mut role = start(&host, &configuration);
+        let mut on_trial = 0;
+        for n in 0..400 {
+            let name = format!("who-{n}");
+            let mut sides = (0..4).map(|m| {
+                let id = format!("{n}-{m}");
+                tried(&host, &mut role, &[("x-request-id", &id), (header, &name)])
+            });
+            let first = sides.next().unwrap();
+            assert!(sides.all(|side| side == first), "{by} {name}");
+            on_trial += usize::from(first);
+        }
+        assert!((70..130).contains(&on_trial), "a quarter of 400 by {by}: {on_trial}");
+    }
+}
+
+#[test]
+fn requests_that_the_candidate_may_not_have_are_not_compared_with_its_own() {
+    let host = FakeHost::new();
+    let mut configuration = configuration(&policy::policy());
+    configuration["trust_path"] = true.into();
+    configuration["candidate"] = policy::policy();
+    configuration["candidate"]["policy"]["version"] = json!(4);
+    configuration["candidate"]["rollout"] = json!({"share": 0.5, "only": {"path_prefix": "/slow"}});
+    configuration["canary"] = json!({"by": "request", "least": 20});
+    let mut role = start(&host, &configuration);
+    // What the candidate may have takes longer with either policy.
+    let mut both = [0, 0];
+    for n in 0..2_000_u32 {
+        let (path, took_ms) = if n % 4 == 0 { ("/slow", 90) } else { ("/quick", 10) };
+        let id = n.to_string();
+        let headers = [&CHAT[..1], &CHAT[3..], &[("x-request-id", &*id), (":path", path)]].concat();
+        host.set_headers(MapKind::RequestHeaders, &headers);
+        role.arrive(&host, n, true);
+        both[usize::from(decision(&host).contains("test-mesh@4#"))] += 1;
+        host.advance_ms(took_ms);
+        host.set_headers(MapKind::ResponseHeaders, &[(":status", "200")]);
+        role.on_response(&host, n);
+        if n % 10 == 0 {
+            role.on_tick(&host);
+        }
+    }
+    assert!(both[1] > 150, "{both:?}");
+    assert_eq!(host.shared(RECALL), None, "{both:?}");
 }

@@ -351,6 +351,29 @@ fn what_is_wrong_with_a_body_is_said_and_nothing_of_it_is_kept() {
 }
 
 #[test]
+fn a_sequence_far_ahead_of_every_clock_locks_nobody_out() {
+    let mut vm = Vm::start(FakeHost::new(), &listener());
+    let (status, answer) = vm.put(AGENT, "metal-fr", &queue(1 << 53, 1));
+    assert_eq!((status, &answer["reason"]), (400, &json!("malformed")));
+    assert!(answer["detail"].as_str().unwrap().contains("a day from now"), "{answer}");
+    // A writer that counts in microseconds, then one in milliseconds: it is told where to go on.
+    let micros = vm.host.now_ms() * 1_000;
+    assert_eq!(vm.put(AGENT, "metal-fr", &queue(micros, 2)).0, 200);
+    let (status, answer) = vm.put(AGENT, "metal-fr", &queue(vm.host.now_ms(), 3));
+    assert_eq!((status, &answer["last"]), (409, &json!(micros)));
+    assert_eq!(vm.put(AGENT, "metal-fr", &queue(micros + 1, 3)).0, 200);
+}
+
+#[test]
+fn a_snapshot_that_is_not_kept_is_no_unknown_substrate() {
+    let mut vm = Vm::start(FakeHost::new(), &listener());
+    let bearer = format!("Bearer {AGENT}");
+    let (status, answer) = vm.ask("GET", "/snapshots/1", &[("authorization", &bearer)], "").unwrap();
+    assert_eq!((status, &answer["reason"]), (404, &json!("unknown-epoch")));
+    assert!(answer["detail"].as_str().unwrap().contains("none are kept"), "{answer}");
+}
+
+#[test]
 fn a_body_that_is_too_long_is_refused_by_its_declared_length_and_by_what_comes() {
     let mut vm = Vm::start(FakeHost::new(), &listener());
     let long = json!({"sequence": 1, "signals": {"queue_depth": 1}, "x": "y".repeat(9_000)}).to_string();

@@ -2,6 +2,7 @@
 
 use crate::codec::sample;
 use berth::health::{codec, json};
+use berth::model::Snapshot;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -70,7 +71,21 @@ fn what_is_no_snapshot_is_refused_with_the_reason() {
     let mut damaged = codec::encode(&sample());
     *damaged.last_mut().unwrap() ^= 1;
     let text = json::write(&sample());
-    let cases: [(Vec<u8>, &str); 7] = [
+    let changed = |change: &dyn Fn(&mut Snapshot)| {
+        let mut snapshot = sample();
+        change(&mut snapshot);
+        snapshot
+    };
+    let twice = changed(&|snapshot| snapshot.substrates[1].name = snapshot.substrates[0].name.clone());
+    let late = changed(&|snapshot| snapshot.substrates[0].since_ms = Some(u64::MAX));
+    let whole = changed(&|snapshot| snapshot.substrates[0].share_ppm = 4_000_000);
+    let nameless = changed(&|snapshot| snapshot.substrates[0].name.clear());
+    let cases: [(Vec<u8>, &str); 12] = [
+        (codec::encode(&twice), "twice, expected each once"),
+        (json::write(&twice).into_bytes(), "twice, expected each once"),
+        (json::write(&late).into_bytes(), "a day after the snapshot's own"),
+        (codec::encode(&whole), "share_ppm: found 4000000, expected 0 to 1000000"),
+        (json::write(&nameless).into_bytes(), "found ``, expected the name of a substrate"),
         (damaged, "the checksum does not match"),
         (b"hello".to_vec(), "do not begin as a snapshot"),
         (codec::encode(&sample())[..20].to_vec(), "end before they are complete"),

@@ -43,7 +43,8 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     } else {
         codec::decode(&bytes).map(|snapshot| (snapshot, None)).map_err(|e| e.to_string())
     };
-    let (snapshot, rollout) = match read {
+    let checked = read.and_then(|(snapshot, rollout)| json::check(&snapshot).map(|()| (snapshot, rollout)));
+    let (snapshot, rollout) = match checked {
         Ok(read) => read,
         Err(why) => {
             eprintln!("{}: no snapshot: {why}", args.file);

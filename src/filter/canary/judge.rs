@@ -71,12 +71,16 @@ pub struct Tally {
     pub shed: u64,
     /// What the placed ones are expected to cost.
     pub cost_uusd: u64,
+    /// The sum of its squares.
+    pub cost_squared: u128,
     /// Answers seen.
     pub answered: u64,
     /// Of those, failures.
     pub failed: u64,
     /// The time until their first byte, in all.
     pub first_byte_us: u64,
+    /// The sum of its squares.
+    pub first_byte_squared: u128,
     /// Placements that were looked at for what the other policy says of them.
     pub looked: u64,
     /// Of those, forbidden by it.
@@ -84,13 +88,45 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// A request was placed, and is expected to cost this.
+    pub fn placed(&mut self, cost_uusd: u64) {
+        self.cost_uusd = self.cost_uusd.saturating_add(cost_uusd);
+        self.cost_squared = self.cost_squared.saturating_add(u128::from(cost_uusd).pow(2));
+    }
+
+    /// An answer has come, so long after its request.
+    pub fn answered(&mut self, failed: bool, first_byte_us: u64) {
+        self.answered += 1;
+        self.failed += u64::from(failed);
+        self.first_byte_us = self.first_byte_us.saturating_add(first_byte_us);
+        self.first_byte_squared = self.first_byte_squared.saturating_add(u128::from(first_byte_us).pow(2));
+    }
+
+    const fn failures(&self) -> Part {
+        Part { of: self.failed, all: self.answered }
+    }
+
+    const fn refusals(&self) -> Part {
+        Part { of: self.shed, all: self.asked }
+    }
+
+    const fn first_bytes(&self) -> Mean {
+        Mean { count: self.answered, sum: self.first_byte_us, squares: self.first_byte_squared }
+    }
+
+    const fn costs(&self) -> Mean {
+        Mean { count: self.asked.saturating_sub(self.shed), sum: self.cost_uusd, squares: self.cost_squared }
+    }
+
     fn add(&mut self, other: &Self) {
         self.asked += other.asked;
         self.shed += other.shed;
         self.cost_uusd = self.cost_uusd.saturating_add(other.cost_uusd);
+        self.cost_squared = self.cost_squared.saturating_add(other.cost_squared);
         self.answered += other.answered;
         self.failed += other.failed;
         self.first_byte_us = self.first_byte_us.saturating_add(other.first_byte_us);
+        self.first_byte_squared = self.first_byte_squared.saturating_add(other.first_byte_squared);
         self.looked += other.looked;
         self.outside += other.outside;
     }
@@ -143,33 +179,85 @@ impl Judge {
             }
         }
         let [current, candidate] = sides;
-        let least = u64::from(self.trigger.least);
-        let worse = |measure, (a, b): (u64, u64), limit: u64| {
-            (b > limit).then_some(Worse { class, measure, current: a, candidate: b })
+        let (trigger, least) = (&self.trigger, u64::from(self.trigger.least));
+        let worse = |measure, current, candidate| Worse { class, measure, current, candidate };
+        let part = |measure, (a, b): (Part, Part), more_ppm: u32| {
+            let enough = a.all.min(b.all) >= least;
+            let (was, is) = (a.ppm(), b.ppm());
+            (enough && is > was + u64::from(more_ppm) && b.exceeds(&a)).then(|| worse(measure, was, is))
         };
-        let enough = |a: u64, b: u64| a.min(b) >= least;
-        let above = |base: u64, ppm: u32| base + base * u64::from(ppm) / WHOLE;
-        let answered = enough(current.answered, candidate.answered);
-        let asked = enough(current.asked, candidate.asked);
-        let failure = (share(current.failed, current.answered), share(candidate.failed, candidate.answered));
-        let first = (mean(current.first_byte_us, current.answered), mean(candidate.first_byte_us, candidate.answered));
-        let cost = (
-            mean(current.cost_uusd, current.asked - current.shed),
-            mean(candidate.cost_uusd, candidate.asked - candidate.shed),
-        );
-        let shed = (share(current.shed, current.asked), share(candidate.shed, candidate.asked));
-        let outside = self.trigger.outside_ppm.filter(|_| candidate.looked >= least.div_ceil(LOOK_EVERY));
-        None.or_else(|| {
-            outside.and_then(|most| {
-                worse(Measure::Outside, (0, share(candidate.outside, candidate.looked)), u64::from(most))
+        let mean = |measure, (a, b): (Mean, Mean), more_ppm: u32| {
+            let enough = a.count.min(b.count) >= least;
+            let (was, is) = (a.value(), b.value());
+            let limit = was.saturating_add(was.saturating_mul(u64::from(more_ppm)) / WHOLE);
+            (enough && is > limit && b.exceeds(&a)).then(|| worse(measure, was, is))
+        };
+        let looked = candidate.looked >= least.div_ceil(LOOK_EVERY);
+        let outside = Part { of: candidate.outside, all: candidate.looked }.ppm();
+        let strays = trigger.outside_ppm.is_some_and(|most| looked && outside > u64::from(most));
+        strays
+            .then(|| worse(Measure::Outside, 0, outside))
+            .or_else(|| part(Measure::Failure, (current.failures(), candidate.failures()), trigger.failure_ppm))
+            .or_else(|| part(Measure::Shed, (current.refusals(), candidate.refusals()), trigger.shed_ppm))
+            .or_else(|| {
+                mean(Measure::FirstByte, (current.first_bytes(), candidate.first_bytes()), trigger.first_byte_ppm)
             })
-        })
-        .or_else(|| {
-            answered.then(|| worse(Measure::Failure, failure, failure.0 + u64::from(self.trigger.failure_ppm)))?
-        })
-        .or_else(|| asked.then(|| worse(Measure::Shed, shed, shed.0 + u64::from(self.trigger.shed_ppm)))?)
-        .or_else(|| answered.then(|| worse(Measure::FirstByte, first, above(first.0, self.trigger.first_byte_ppm)))?)
-        .or_else(|| asked.then(|| worse(Measure::Cost, cost, above(cost.0, self.trigger.cost_ppm)))?)
+            .or_else(|| mean(Measure::Cost, (current.costs(), candidate.costs()), trigger.cost_ppm))
+    }
+}
+
+/// How many standard errors a difference must have, squared: four. Two sides that are the same differ by more once in
+/// thirty thousand looks; they are looked at thousands of times a day, but most of a look is what the last one saw.
+const ERRORS_SQUARED: u128 = 16;
+
+/// A part of a count.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    of: u64,
+    all: u64,
+}
+
+impl Part {
+    fn ppm(&self) -> u64 {
+        (self.of * WHOLE).checked_div(self.all).unwrap_or(0)
+    }
+
+    /// Whether it is larger by more than chance: `(p2 - p1)² > 16 p (1 - p) (1/n1 + 1/n2)` for the `p` of both together,
+    /// without its fractions.
+    fn exceeds(&self, other: &Self) -> bool {
+        let [of, all, was_of, was_all] = [self.of, self.all, other.of, other.all].map(u128::from);
+        let (part, whole) = (of + was_of, all + was_all);
+        let apart = (of * was_all).saturating_sub(was_of * all);
+        let by_chance =
+            [part, whole.saturating_sub(part), all, was_all].into_iter().fold(ERRORS_SQUARED, u128::saturating_mul);
+        apart.saturating_mul(apart).saturating_mul(whole) > by_chance
+    }
+}
+
+/// What so many came to.
+#[derive(Clone, Copy, Debug)]
+struct Mean {
+    count: u64,
+    sum: u64,
+    squares: u128,
+}
+
+impl Mean {
+    fn value(&self) -> u64 {
+        self.sum.checked_div(self.count).unwrap_or(0)
+    }
+
+    /// The square of its standard error.
+    fn error_squared(&self) -> u128 {
+        let (count, value) = (u128::from(self.count.max(1)), u128::from(self.value()));
+        (self.squares / count).saturating_sub(value * value) / count
+    }
+
+    /// Whether it is larger by more than chance.
+    fn exceeds(&self, other: &Self) -> bool {
+        let apart = u128::from(self.value().saturating_sub(other.value()));
+        let by_chance = self.error_squared().saturating_add(other.error_squared());
+        apart * apart > by_chance.saturating_mul(ERRORS_SQUARED)
     }
 }
 
@@ -177,17 +265,9 @@ const WHOLE: u64 = 1_000_000;
 /// One in so many placements of the candidate is held against the current policy.
 pub(super) const LOOK_EVERY: u64 = 8;
 
-fn share(part: u64, whole: u64) -> u64 {
-    (part * WHOLE).checked_div(whole).unwrap_or(0)
-}
-
-fn mean(sum: u64, count: u64) -> u64 {
-    sum.checked_div(count).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Judge, Measure, Tally, Trigger};
+    use super::{Judge, Measure, Tally, Trigger, Worse};
 
     const TRIGGER: Trigger = Trigger {
         window_ms: 10_000,
@@ -200,14 +280,19 @@ mod tests {
     };
 
     fn good() -> Tally {
-        Tally {
-            asked: 100,
-            answered: 100,
-            first_byte_us: 100 * 1_000,
-            cost_uusd: 100 * 10,
-            looked: 20,
-            ..Tally::default()
+        let mut tally = Tally { asked: 1_000, looked: 200, ..Tally::default() };
+        for n in 0..1_000 {
+            tally.answered(false, 950 + n % 100);
+            tally.placed(10);
         }
+        tally
+    }
+
+    /// The same with other answers.
+    fn answers(count: u64, failed: u64, first_byte_us: u64) -> Tally {
+        let mut tally = Tally { answered: 0, failed: 0, first_byte_us: 0, first_byte_squared: 0, ..good() };
+        (0..count).for_each(|n| tally.answered(n < failed, first_byte_us - 50 + n % 100));
+        tally
     }
 
     fn judged(current: Tally, candidate: Tally) -> Option<Measure> {
@@ -224,19 +309,79 @@ mod tests {
 
     #[test]
     fn each_measure_is_judged_by_its_own_limit() {
-        assert_eq!(judged(good(), Tally { failed: 2, ..good() }), None);
-        assert_eq!(judged(good(), Tally { failed: 3, ..good() }), Some(Measure::Failure));
-        assert_eq!(judged(Tally { failed: 9, ..good() }, Tally { failed: 11, ..good() }), None, "both have it");
-        assert_eq!(judged(good(), Tally { first_byte_us: 120_000, ..good() }), None);
-        assert_eq!(judged(good(), Tally { first_byte_us: 130_000, ..good() }), Some(Measure::FirstByte));
-        assert_eq!(judged(good(), Tally { cost_uusd: 1_600, ..good() }), Some(Measure::Cost));
-        assert_eq!(judged(good(), Tally { shed: 6, ..good() }), Some(Measure::Shed));
+        assert_eq!(judged(good(), answers(1_000, 20, 1_000)), None);
+        assert_eq!(judged(good(), answers(1_000, 21, 1_000)), Some(Measure::Failure));
+        assert_eq!(judged(answers(1_000, 90, 1_000), answers(1_000, 105, 1_000)), None, "both have it");
+        assert_eq!(judged(good(), answers(1_000, 0, 1_195)), None);
+        assert_eq!(judged(good(), answers(1_000, 0, 1_250)), Some(Measure::FirstByte));
+        let dear = Tally { cost_uusd: 16_000, cost_squared: 256_000, ..good() };
+        assert_eq!(judged(good(), dear), Some(Measure::Cost));
+        assert_eq!(judged(good(), Tally { shed: 50, ..good() }), None);
+        assert_eq!(judged(good(), Tally { shed: 51, ..good() }), Some(Measure::Shed));
         assert_eq!(judged(good(), Tally { outside: 1, ..good() }), Some(Measure::Outside));
     }
 
     #[test]
+    fn what_may_be_chance_is_no_verdict() {
+        // Three points and ten more, of a hundred: fewer than four standard errors.
+        assert_eq!(judged(answers(100, 0, 1_000), answers(100, 3, 1_000)), None);
+        assert_eq!(judged(answers(100, 5, 1_000), answers(100, 15, 1_000)), None);
+        assert_eq!(judged(answers(100, 5, 1_000), answers(100, 35, 1_000)), Some(Measure::Failure));
+        // Half as late again, but by a single answer.
+        let mut late = answers(100, 0, 1_000);
+        late.answered(false, 50_000);
+        assert_eq!(judged(answers(100, 0, 1_000), late), None);
+    }
+
+    /// Two sides over ten minutes at 200 requests a second, one in twenty for the candidate: who fails so often, and is
+    /// so much later. Times have a long tail.
+    fn trial(seed: u64, failed_ppm: [u64; 2], later_percent: u64) -> Option<Worse> {
+        let mut judge = Judge::new(Trigger { window_ms: 60_000, outside_ppm: None, ..TRIGGER }, 1);
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut random = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 8
+        };
+        for tick in 0..6_000 {
+            for _ in 0..20 {
+                let candidate = random() % 20 == 0;
+                let failed = random() % 1_000_000 < failed_ppm[usize::from(candidate)];
+                let us = (1_000_u64 << random().trailing_zeros().min(7)) + random() % 1_000;
+                let us = if candidate { us * (100 + later_percent) / 100 } else { us };
+                let tally = judge.of(0, candidate).unwrap();
+                tally.asked += 1;
+                tally.placed(10 + random() % 20);
+                tally.answered(failed, us);
+            }
+            if let Some(worse) = judge.verdict(1_000 + tick * 100) {
+                return Some(worse);
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn sides_that_are_the_same_are_not_told_apart_by_chance_even_where_both_fail() {
+        for failed_ppm in [0, 30_000, 50_000] {
+            let alarms = (1..=14).filter_map(|seed| trial(seed, [failed_ppm; 2], 0)).count();
+            assert_eq!(alarms, 0, "{failed_ppm} ppm fail on both sides");
+        }
+    }
+
+    #[test]
+    fn a_side_that_is_worse_is_still_found() {
+        for seed in 1..=5 {
+            let failing = trial(seed, [30_000, 130_000], 0).map(|worse| worse.measure);
+            assert_eq!(failing, Some(Measure::Failure), "{seed}");
+            assert_eq!(trial(seed, [30_000; 2], 120).map(|worse| worse.measure), Some(Measure::FirstByte), "{seed}");
+        }
+    }
+
+    #[test]
     fn too_few_say_nothing() {
-        let few = Tally { asked: 99, answered: 99, failed: 99, shed: 99, looked: 5, outside: 5, ..good() };
+        let few = Tally { asked: 99, answered: 99, failed: 99, shed: 99, looked: 5, outside: 5, ..Tally::default() };
         assert_eq!(judged(good(), few), None);
     }
 
@@ -246,7 +391,7 @@ mod tests {
         *judge.of(0, false).unwrap() = good();
         assert_eq!(judge.verdict(1_000), None);
         assert_eq!(judge.verdict(6_000), None);
-        *judge.of(0, true).unwrap() = Tally { failed: 50, ..good() };
+        *judge.of(0, true).unwrap() = answers(1_000, 500, 1_000);
         assert!(judge.verdict(7_000).is_some(), "the older half still counts");
         assert!(judge.verdict(11_000).is_some());
         assert_eq!(judge.verdict(16_000), None, "the current one's half is gone");

@@ -4,6 +4,7 @@ use super::raw::{RawCanary, RawConfig};
 use super::{read_policy, refuse};
 use crate::filter::canary::CanaryConfig;
 use crate::filter::canary::judge::Trigger;
+use crate::policy::Policy;
 use core::ops::RangeInclusive;
 use std::rc::Rc;
 
@@ -22,7 +23,7 @@ const DEFAULT: Trigger = Trigger {
 };
 
 #[inline(never)]
-pub(super) fn canary(raw: &RawConfig<'_>) -> Result<Option<CanaryConfig>, String> {
+pub(super) fn canary(raw: &RawConfig<'_>, current: &Policy) -> Result<Option<CanaryConfig>, String> {
     let Some(candidate) = raw.candidate else {
         return match raw.canary {
             Some(_) => Err(refuse("canary: expected a `candidate` policy beside it")),
@@ -30,11 +31,37 @@ pub(super) fn canary(raw: &RawConfig<'_>) -> Result<Option<CanaryConfig>, String
         };
     };
     let policy = Rc::new(read_policy(candidate, "candidate")?);
+    reaches(&policy, current)?;
     let Some(rollout) = policy.document().settings.rollout.clone() else {
         return Err(refuse("candidate.rollout: missing, expected the candidate's share, such as `{\"share\": 0.05}`"));
     };
     let canary = raw.canary.clone().unwrap_or_default();
     Ok(Some(CanaryConfig { trigger: trigger(&canary)?, by: canary.by, policy, rollout }))
+}
+
+/// The proxy has clusters for the current policy's substrates, and telemetry watches these: on another one, a candidate
+/// could only fail.
+fn reaches(candidate: &Policy, current: &Policy) -> Result<(), String> {
+    for (at, substrate) in candidate.document().substrates.iter().enumerate() {
+        let (name, cluster) = (&substrate.name, &substrate.cluster);
+        let known = current.document().substrates.iter().find(|known| known.name == *name);
+        match known {
+            Some(known) if known.cluster == *cluster => {}
+            Some(known) => {
+                return Err(refuse(&format!(
+                    "candidate.substrates[{at}].cluster: found `{cluster}`, expected `{}` as in the current policy",
+                    known.cluster
+                )));
+            }
+            None => {
+                return Err(refuse(&format!(
+                    "candidate.substrates[{at}].name: found `{name}`, expected a substrate of the current policy: bring \
+                     it in there first, where an envelope may forbid it"
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 #[inline(never)]

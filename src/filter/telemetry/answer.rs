@@ -28,10 +28,12 @@ pub(super) enum Turned {
     TooMany = 8,
     /// Not now.
     Busy = 9,
+    /// No such snapshot.
+    Unkept = 10,
 }
 
 impl Turned {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Malformed,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -42,6 +44,7 @@ impl Turned {
         Self::Nothing,
         Self::TooMany,
         Self::Busy,
+        Self::Unkept,
     ];
 
     /// The word in metrics and answers, and the status.
@@ -57,6 +60,7 @@ impl Turned {
             Self::Nothing => ("nothing-kept", 422),
             Self::TooMany => ("too-many", 429),
             Self::Busy => ("busy", 503),
+            Self::Unkept => ("unknown-epoch", 404),
         }
     }
 }

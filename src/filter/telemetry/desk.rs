@@ -195,8 +195,11 @@ impl Desk {
         match epoch.parse().ok().and_then(|epoch| kept(host, epoch, self.config.keep_snapshots)) {
             Some(snapshot) => json(host, &compact(&snapshot)),
             None => {
-                let detail = format!("expected one of the last {} epochs", self.config.keep_snapshots);
-                self.counters.turn_away(host, Turned::Unknown, &detail)
+                let detail = match self.config.keep_snapshots {
+                    0 => String::from("none are kept: `listener.keep_snapshots` says how many"),
+                    kept => format!("expected one of the last {kept} epochs"),
+                };
+                self.counters.turn_away(host, Turned::Unkept, &detail)
             }
         }
     }

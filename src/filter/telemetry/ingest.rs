@@ -13,6 +13,8 @@ use serde_json::{Map, Value, json};
 
 /// The largest sequence: beyond it readers of JSON lose digits.
 const MOST_SEQUENCE: u64 = 1 << 53;
+/// How far ahead of the clock in microseconds, the finest that people count in.
+const AHEAD_US: u64 = 86_400_000_000;
 
 /// What became of a report.
 pub(super) struct Handed {
@@ -47,8 +49,13 @@ fn read(substrate: &str, body: &[u8], now_ms: u64) -> Result<(Report, u64), Stri
     if report.substrate.as_deref().is_some_and(|named| named != substrate) {
         return Err("substrate: another than in the path, expected the same or none".into());
     }
+    // One that is far ahead of all clocks would leave no room for the next, and so lock the substrate's writers out.
+    let ahead = now_ms.saturating_mul(1_000).saturating_add(AHEAD_US);
     match report.sequence.filter(|sequence| *sequence <= MOST_SEQUENCE) {
-        Some(sequence) => Ok((report, sequence)),
+        Some(sequence) if sequence <= ahead => Ok((report, sequence)),
+        Some(sequence) => Err(format!(
+            "sequence: found {sequence}, expected at most {ahead}, the time in microseconds a day from now"
+        )),
         None => {
             Err("sequence: expected a whole number up to 2^53 that grows from report to report, such as the time in \
              milliseconds"

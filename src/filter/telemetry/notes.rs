@@ -4,10 +4,9 @@ use super::source::{Failure, Source};
 use crate::filter::Host;
 use crate::health::fold::Fold;
 use crate::health::json::text::{list, put, quote};
+use crate::health::members::Members;
 use crate::model::Signal;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
-use std::collections::BTreeMap;
 
 /// Where it is noted.
 pub(super) const SOURCES: &str = "berth/1/sources";
@@ -78,15 +77,13 @@ pub(super) fn read<H: Host>(host: &H) -> Option<String> {
     String::from_utf8(bytes).ok().filter(|text| !text.contains('<'))
 }
 
-#[derive(Deserialize)]
-struct RawMeasured {
-    measured: BTreeMap<String, Vec<String>>,
-}
-
 /// What the proxies measure of a substrate themselves, as it was noted last.
 pub(super) fn measured<H: Host>(host: &H, substrate: &str) -> Vec<Signal> {
     let noted = host.shared_get(SOURCES).ok().filter(|(bytes, _)| bytes.len() <= MOST_BYTES);
-    let noted = noted.and_then(|(bytes, _)| serde_json::from_slice::<RawMeasured>(&bytes).ok());
-    let names = noted.and_then(|mut noted| noted.measured.remove(substrate)).unwrap_or_default();
-    names.iter().filter_map(|name| Signal::parse(name)).collect()
+    let Some((bytes, _)) = noted else { return Vec::new() };
+    let noted = serde_json::from_slice::<Members<'_>>(&bytes).ok().and_then(|noted| noted.find("measured").ok()?);
+    let measured = noted.and_then(|noted| serde_json::from_str::<Members<'_>>(noted.get()).ok());
+    let names = measured.and_then(|measured| measured.find(substrate).ok()?);
+    let names = names.and_then(|names| serde_json::from_str::<Vec<&str>>(names.get()).ok()).unwrap_or_default();
+    names.into_iter().filter_map(Signal::parse).collect()
 }

@@ -159,13 +159,16 @@ fn ingress(subject: &Subject<'_>, placement: Value) -> Value {
     listener("ingress", &deployment.listen.address, deployment.listen.port, manager, tls(&deployment.listen))
 }
 
+/// How long a writer may take for a report: one that stalls is not waited for.
+pub(super) const DESK_TIMEOUT: &str = "10s";
+
 /// Where the telemetry role answers.
 pub(super) fn desk(subject: &Subject<'_>, code: &Value) -> Value {
     let (host, port) = &subject.deployment.desk;
     let filter = plugin::filter(subject.deployment, Role::Telemetry, code, subject.text_carried());
     let route = json!({"match": {"prefix": "/"}, "direct_response": {"status": 404}});
     let manager = json!({
-        "stat_prefix": "telemetry", "codec_type": "AUTO",
+        "stat_prefix": "telemetry", "codec_type": "AUTO", "request_timeout": DESK_TIMEOUT,
         "http_filters": [filter, extension("envoy.filters.http.router", types::ROUTER, json!({}))],
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
     });

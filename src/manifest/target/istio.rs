@@ -204,7 +204,7 @@ fn desk(subject: &Subject<'_>, istio: &Istio) -> Result<Vec<Value>, String> {
         MANAGER,
         types::HCM,
         json!({
-            "stat_prefix": "telemetry", "codec_type": "AUTO",
+            "stat_prefix": "telemetry", "codec_type": "AUTO", "request_timeout": super::envoy::DESK_TIMEOUT,
             "http_filters": [filter, extension("envoy.filters.http.router", types::ROUTER, json!({}))],
             "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
         }),

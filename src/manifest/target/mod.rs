@@ -80,7 +80,22 @@ impl<'a> Subject<'a> {
             let expected = format!("a substrate of the policy{}", hint(name, known.iter().copied()));
             InvalidPolicy::new(codes::UNKNOWN_SUBSTRATE, path, at, name.clone(), expected)
         });
-        missing.chain(strange).collect()
+        missing.chain(strange).chain(self.unreached(file, &known)).collect()
+    }
+
+    /// Substrates that only the candidate has: nothing leads to them, and nobody would watch them.
+    fn unreached(&self, file: &Node, known: &[&str]) -> Vec<InvalidPolicy> {
+        let candidate = file.get("placement").and_then(|placement| placement.get("candidate"));
+        let at = candidate.map_or(file.at, |node| node.get("substrates").unwrap_or(node).at);
+        let document = self.deployment.placement.get("candidate");
+        let substrates = document.and_then(|document| document.get("substrates")?.as_array());
+        let names = substrates.into_iter().flatten().filter_map(|substrate| substrate.get("name")?.as_str());
+        let strange = names.filter(|name| !known.contains(name)).map(|name| {
+            let path = String::from("placement.candidate.substrates");
+            let expected = format!("a substrate of the current policy{}", hint(name, known.iter().copied()));
+            InvalidPolicy::new(codes::UNKNOWN_SUBSTRATE, path, at, name.to_owned(), expected)
+        });
+        strange.collect()
     }
 
     /// The cluster of a substrate.

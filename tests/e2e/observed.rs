@@ -1,8 +1,8 @@
 //! What only answers show: attempts are seen inside the clusters, and nothing is asked of the substrates.
 
 use crate::mesh::{Mesh, health};
-use crate::support::bootstrap::listener_by_lds;
-use crate::support::client::Seen;
+use crate::support::bootstrap::{INGRESS, listener_by_lds};
+use crate::support::client::{Ask, Seen};
 use crate::support::envoy::replace_file;
 use crate::support::eventually;
 use crate::support::policy::{PERIOD_MS, placement, policy, telemetry};
@@ -199,6 +199,30 @@ async fn a_degraded_substrate_is_left_within_two_periods_and_returned_to_without
     let nobody = shares.iter().take_while(|share| **share == 0).count();
     let everybody = shares.iter().rev().take_while(|share| **share == 10).count();
     assert!(nobody >= 6 && everybody >= 6 && nobody + everybody + 4 >= shares.len(), "{shares:?}");
+}
+
+#[tokio::test]
+async fn only_the_class_leaves_that_does_not_join_such_a_queue() {
+    let mut policy = quick();
+    policy["classes"][0]["limits"] = json!({"max_queue": 5});
+    let mesh = Mesh::observed(&placement(&policy), &telemetry(&policy), |_, _| {}).await;
+    mesh.await_live().await;
+    // Too deep for one class, and far from the threshold of its kind, which holds for the other.
+    mesh.metal.does_at("/health", health("metal-fr", 8));
+    let of = |workload: &'static str| {
+        let ask = Ask::post(mesh.envoy.listener(INGRESS), "/v1/chat/completions", "{}");
+        ask.header("x-tenant", "acme").header("x-workload", workload).header("x-model", "llama-3.3-70b").send()
+    };
+    eventually("the class that forbids it leaves", || async {
+        for _ in 0..12 {
+            let seen = of("chat").await.ok().filter(|seen| seen.text() == "onprem-de")?;
+            assert!(seen.header("x-placement-decision").unwrap().contains("queue-full"));
+            let seen = of("standard").await.ok().filter(|seen| seen.text() == "metal-fr");
+            assert!(seen.is_some(), "the other stays");
+        }
+        Some(())
+    })
+    .await;
 }
 
 #[tokio::test]

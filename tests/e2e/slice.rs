@@ -135,9 +135,15 @@ async fn a_bad_configuration_is_refused_with_its_place_and_the_old_one_serves_on
         (json!({"role": "placement"}), "policy: missing, expected a policy document"),
         (json!({"role": "placement", "policy": policy, "polices": 1}), "unknown field `polices`"),
         (unknown_kind, "substrates[0].kind"),
-        (json!("role: placement"), "configuration: found `role: placement`, expected a JSON object"),
-        (json!("{\"role\": \"placement\""), "EOF while parsing"),
-        (json!("[]"), "configuration: found `[]`, expected a JSON object"),
+        (
+            json!("role: placement"),
+            "configuration: line 1:1: BTH0003 syntax at the document: found `r`, expected a value (JSON)",
+        ),
+        (
+            json!("{\"role\": \"placement\""),
+            "configuration: line 1:21: BTH0003 syntax at the document: found `the end`",
+        ),
+        (json!("[]"), "configuration: found `an empty list`, expected a JSON object"),
     ];
     for (i, (configuration, place)) in bad.iter().enumerate() {
         let version = format!("bad-{i}");

@@ -58,3 +58,13 @@ fn a_body_in_a_few_frames_is_decided_as_soon_as_nothing_more_is_wanted() {
     );
     assert!(decision(&host).contains("substrate=metal-fr"));
 }
+
+#[test]
+fn bodies_are_refused_where_the_filter_may_not_wait_for_them() {
+    let mut configuration = configuration();
+    configuration["body"] = json!({"hold_ms": 100});
+    let host = FakeHost::new();
+    host.set_configuration(&configuration.to_string());
+    let line = Role::configure(&host).unwrap_err();
+    assert!(line.contains("headers_stop") && line.contains("allow_on_headers_stop_iteration"), "{line}");
+}

@@ -147,3 +147,66 @@ fn another_version_is_named_as_such() {
     assert_eq!(Replay::parse("r2;k1;."), Err(Unreadable::Version("r2".into())));
     assert_eq!(Replay::parse("v=1, id=\"00\";x"), Err(Unreadable::Foreign));
 }
+
+/// The letters of the table of members in the documentation.
+fn documented() -> std::collections::BTreeSet<char> {
+    let page = include_str!("../envoy/README.md");
+    let table = page.split("### The replay record").nth(1).unwrap();
+    let table = table.split("| member | meaning |").nth(1).unwrap().trim_start_matches("\n| --- | --- |\n");
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let letters = rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2));
+    letters.map(|letter| letter.chars().next().unwrap()).collect()
+}
+
+#[test]
+fn every_member_that_can_be_written_is_in_the_documentation_and_none_besides() {
+    let mut class = build::class("c", &[]);
+    class.matches = Predicate::Header("x-workload".into(), Test::Present);
+    let mut substrate = build::substrate("s");
+    substrate.capacity.tenant_share_ppm = vec![("a".into(), 500_000)];
+    let mut document = build::document(vec![substrate], vec![class], vec![]);
+    document.settings.budgets =
+        vec![settings::Budget { tenant: "a".into(), window_s: 60, most_uusd: 1, fleet_share_ppm: 1_000_000 }];
+    let policy = Policy::new(document, [7; 32]);
+    let text = || Some(Fact::trusted("a"));
+    let number = || Some(Fact::trusted(1_u32));
+    let headers = [("x-workload", Fact::trusted("chat"))];
+    let facts = Facts {
+        tenant: text(),
+        class: text(),
+        model: text(),
+        data: text(),
+        residency: text(),
+        region: text(),
+        zone: text(),
+        session: text(),
+        approval: text(),
+        method: text(),
+        path: text(),
+        streaming: Some(Fact::trusted(true)),
+        input_tokens: number(),
+        output_tokens: number(),
+        deadline_ms: number(),
+        features: Feature::ALL.into_iter().fold(Features::default(), Features::with),
+        content_bytes: Some(1),
+        idempotent: true,
+        attempts_left: Some(2),
+        headers: &headers,
+    };
+    let local = Local {
+        slot: 1,
+        placed: vec![1],
+        probes: vec![1],
+        spent_uusd: vec![1],
+        tenant_placed: vec![1],
+        ..Local::default()
+    };
+    let snapshot = Some(Identity { writer: 1, epoch: 2, checksum: 3 });
+    let mut written = String::new();
+    let inputs = Inputs { policy: &policy, snapshot, local: &local, facts: &facts, now_ms: 5, seed: 255 };
+    write_replay(&inputs, false, &mut written);
+    let crowded = one(&Facts::default(), &Local { placed: vec![123_456; 4_096], ..Local::default() }, false);
+    let members = [written.as_str(), crowded.as_str()].into_iter().flat_map(|text| text.split(';'));
+    let letters = members.filter(|member| !matches!(*member, "r1" | ".")).map(|member| member.chars().next().unwrap());
+    assert_eq!(letters.collect::<std::collections::BTreeSet<_>>(), documented(), "{written}");
+}

@@ -193,14 +193,7 @@ fn every_member_that_can_be_written_is_in_the_documentation_and_none_besides() {
         attempts_left: Some(2),
         headers: &headers,
     };
-    let local = Local {
-        slot: 1,
-        placed: vec![1],
-        probes: vec![1],
-        spent_uusd: vec![1],
-        tenant_placed: vec![1],
-        ..Local::default()
-    };
+    let local = Local { slot: 1, placed: vec![1], probes: vec![1], spent_uusd: vec![1], tenant_placed: vec![1] };
     let snapshot = Some(Identity { writer: 1, epoch: 2, checksum: 3 });
     let mut written = String::new();
     let inputs = Inputs { policy: &policy, snapshot, local: &local, facts: &facts, now_ms: 5, seed: 255 };

@@ -185,6 +185,8 @@ async fn a_degraded_substrate_is_left_within_two_periods_and_returned_to_without
     eventually("traffic leaves", || async { (mesh.ask().await.text() == "onprem-de").then_some(()) }).await;
     let took = started.elapsed();
     assert!(took < Duration::from_millis(2 * PERIOD_MS + 300), "left after {took:?}");
+    // The other worker learns it a tick later.
+    mesh.ask_for(PERIOD_MS).await;
     // A queue that swings around the threshold brings nobody back and forth.
     let mut seen = Vec::new();
     for depth in [500, 0, 500, 0, 500, 0] {

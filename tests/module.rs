@@ -39,10 +39,11 @@ const PLACEMENT: [&str; 10] = [
 ];
 
 /// What `berth.wasm` has besides.
-const TELEMETRY: [&str; 6] = [
+const TELEMETRY: [&str; 7] = [
     "proxy_on_done",
     "proxy_on_http_call_response",
     "proxy_on_request_body",
+    "proxy_on_request_trailers",
     "proxy_on_response_body",
     "proxy_on_response_headers",
     "proxy_on_response_trailers",

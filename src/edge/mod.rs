@@ -85,7 +85,13 @@ impl RootContext for Root {
         if let Some(role) = self.role.clone().filter(|_| self.observes) {
             return Some(Box::new(AttemptStream::new(role)));
         }
-        Some(Box::new(Stream { id, role: self.role.clone(), kept: None }))
+        Some(Box::new(Stream {
+            id,
+            role: self.role.clone(),
+            kept: None,
+            #[cfg(feature = "telemetry")]
+            size: 0,
+        }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -107,12 +113,32 @@ struct Stream {
     role: Option<SharedRole>,
     /// What is held until its body has come.
     kept: Option<Kept>,
+    /// How much of that has come.
+    #[cfg(feature = "telemetry")]
+    size: usize,
 }
 
 const fn action(verdict: Verdict) -> Action {
     match verdict {
         Verdict::Continue => Action::Continue,
         Verdict::Answered | Verdict::Held => Action::Pause,
+    }
+}
+
+#[cfg(feature = "telemetry")]
+impl Stream {
+    fn body(&mut self, ends: bool) -> Action {
+        let Some(kept) = &self.kept else { return Action::Continue };
+        match self.role.as_ref().map(|role| role.try_borrow_mut()) {
+            Some(Ok(mut role)) => {
+                let verdict = role.on_body(&Proxy, kept, self.size, ends);
+                if verdict != Verdict::Held {
+                    self.kept = None;
+                }
+                action(verdict)
+            }
+            _ => Action::Pause,
+        }
     }
 }
 
@@ -136,17 +162,14 @@ impl HttpContext for Stream {
 
     #[cfg(feature = "telemetry")]
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let Some(kept) = &self.kept else { return Action::Continue };
-        match self.role.as_ref().map(|role| role.try_borrow_mut()) {
-            Some(Ok(mut role)) => {
-                let verdict = role.on_body(&Proxy, kept, size, end_of_stream);
-                if verdict != Verdict::Held {
-                    self.kept = None;
-                }
-                action(verdict)
-            }
-            _ => Action::Pause,
-        }
+        self.size = size;
+        self.body(end_of_stream)
+    }
+
+    /// They end a body as well as its last byte does.
+    #[cfg(feature = "telemetry")]
+    fn on_http_request_trailers(&mut self, _trailers: usize) -> Action {
+        self.body(true)
     }
 
     #[cfg(feature = "telemetry")]

@@ -21,9 +21,10 @@ const BASE: [&str; 10] = [
 
 /// What the telemetry role needs besides. A callback that the edge begins to implement is named here, or it is never
 /// called; `tests/module.rs` notices.
-const TELEMETRY: [&str; 6] = [
+const TELEMETRY: [&str; 7] = [
     "proxy_on_http_call_response",
     "proxy_on_request_body",
+    "proxy_on_request_trailers",
     "proxy_on_response_headers",
     "proxy_on_response_body",
     "proxy_on_response_trailers",

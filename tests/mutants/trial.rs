@@ -1,15 +1,15 @@
 //! The trial: which test reaches which mutant, then each mutant against the tests that reach it, quick ones first, until
 //! one fails.
 
+use crate::report::Known;
 use crate::tree::{Tree, cargo};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::sync::Mutex;
 
 /// What tests the core, besides the units in `src/`: what decides, and what reads or tells a decision.
 const SUITES: [&str; 9] = ["laws", "cases", "core", "decisions", "trust", "replay", "policy", "roles", "accounts"];
@@ -27,6 +27,10 @@ const FIRST: [&str; 2] = [
 ];
 /// A test of which a notice costs less than this goes before the quick ones.
 const CHEAP_S: f64 = 0.05;
+const HOUR_S: u64 = 3600;
+const SIGKILL: i32 = 9;
+/// Its share of the processor's time is used up.
+const SIGXCPU: i32 = 24;
 /// No mutant may fill the machine's memory.
 const MOST_KIB: u64 = 4 << 20;
 
@@ -59,6 +63,11 @@ pub enum Outcome {
 impl Outcome {
     pub const ALL: [Self; 4] = [Self::Caught, Self::Endless, Self::Survived, Self::Unreached];
 
+    /// Whether a test noticed.
+    pub fn noticed(self) -> bool {
+        matches!(self, Self::Caught | Self::Endless)
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             Self::Caught => "caught",
@@ -84,9 +93,10 @@ fn build(tree: &Tree) -> Vec<PathBuf> {
 }
 
 /// A test binary that reads nothing from where it was started but what every run reads.
-fn command(at: &Path, binary: &Path, switch: &str) -> Command {
+/// `most` is the processor's time that it may take, in seconds: the clock's would say that a busy machine has noticed.
+fn command(at: &Path, binary: &Path, switch: &str, most: u64) -> Command {
     let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("ulimit -v {MOST_KIB}; exec \"$0\" \"$@\"")).arg(binary);
+    command.arg("-c").arg(format!("ulimit -v {MOST_KIB}; ulimit -t {most}; exec \"$0\" \"$@\"")).arg(binary);
     command.current_dir(at).env("BERTH_MUTANT", switch).env("CARGO_MANIFEST_DIR", at);
     // What failed once must not be tried again with the next mutant, and how small it can be made is of no interest.
     command.env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true").env("PROPTEST_MAX_SHRINK_ITERS", "0");
@@ -97,7 +107,7 @@ fn command(at: &Path, binary: &Path, switch: &str) -> Command {
 
 impl Trial {
     /// Builds, sees that the copy does as the original with every switch off, and asks who reaches what.
-    pub fn prepare(tree: &Tree) -> Self {
+    pub fn prepare(tree: &Tree, last: &BTreeMap<String, Known>) -> Self {
         let binaries = build(tree);
         assert_eq!(binaries.len(), SUITES.len() + 1, "{binaries:?}");
         let (at, noticed) = (tree.at.clone(), Mutex::default());
@@ -105,6 +115,11 @@ impl Trial {
         for binary in 0..trial.binaries.len() {
             trial.time(binary);
             trial.record(binary, &tree.build.join("reached"));
+        }
+        for known in last.values() {
+            if let Some(test) = trial.seconds.keys().find(|test| test.name == known.by) {
+                *trial.noticed.get_mut().expect("lock").entry(test.clone()).or_insert(0) += 1;
+            }
         }
         println!(
             "with every mutant off all {} tests pass, in {:.0} s",
@@ -115,7 +130,7 @@ impl Trial {
     }
 
     fn time(&mut self, binary: usize) {
-        let mut command = command(&self.at, &self.binaries[binary], "0");
+        let mut command = command(&self.at, &self.binaries[binary], "0", HOUR_S);
         command.args(["--skip", NOT, "--test-threads=1", "-Z", "unstable-options", "--format=json", "--report-time"]);
         let output = command.output().expect("a test binary");
         let lines = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -130,7 +145,7 @@ impl Trial {
 
     fn record(&mut self, binary: usize, file: &Path) {
         let _ = std::fs::remove_file(file);
-        let mut command = command(&self.at, &self.binaries[binary], &format!("record:{}", file.display()));
+        let mut command = command(&self.at, &self.binaries[binary], &format!("record:{}", file.display()), HOUR_S);
         // More than one thread: only then each test has one of its own, which is named after it.
         command.args(["--skip", NOT, "--test-threads=2", "-q"]).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().expect("a test binary");
@@ -184,38 +199,22 @@ impl Trial {
     }
 
     fn run(&self, mutant: usize, group: &[(&Test, f64)]) -> Option<(Outcome, String)> {
-        let mut command = command(&self.at, &self.binaries[group[0].0.binary], &mutant.to_string());
+        let usual = group.iter().map(|(_, seconds)| seconds).sum::<f64>();
+        let most = (5.0 + 10.0 * usual).ceil() as u64;
+        let mut command = command(&self.at, &self.binaries[group[0].0.binary], &mutant.to_string(), most);
         command.args(["--test-threads=1", "--exact"]).args(group.iter().map(|(test, _)| &test.name));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a test binary");
-        let most = Duration::from_secs_f64(10.0 + 10.0 * group.iter().map(|(_, seconds)| seconds).sum::<f64>());
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let child = Arc::new(Mutex::new(child));
-        let ended = Arc::new((Mutex::new(false), Condvar::new()));
-        let late = Arc::new(AtomicBool::new(false));
-        let watch = std::thread::spawn({
-            let (child, ended, late) = (child.clone(), ended.clone(), late.clone());
-            move || {
-                let guard = ended.0.lock().expect("lock");
-                let (ended, waited) = ended.1.wait_timeout_while(guard, most, |ended| !*ended).expect("lock");
-                drop(ended);
-                if waited.timed_out() {
-                    late.store(true, Ordering::Relaxed);
-                    let _ = child.lock().expect("lock").kill();
-                }
-            }
-        });
         let failed = lines.map_while(Result::ok).find(|line| line.starts_with("test ") && line.ends_with("FAILED"));
         if failed.is_some() {
-            let _ = child.lock().expect("lock").kill();
+            let _ = child.kill();
         }
-        // Its output has ended: so has the process, or it was ended.
-        *ended.0.lock().expect("lock") = true;
-        ended.1.notify_all();
-        watch.join().expect("the watch");
-        let status = child.lock().expect("lock").wait().expect("its end");
+        let status = child.wait().expect("its end");
         match failed {
-            _ if late.load(Ordering::Relaxed) => Some((Outcome::Endless, group[0].0.name.clone())),
             Some(line) => Some((Outcome::Caught, line[5..].trim_end_matches(" ... FAILED").to_string())),
+            None if [Some(SIGXCPU), Some(SIGKILL)].contains(&status.signal()) => {
+                Some((Outcome::Endless, group[0].0.name.clone()))
+            }
             None if !status.success() => Some((Outcome::Caught, format!("{} ended with {status}", group[0].0.name))),
             None => None,
         }

@@ -5,11 +5,13 @@ use crate::report::Known;
 use crate::tree::{Tree, cargo};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::time::UNIX_EPOCH;
 
 /// What tests the core, besides the units in `src/`: what decides, and what reads or tells a decision.
 const SUITES: [&str; 9] = ["laws", "cases", "core", "decisions", "trust", "replay", "policy", "roles", "accounts"];
@@ -17,9 +19,9 @@ const SUITES: [&str; 9] = ["laws", "cases", "core", "decisions", "trust", "repla
 const NOT: &str = "an_editor_is_content_with_the_library_and_not_with_what_is_wrong";
 /// Tests that take less are run together.
 const QUICK_S: f64 = 0.03;
-/// What a mutant is worth: this part of the time that all tests take. What the tests that notice most do not notice in
-/// it counts as survived.
-const MOST: f64 = 0.5;
+/// What a mutant is worth at first: this part of the time that all tests take. What the tests that notice most do not
+/// notice in it counts as survived, until survivors are tried against all that reach them.
+const MOST: f64 = 0.2;
 /// Known to notice much, and so first.
 const FIRST: [&str; 2] = [
     "the_library_compiles_to_the_same_documents_and_decides_the_same",
@@ -27,6 +29,8 @@ const FIRST: [&str; 2] = [
 ];
 /// A test of which a notice costs less than this goes before the quick ones.
 const CHEAP_S: f64 = 0.05;
+/// So many times the time that the tests take is too much for a mutant.
+const MANY: f64 = 5.0;
 const HOUR_S: u64 = 3600;
 const SIGKILL: i32 = 9;
 /// Its share of the processor's time is used up.
@@ -102,6 +106,8 @@ fn command(at: &Path, binary: &Path, switch: &str, most: u64) -> Command {
     command.env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true").env("PROPTEST_MAX_SHRINK_ITERS", "0");
     // The harness then tells how long a test took, which it otherwise does with a nightly compiler only.
     command.env("RUSTC_BOOTSTRAP", "1").env_remove("BLESS").env("RUST_BACKTRACE", "0");
+    // A case that fails need not be made smaller: that it fails is enough.
+    command.env("PROPTEST_MAX_SHRINK_ITERS", "0");
     command
 }
 
@@ -113,8 +119,7 @@ impl Trial {
         let (at, noticed) = (tree.at.clone(), Mutex::default());
         let mut trial = Self { binaries, at, seconds: BTreeMap::new(), reached: BTreeMap::new(), noticed };
         for binary in 0..trial.binaries.len() {
-            trial.time(binary);
-            trial.record(binary, &tree.build.join("reached"));
+            trial.record(binary);
         }
         for known in last.values() {
             if let Some(test) = trial.seconds.keys().find(|test| test.name == known.by) {
@@ -129,27 +134,31 @@ impl Trial {
         trial
     }
 
-    fn time(&mut self, binary: usize) {
-        let mut command = command(&self.at, &self.binaries[binary], "0", HOUR_S);
-        command.args(["--skip", NOT, "--test-threads=1", "-Z", "unstable-options", "--format=json", "--report-time"]);
-        let output = command.output().expect("a test binary");
-        let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "a test fails in the copy with every mutant off:\n{lines}");
-        for line in lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+    /// Runs all tests of one program, once for each time that it is built: which pass, how long they take, and what
+    /// each comes by.
+    fn record(&mut self, binary: usize) {
+        let path = &self.binaries[binary];
+        let built = path.metadata().and_then(|of| of.modified()).expect("a test binary");
+        let built = built.duration_since(UNIX_EPOCH).expect("a time").as_millis();
+        let (times, marks) = (path.with_extension(format!("{built}.times")), path.with_extension(format!("{built}.marks")));
+        if !times.exists() {
+            let _ = fs::remove_file(&marks);
+            let mut command = command(&self.at, path, &format!("record:{}", marks.display()), HOUR_S);
+            // More than one thread: only then each test has one of its own, which is named after it.
+            command.args(["--skip", NOT, "--test-threads=2", "-Z", "unstable-options", "--format=json", "--report-time"]);
+            let output = command.output().expect("a test binary");
+            let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success(), "a test fails in the copy with every mutant off:\n{lines}");
+            fs::write(&times, lines).expect("written");
+        }
+        for line in fs::read_to_string(&times).expect("read").lines() {
+            let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
             if line["type"] == "test" && line["event"] == "ok" {
                 let name = line["name"].as_str().unwrap_or_default().to_string();
                 self.seconds.insert(Test { binary, name }, line["exec_time"].as_f64().unwrap_or(1.0));
             }
         }
-    }
-
-    fn record(&mut self, binary: usize, file: &Path) {
-        let _ = std::fs::remove_file(file);
-        let mut command = command(&self.at, &self.binaries[binary], &format!("record:{}", file.display()), HOUR_S);
-        // More than one thread: only then each test has one of its own, which is named after it.
-        command.args(["--skip", NOT, "--test-threads=2", "-q"]).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().expect("a test binary");
-        for line in std::fs::read_to_string(file).unwrap_or_default().lines() {
+        for line in fs::read_to_string(&marks).unwrap_or_default().lines() {
             let Some((name, mutant)) = line.split_once('\t') else { continue };
             let Ok(mutant) = mutant.parse() else { continue };
             let test = Test { binary, name: name.into() };
@@ -163,8 +172,8 @@ impl Trial {
         }
     }
 
-    /// Tries one mutant; says who noticed.
-    pub fn one(&self, mutant: usize) -> (Outcome, String) {
+    /// Tries one mutant, against all tests that reach it or those that are worth most; says who noticed.
+    pub fn one(&self, mutant: usize, against_all: bool) -> (Outcome, String) {
         let Some(tests) = self.reached.get(&mutant) else { return (Outcome::Unreached, String::new()) };
         let mut slow: Vec<(&Test, f64)> = tests.iter().map(|test| (test, self.seconds[test])).collect();
         let noticed = self.noticed.lock().expect("lock").clone();
@@ -185,7 +194,7 @@ impl Trial {
         let (mut spent, most) = (0.0, MOST * self.seconds.values().sum::<f64>());
         groups.retain(|group| {
             spent += group.iter().map(|(_, seconds)| seconds).sum::<f64>();
-            spent < most || group.len() > 1
+            against_all || spent < most || group.len() > 1
         });
         for group in groups.iter().filter(|group| !group.is_empty()) {
             if let Some(found) = self.run(mutant, group) {
@@ -200,7 +209,7 @@ impl Trial {
 
     fn run(&self, mutant: usize, group: &[(&Test, f64)]) -> Option<(Outcome, String)> {
         let usual = group.iter().map(|(_, seconds)| seconds).sum::<f64>();
-        let most = (5.0 + 10.0 * usual).ceil() as u64;
+        let most = (5.0 + MANY * usual).ceil() as u64;
         let mut command = command(&self.at, &self.binaries[group[0].0.binary], &mutant.to_string(), most);
         command.args(["--test-threads=1", "--exact"]).args(group.iter().map(|(test, _)| &test.name));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a test binary");

@@ -180,7 +180,7 @@ impl Placement {
             if changed || first {
                 arm.placer.refresh(reader.snapshot(), now_ms);
             }
-            arm.account.tell(host, &reader, now_ms);
+            arm.tell(host, &reader, now_ms);
         }
         self.reader = reader;
     }

@@ -38,7 +38,7 @@ impl Placement {
         let now_ms = self.now_ms;
         self.arms().for_each(|arm| {
             arm.settle(host, now_ms, 0);
-            arm.account.leave(host);
+            arm.leave(host);
         });
     }
 

@@ -11,6 +11,8 @@ mod fake_host;
 #[path = "support/policy.rs"]
 mod policy;
 
+#[path = "roles/attempts.rs"]
+mod attempts;
 #[path = "roles/body.rs"]
 mod body;
 #[path = "roles/canary.rs"]

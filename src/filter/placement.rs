@@ -100,7 +100,7 @@ impl Placement {
         let (policy, accounting) = (config.policy.clone(), config.accounting.clone());
         let current = Arm::open(host, policy.clone(), accounting.clone(), &mut names);
         let mut open = |policy: &Rc<Policy>| Arm::open(host, policy.clone(), accounting.beside(), &mut names);
-        let before = vm.succeed(&policy).filter(|before| config.shows_all_to(before));
+        let before = vm.succeed(host, &policy).filter(|before| config.shows_all_to(before));
         let previous = before.map(|policy| Box::new(open(&policy)));
         let canary = config.canary.take().map(|canary| {
             let arm = open(&canary.policy);
@@ -284,7 +284,7 @@ impl Placement {
         if compared {
             self.judge(host, context, side, &decision);
         }
-        self.act(host, side, &decision, client)
+        self.act(host, (side, told), &decision, client)
     }
 }
 
@@ -292,6 +292,8 @@ impl Placement {
 fn side(rollout: &RolloutReader, previous: bool, canary: Option<&Canary>, facts: &Facts<'_>, seed: u64) -> Side {
     match rollout.rollout().switch {
         Switch::Previous if previous => Side::Previous,
+        // Who asks for what is known of old does not ask for what is new.
+        Switch::Previous => Side::Current,
         _ if canary.is_some_and(|canary| canary.takes(facts, seed)) => Side::Candidate,
         _ => Side::Current,
     }

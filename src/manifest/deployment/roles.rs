@@ -45,11 +45,17 @@ pub fn placement<S: Source>(s: &mut S) -> Option<()> {
     });
     s.optional("candidate", "A policy that is tried on a share of the traffic.", Anything);
     s.section_if("canary", "When the candidate is called back.", canary);
-    s.section_map("facts", "The header of each fact.", Word(&FactName::ALL, FactName::as_str), |s| {
-        s.required("header", "The header.", Text(128));
-        s.optional("trusted", "Whether nobody but your own proxy can set it.", Flag);
-        Some(())
-    });
+    s.section_map(
+        "facts",
+        "What says each fact: a header or a property.",
+        Word(&FactName::ALL, FactName::as_str),
+        |s| {
+            s.optional("header", "The header.", Text(128));
+            s.list("property", "The way to a property of the stream.", Text(256), up_to(16));
+            s.optional("trusted", "Whether nobody but your own proxy can set it.", Flag);
+            Some(())
+        },
+    );
     s.optional("features_header", "The header that lists features.", Header);
     s.optional("idempotency_header", "The header of requests that may be done twice.", Header);
     s.list("trusted_headers", "Headers in predicates that can be believed.", Text(128), up_to(256));

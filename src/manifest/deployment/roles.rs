@@ -5,6 +5,7 @@ use super::forms::Anything;
 use crate::model::FactName;
 use crate::model::contract::Key;
 use crate::policy::{
+    codes,
     forms::{Decimal, Flag, Header, Text, Word, decimal, ratio, whole},
     source::{Source, must_to, up_to},
 };
@@ -51,7 +52,12 @@ pub fn placement<S: Source>(s: &mut S) -> Option<()> {
         Word(&FactName::ALL, FactName::as_str),
         |s| {
             s.optional("header", "The header.", Text(128));
-            s.list("property", "The way to a property of the stream.", Text(256), up_to(16));
+            s.list("property", "The way to a property of the stream, instead.", Text(256), up_to(16));
+            match (s.has("header"), s.has("property")) {
+                (false, false) => s.wrong("header", codes::MISSING_FIELD, "a header, or a `property`"),
+                (true, true) => s.wrong("property", codes::CONTRADICTION, "one of `header` and `property`"),
+                _ => {}
+            }
             s.optional("trusted", "Whether nobody but your own proxy can set it.", Flag);
             Some(())
         },

@@ -244,6 +244,7 @@ impl Placement {
     }
 
     fn decide<H: Host>(&mut self, host: &H, context: u32, headers: &Headers, known: Known<'_>) -> Verdict {
+        let mut answers = None;
         let mut found = self.config.sources.read(headers);
         match known {
             Known::Arrived { ends } => {
@@ -254,6 +255,7 @@ impl Placement {
             Known::Body(body) => body.tell(&mut found),
             Known::Late => {}
         }
+        found.hear(answers.insert(self.config.sources.ask(host)));
         self.requests = self.requests.wrapping_add(1);
         let told = self.config.hops.hear(host, found.budget);
         // One id for one request, at however many hops.

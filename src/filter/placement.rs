@@ -185,11 +185,6 @@ impl Placement {
         self.reader = reader;
     }
 
-    /// Decides one request by its headers.
-    pub fn on_request<H: Host>(&mut self, host: &H) -> Verdict {
-        self.arrive(host, 0, true)
-    }
-
     /// A request has come: decides it, or holds it until its body says more.
     pub fn arrive<H: Host>(&mut self, host: &H, context: u32, ends: bool) -> Verdict {
         let Ok(headers) = host.headers(MapKind::RequestHeaders) else {

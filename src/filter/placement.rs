@@ -197,14 +197,9 @@ impl Placement {
             if changed || first {
                 arm.placer.refresh(reader.snapshot(), now_ms);
             }
-            arm.account.tell(host, &reader, now_ms);
+            arm.tell(host, &reader, now_ms);
         }
         self.reader = reader;
-    }
-
-    /// Decides one request by its headers.
-    pub fn on_request<H: Host>(&mut self, host: &H) -> Verdict {
-        self.arrive(host, 0, true)
     }
 
     /// A request has come: decides it, or holds it until its body says more.
@@ -234,6 +229,7 @@ impl Placement {
     }
 
     fn decide<H: Host>(&mut self, host: &H, context: u32, headers: &Headers, known: Known<'_>) -> Verdict {
+        let mut answers = None;
         let mut found = self.config.sources.read(headers);
         match known {
             Known::Arrived { ends } => {
@@ -244,6 +240,7 @@ impl Placement {
             Known::Body(body, size) => body.tell(size, &mut found),
             Known::Late => {}
         }
+        found.hear(answers.insert(self.config.sources.ask(host)));
         self.requests = self.requests.wrapping_add(1);
         self.reporter.busy(self.now_ms);
         let told = self.config.hops.hear(host, found.budget);

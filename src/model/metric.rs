@@ -40,6 +40,7 @@ families! {
     FAMILIES: "All metrics of the placement role, in the order of the documentation.";
     DECISIONS = "decisions" counter ["class", "substrate", "outcome"] "Decided requests; `outcome` is `placed`, or `refused` with substrate `none`.";
     REFUSALS = "refusals" counter ["dimension", "reason"] "Refused requests, by the reason of the most hopeful candidate.";
+    REJECTED = "rejections" counter ["dimension", "reason"] "Rejected candidates of all decided requests, by every reason that each had.";
     BINDING = "binding" counter ["dimension", "reason"] "Decided requests, by what kept a better candidate away; `none` if nothing did.";
     SPILLOVERS = "spillovers" counter ["border"] "Placements away from home, by the widest border crossed; `none` if none was.";
     SPILL_EGRESS_ADDED = "spillover_egress_added_uusd" counter ["border"] "Micro-dollars of egress that spillovers are expected to add.";
@@ -64,7 +65,6 @@ families! {
     TIMED = "timed" counter [] "Decided requests whose stages were timed: one in `time_sample`.";
     STAGE_NS = "stage_ns" counter ["stage"] "Nanoseconds that those spent in each stage, summed.";
     SAMPLED = "sampled" counter [] "Decided requests that were looked at closely: one in `sample`.";
-    REJECTED = "sampled_rejections" counter ["dimension", "reason"] "Of those, rejected candidates by every reason that each had.";
     ROUTERS = "routers" counter ["router", "verdict"] "Of those, what a router that looks at one thing would have done: `same`, `other`, `breach`, `nothing`.";
     BREACHES = "router_breaches" counter ["router", "dimension"] "Of those, breaches by the dimensions that such a router would have broken.";
     EPOCH = "snapshot.epoch" gauge [] "The epoch of the picture that this proxy decides from.";

@@ -78,7 +78,7 @@ impl<P: Deref<Target = Policy>> Placer<P> {
             (local, facts),
             now_ms,
             seed,
-            |_| {},
+            (false, |_| {}),
             |scene, table, decision| Inspection {
                 decision,
                 rows: (0..SubstrateId::MAX).take(scene.policy.columns.len()).map(|id| row(scene, table, id)).collect(),

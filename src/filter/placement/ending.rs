@@ -42,7 +42,7 @@ impl Placement {
         let now_ms = self.now_ms;
         self.arms().for_each(|arm| {
             arm.settle(host, now_ms, 0);
-            arm.account.leave(host);
+            arm.leave(host);
         });
         self.reporter.fall_silent(host);
     }

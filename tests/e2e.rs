@@ -34,6 +34,8 @@ mod desk;
 mod doctor;
 #[path = "e2e/examples.rs"]
 mod examples;
+#[path = "e2e/fallbacks.rs"]
+mod fallbacks;
 #[path = "e2e/forged.rs"]
 mod forged;
 #[path = "e2e/harness.rs"]

@@ -64,6 +64,8 @@ mod openai;
 mod page;
 #[path = "e2e/prometheus.rs"]
 mod prometheus;
+#[path = "e2e/properties.rs"]
+mod properties;
 #[path = "e2e/rendered.rs"]
 mod rendered;
 #[path = "e2e/same.rs"]

@@ -13,6 +13,8 @@ mod reference;
 mod agree;
 #[path = "laws/choice.rs"]
 mod choice;
+#[path = "laws/compiled.rs"]
+mod compiled;
 #[path = "laws/hold.rs"]
 mod hold;
 #[path = "laws/queues.rs"]

@@ -119,6 +119,11 @@ fn what_is_wrong_with_a_deployment_is_said_with_its_place() {
         ("format: clusters", "format: clutsers", "unknown-word at telemetry.sources[2].format: found `clutsers`"),
         ("{header: x-model}", "{headers: x-model}", "missing-field at placement.facts.model.header"),
         (
+            "{header: x-model}",
+            "{header: x-model, property: [metadata, model]}",
+            "contradiction at placement.facts.model.property: found `a list`, expected one of `header` and `property`",
+        ),
+        (
             "placement:\n",
             "placement:\n  candidate: {substrates: [{name: gpu-de}, {name: gpu-nl}]}\n",
             "unknown-substrate at placement.candidate.substrates: found `gpu-nl`, expected a substrate of the current policy",

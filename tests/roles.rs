@@ -11,6 +11,8 @@ mod fake_host;
 #[path = "support/policy.rs"]
 mod policy;
 
+#[path = "roles/attempts.rs"]
+mod attempts;
 #[path = "roles/body.rs"]
 mod body;
 #[path = "roles/canary.rs"]
@@ -146,6 +148,14 @@ fn what_is_wrong_with_a_configuration_is_said_in_one_line_with_its_place_and_wha
         (r#"{"role": "placement", "keys": [1]}"#, "keys: found `1`, expected a list of texts"),
         (r#"{"role": "placement", "hops": []}"#, "hops: found `an empty list`, expected a JSON object"),
         (r#"{"role": "placement", "facts": {"tenant": {}}}"#, "facts.tenant.header: missing, expected the name"),
+        (
+            r#"{"role": "placement", "facts": {"tenant": {"property": "a"}}}"#,
+            "facts.tenant.property: found `a`, expected a",
+        ),
+        (
+            r#"{"role": "placement", "facts": {"tenant": {"property": ["a"], "header": "a"}}}"#,
+            "facts.tenant.property: found beside `header`, expected one of them",
+        ),
         (r#"{"role": "placement", "lanes": [{"cluster": "a"}]}"#, "lanes[0].substrates: missing, expected a list"),
         (r#"{"role": "placement", "canary": {"by": 1}}"#, "canary.by: found `1`, expected one of tenant, session"),
         (r#"{"role": "placement", "refreshms": 1}"#, "unknown field `refreshms`, expected one of `role`"),
@@ -156,10 +166,34 @@ fn what_is_wrong_with_a_configuration_is_said_in_one_line_with_its_place_and_wha
         let line = Role::configure(&host).map(|_| ()).unwrap_err();
         assert!(line.contains(said) && line.lines().count() == 1, "{text}: {line}");
     }
+    for path in ["[]", r#"["a", ""]"#] {
+        let host = FakeHost::new();
+        let facts = format!(r#"{{"tenant": {{"property": {path}}}}}"#);
+        host.set_configuration(&format!(r#"{{"role": "placement", "facts": {facts}, "policy": {policy}}}"#));
+        let line = Role::configure(&host).map(|_| ()).unwrap_err();
+        assert!(line.contains("facts.tenant.property: found [") && line.contains("expected a list of names"), "{line}");
+    }
     // What says nothing is as good as absent.
     let host = FakeHost::new();
     host.set_configuration(&format!(r#"{{"role": "placement", "keys": null, "policy": {policy}}}"#));
     assert!(Role::configure(&host).is_ok());
+}
+
+#[test]
+fn a_fact_by_a_property_is_asked_for_once_and_is_no_fact_unless_it_is_a_text() {
+    let mut configuration = policy::placement(&policy::policy());
+    configuration["facts"]["tenant"] = serde_json::json!({"property": ["metadata", "tenant"], "trusted": true});
+    let host = FakeHost::new();
+    let mut role = start(&host, &configuration);
+    // The header says nothing any more.
+    assert!(matches!(ask(&host, &mut role, &CHAT), Verdict::Answered));
+    host.set_property(&["metadata", "tenant"], b"acme");
+    host.reset_counts();
+    assert_eq!(ask(&host, &mut role, &CHAT), Verdict::Continue);
+    assert_eq!(host.counts()["property"], 1);
+    assert!(decision(&host).contains("substrate=metal-fr"), "{}", decision(&host));
+    host.set_property(&["metadata", "tenant"], &4096f64.to_le_bytes());
+    assert!(matches!(ask(&host, &mut role, &CHAT), Verdict::Answered));
 }
 
 #[test]

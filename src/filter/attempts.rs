@@ -74,7 +74,7 @@ pub(super) fn bound<H: Host>(
     // No total time for a stream: its deadline is for the first byte, and it may then run as long as it likes.
     number(host, text, TIMEOUT, if pace.stream { 0 } else { u64::from(pace.deadline_ms) })?;
     // A plan that is not carried out leaves its only attempt all the time.
-    let alone = attempts < decision.plan.len();
+    let alone = attempts == 1 && decision.plan.len() > 1;
     let per_try = match (alone, pace.stream) {
         (false, _) => pace.per_try_ms,
         (true, true) => pace.deadline_ms,

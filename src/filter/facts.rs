@@ -7,6 +7,9 @@ use crate::model::contract::{ATTEMPT_HEADER, BUDGET_HEADER, ORIGINAL_PATH_HEADER
 use crate::model::{Fact, FactName, Features};
 
 mod found;
+mod property;
+
+pub use property::Property;
 
 use super::Headers;
 use super::attempts::steers_the_router;
@@ -27,6 +30,8 @@ pub struct Source {
 pub struct Sources {
     /// Facts by header.
     pub facts: Vec<Source>,
+    /// Facts by what the proxy knows of the stream.
+    pub properties: Vec<Property>,
     /// The header that lists the features that a request needs.
     pub features: Option<String>,
     /// The header whose presence says that the request may be done twice.

@@ -100,7 +100,7 @@ impl Placement {
         let (policy, accounting) = (config.policy.clone(), config.accounting.clone());
         let current = Arm::open(host, policy.clone(), accounting.clone(), &mut names);
         let mut open = |policy: &Rc<Policy>| Arm::open(host, policy.clone(), accounting.beside(), &mut names);
-        let before = vm.succeed(&policy).filter(|before| config.leads_back_to(before));
+        let before = vm.succeed(host, &policy).filter(|before| config.leads_back_to(before));
         let previous = before.map(|policy| Box::new(open(&policy)));
         let canary = config.canary.take().map(|canary| {
             let arm = open(&canary.policy);
@@ -185,11 +185,6 @@ impl Placement {
         self.reader = reader;
     }
 
-    /// Decides one request by its headers.
-    pub fn on_request<H: Host>(&mut self, host: &H) -> Verdict {
-        self.arrive(host, 0, true)
-    }
-
     /// A request has come: decides it, or holds it until its body says more.
     pub fn arrive<H: Host>(&mut self, host: &H, context: u32, ends: bool) -> Verdict {
         let Ok(headers) = host.headers(MapKind::RequestHeaders) else {
@@ -244,6 +239,7 @@ impl Placement {
     }
 
     fn decide<H: Host>(&mut self, host: &H, context: u32, headers: &Headers, known: Known<'_>) -> Verdict {
+        let mut answers = None;
         let mut found = self.config.sources.read(headers);
         match known {
             Known::Arrived { ends } => {
@@ -254,6 +250,7 @@ impl Placement {
             Known::Body(body) => body.tell(&mut found),
             Known::Late => {}
         }
+        found.hear(answers.insert(self.config.sources.ask(host)));
         self.requests = self.requests.wrapping_add(1);
         let told = self.config.hops.hear(host, found.budget);
         // One id for one request, at however many hops.
@@ -284,7 +281,7 @@ impl Placement {
         if compared {
             self.judge(host, context, side, &decision);
         }
-        self.act(host, side, &decision, client)
+        self.act(host, (side, told), &decision, client)
     }
 }
 
@@ -292,6 +289,8 @@ impl Placement {
 fn side(rollout: &RolloutReader, previous: bool, canary: Option<&Canary>, facts: &Facts<'_>, seed: u64) -> Side {
     match rollout.rollout().switch {
         Switch::Previous if previous => Side::Previous,
+        // Who asks for what is known of old does not ask for what is new.
+        Switch::Previous => Side::Current,
         _ if canary.is_some_and(|canary| canary.takes(facts, seed)) => Side::Candidate,
         _ => Side::Current,
     }

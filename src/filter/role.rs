@@ -69,10 +69,10 @@ impl Role {
         }
     }
 
-    /// A request's headers have arrived.
+    /// A request without a body has arrived, on a stream that nothing else is known of.
     pub fn on_request<H: Host>(&mut self, host: &H) -> Verdict {
         match self {
-            Self::Placement(role) => role.on_request(host),
+            Self::Placement(role) => role.arrive(host, 0, true),
             Self::Telemetry(..) | Self::Observing(..) => Verdict::Continue,
         }
     }

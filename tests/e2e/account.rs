@@ -287,7 +287,9 @@ async fn metrics_logs_and_substrates_agree_to_the_last_request_and_the_log_repla
     // A scrape may fall between two counters of the same tick: two that say the same do not.
     let metrics = eventually("every decision was told", || async {
         let metrics = books.metrics().await;
-        let told = sum(&metrics, "berth_decisions") >= asked_u64;
+        // Ends are told after decisions.
+        let ended = sum(&metrics, "berth_answers") >= sum(&metrics, "berth_run");
+        let told = sum(&metrics, "berth_decisions") >= asked_u64 && ended;
         tokio::time::sleep(std::time::Duration::from_millis(150)).await;
         (told && counted(&books.metrics().await) == counted(&metrics)).then_some(metrics)
     })
@@ -465,6 +467,11 @@ async fn replays(books: &Books, asked: usize) {
     let file = books.envoy.dir().join("policy.json");
     fs::write(&file, policy().to_string()).unwrap();
     // The lines of text say the same as those of JSON.
+    eventually("the lines of text are written", || async {
+        let text = fs::read_to_string(books.envoy.dir().join("access.txt")).unwrap_or_default();
+        (text.lines().count() == asked && text.ends_with('\n')).then_some(())
+    })
+    .await;
     for log in ["access.log", "access.txt"] {
         let log = books.envoy.dir().join(log);
         let output = Command::new(env!("CARGO_BIN_EXE_berth"))

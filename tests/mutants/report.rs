@@ -10,25 +10,42 @@ use std::path::Path;
 /// The share that must be caught, in percent.
 const LEAST: f64 = 95.0;
 
-/// The outcomes of the last run, and of which sources they are.
-pub fn read(kept: &Path) -> (u64, BTreeMap<String, Outcome>) {
+/// What is known of a mutant from the last run.
+#[derive(Clone)]
+pub struct Known {
+    pub outcome: Outcome,
+    /// The test that noticed.
+    pub by: String,
+    /// What its file was, without the tests in it. What was noticed holds as long as this is the same, so that it
+    /// outlives tests that are added and changes elsewhere.
+    pub file: u64,
+    /// What all sources were, the tests too. What was not noticed holds as long as this is the same.
+    pub sources: u64,
+}
+
+impl Known {
+    pub fn line(&self, key: &str) -> String {
+        format!("{}\t{key}\t{}\t{}\t{}", self.outcome.word(), self.by, self.file, self.sources)
+    }
+}
+
+/// The outcomes of the last run, by key.
+pub fn read(kept: &Path) -> BTreeMap<String, Known> {
     let text = std::fs::read_to_string(kept).unwrap_or_default();
-    let mut lines = text.lines();
-    let of = lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);
-    let outcome = |word: &str| Outcome::ALL.into_iter().find(|outcome| outcome.word() == word);
-    let all = lines.filter_map(|line| {
+    let all = text.lines().filter_map(|line| {
         let mut cells = line.split('\t');
-        let (word, key) = (cells.next()?, cells.next()?);
-        Some((key.to_string(), outcome(word)?))
+        let (word, key, by) = (cells.next()?, cells.next()?, cells.next()?.to_string());
+        let outcome = Outcome::ALL.into_iter().find(|outcome| outcome.word() == word)?;
+        let (file, sources) = (cells.next()?.parse().ok()?, cells.next()?.parse().ok()?);
+        Some((key.to_string(), Known { outcome, by, file, sources }))
     });
-    (of, all.collect())
+    all.collect()
 }
 
 /// Begins the file anew with what still holds.
-pub fn keep(kept: &Path, fingerprint: u64, known: &BTreeMap<String, Outcome>) -> File {
+pub fn keep(kept: &Path, known: &BTreeMap<String, Known>) -> File {
     let mut file = File::create(kept).expect("written");
-    writeln!(file, "{fingerprint}").expect("written");
-    known.iter().for_each(|(key, outcome)| writeln!(file, "{}\t{key}\t", outcome.word()).expect("written"));
+    known.iter().for_each(|(key, known)| writeln!(file, "{}", known.line(key)).expect("written"));
     file
 }
 
@@ -40,7 +57,7 @@ pub fn tell(mutants: &[Mutant], outcomes: &BTreeMap<usize, Outcome>, list: &Path
         let mutant = &mutants[*at];
         let file = mutant.key.split(' ').next().unwrap_or_default();
         files.entry(file).or_default()[Outcome::ALL.iter().position(|o| o == outcome).unwrap_or(0)] += 1;
-        if matches!(outcome, Outcome::Survived | Outcome::Unreached) {
+        if !outcome.noticed() {
             survived.insert(&mutant.key, (mutant.line, *outcome));
         }
     }

@@ -204,3 +204,62 @@ fn requests_that_the_candidate_may_not_have_are_not_compared_with_its_own() {
     assert!(both[1] > 150, "{both:?}");
     assert_eq!(host.shared(RECALL), None, "{both:?}");
 }
+
+/// The version by which a request was decided.
+fn version(host: &FakeHost, role: &mut Role) -> String {
+    ask(host, role, &CHAT);
+    let text = decision(host);
+    text.split("test-mesh@").nth(1).and_then(|rest| rest.split('#').next()).unwrap_or_default().into()
+}
+
+/// A configuration whose policy is this version.
+fn versioned(version: u32) -> Value {
+    let mut policy = policy::policy();
+    policy["policy"]["version"] = json!(version);
+    configuration(&policy)
+}
+
+#[test]
+fn the_policy_before_is_the_one_that_ruled_last_also_after_a_way_back() {
+    let (host, vm) = (FakeHost::new(), Vm::default());
+    let mut before = Vec::new();
+    for next in [1, 2, 1, 3, 3] {
+        host.set_configuration(&versioned(next).to_string());
+        let mut role = Role::configure_in(&host, &vm).unwrap();
+        store::throw(&host, Switch::Previous, None, host.now_ms()).unwrap();
+        role.on_tick(&host);
+        before.push(version(&host, &mut role));
+        store::throw(&host, Switch::Current, None, host.now_ms()).unwrap();
+    }
+    assert_eq!(before, ["1", "1", "2", "1", "1"]);
+}
+
+#[test]
+fn filters_of_one_vm_are_not_each_other_s_past() {
+    let (host, vm) = (FakeHost::new(), Vm::default());
+    let mut roles = Vec::new();
+    for (name, next) in [("inside", 1), ("outside", 2), ("inside", 3)] {
+        host.set_property(&["plugin_name"], name.as_bytes());
+        host.set_configuration(&versioned(next).to_string());
+        roles.push(Role::configure_in(&host, &vm).unwrap());
+    }
+    store::throw(&host, Switch::Previous, None, host.now_ms()).unwrap();
+    let before = roles.iter_mut().map(|role| {
+        role.on_tick(&host);
+        version(&host, role)
+    });
+    assert_eq!(before.collect::<Vec<_>>(), ["1", "2", "1"], "the first ones have nothing to go back to");
+}
+
+#[test]
+fn where_there_is_no_way_back_the_switch_still_ends_the_trial() {
+    let host = FakeHost::new();
+    let mut trying = versioned(3);
+    trying["candidate"] = versioned(4)["policy"].clone();
+    trying["candidate"]["rollout"] = json!({"share": 1});
+    let mut role = start(&host, &trying);
+    assert_eq!(version(&host, &mut role), "4");
+    store::throw(&host, Switch::Previous, None, host.now_ms()).unwrap();
+    role.on_tick(&host);
+    assert_eq!(version(&host, &mut role), "3");
+}

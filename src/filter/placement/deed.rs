@@ -4,16 +4,22 @@ use super::{Placement, Side, Verdict};
 use crate::filter::arm::Arm;
 use crate::filter::canary::Canary;
 use crate::filter::config::{Attach, Mode};
+use crate::filter::hop::Told;
 use crate::filter::metrics::Cause;
 use crate::filter::refusal::Client;
 use crate::filter::{Host, MapKind, attempts, refusal};
 use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE, SHADOW_HEADER};
 use crate::model::{Decision, Kind, Outcome};
 use crate::place::record::write_record;
-use crate::policy::Policy;
 
 impl Placement {
-    pub(super) fn act<H: Host>(&mut self, host: &H, side: Side, decision: &Decision, client: Client) -> Verdict {
+    pub(super) fn act<H: Host>(
+        &mut self,
+        host: &H,
+        (side, told): (Side, Told),
+        decision: &Decision,
+        client: Client,
+    ) -> Verdict {
         let policy = at_work(side, &self.current, self.canary.as_deref(), self.previous.as_deref()).policy();
         if self.config.accounting.on {
             write_record(policy, decision, &mut self.record);
@@ -27,7 +33,7 @@ impl Placement {
         match (decision.outcome, decision.plan.first()) {
             (Outcome::Placed, Some(first)) => {
                 self.count(side, first.substrate, decision.expected_us);
-                self.send(host, side, decision, first.substrate)
+                self.send(host, (side, told), decision, first.substrate)
             }
             _ => {
                 if !client.known {
@@ -51,7 +57,13 @@ impl Placement {
         }
     }
 
-    fn send<H: Host>(&mut self, host: &H, side: Side, decision: &Decision, substrate: u16) -> Verdict {
+    fn send<H: Host>(
+        &mut self,
+        host: &H,
+        (side, told): (Side, Told),
+        decision: &Decision,
+        substrate: u16,
+    ) -> Verdict {
         let policy = at_work(side, &self.current, self.canary.as_deref(), self.previous.as_deref()).policy();
         let Some(substrate) = policy.substrate(substrate) else { return Verdict::Continue };
         let lane = attempts::lane(&self.config.lanes, policy, decision);
@@ -71,7 +83,8 @@ impl Placement {
             Attach::Full => attempts::leave(host, policy, decision, &mut self.number),
             Attach::Lanes => attempts::follow(host, lane, decision, &mut self.number),
         };
-        let told = self.config.hops.tell(host, decision, left_over(policy, decision, tries), &mut self.number);
+        let most = policy.class(decision.class).attempts.most;
+        let told = self.config.hops.tell(host, decision, told.left(tries, most), &mut self.number);
         let led = host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, cluster);
         if self.config.decision_upstream && substrate.kind != Kind::Provider {
             let _ = host.set_header(MapKind::RequestHeaders, DECISION_HEADER, &self.record);
@@ -102,9 +115,4 @@ fn at_work<'a>(side: Side, current: &'a Arm, canary: Option<&'a Canary>, previou
         Side::Previous => previous,
     };
     other.unwrap_or(current)
-}
-
-/// How many attempts the next hop may make: its class's, unless this one tries again itself.
-fn left_over(policy: &Policy, decision: &Decision, tries: usize) -> u8 {
-    if tries > 1 { 1 } else { policy.class(decision.class).attempts.most }
 }

@@ -21,7 +21,7 @@ const NOT: &str = "an_editor_is_content_with_the_library_and_not_with_what_is_wr
 const QUICK_S: f64 = 0.03;
 /// What a mutant is worth at first: this part of the time that all tests take. What the tests that notice most do not
 /// notice in it counts as survived, until survivors are tried against all that reach them.
-const MOST: f64 = 0.2;
+const MOST: f64 = 0.05;
 /// Known to notice much, and so first.
 const FIRST: [&str; 2] = [
     "the_library_compiles_to_the_same_documents_and_decides_the_same",

@@ -48,6 +48,8 @@ mod identity;
 mod istio;
 #[path = "e2e/lanes.rs"]
 mod lanes;
+#[path = "e2e/loops.rs"]
+mod loops;
 #[path = "e2e/many.rs"]
 mod many;
 #[path = "e2e/memory.rs"]

@@ -84,8 +84,10 @@ fn as_many_attempts_are_planned_as_the_least_of_what_is_allowed_and_one_at_least
             vec![envelope("open")],
         );
         (one.classes[0].attempts.most, one.settings.selection.plan) = (class_most, plan);
+        one.classes[0].attempts.repeatable = true;
         let seen = decide(&one, &Facts { attempts_left: left, ..Facts::default() });
-        assert_eq!(seen.plan.len(), planned, "{class_most} {plan} {left:?}");
+        let part_ms = 8_000 / planned as u32;
+        assert_eq!((seen.plan.len(), seen.pace.per_try_ms), (planned, part_ms), "{class_most} {plan} {left:?}");
     }
 }
 

@@ -77,9 +77,14 @@ fn main() {
     let all: Vec<usize> = (0..tree.mutants.len()).filter(fit).collect();
     let wanted = all.iter().enumerate().filter(|(nth, at)| chosen(&word, *nth, &tree.mutants[**at].key, &last));
     let mut wanted: Vec<usize> = wanted.map(|(_, at)| *at).collect();
+    let list = root.join("tests/mutants/survivors.txt");
+    let explained = report::explained(&list);
     // What was never tried goes first, and that in no order that means something: what was tried when it is ended is a
     // fair share.
-    wanted.sort_by_key(|at| (last.contains_key(&tree.mutants[*at].key), hash(&tree.mutants[*at].key)));
+    wanted.sort_by_key(|at| {
+        let key = &tree.mutants[*at].key;
+        (last.contains_key(key) || explained.contains(key), hash(key))
+    });
     let file_of = |at: usize| tree.files[tree.mutants[at].key.split(' ').next().unwrap_or_default()];
     let known: BTreeMap<String, Known> = all
         .iter()
@@ -120,8 +125,7 @@ fn main() {
         }
     });
     let outcomes = outcomes.into_inner().expect("lock");
-    let well =
-        report::tell(&tree.mutants, &outcomes, &root.join("tests/mutants/survivors.txt"), wanted.len() == all.len());
+    let well = report::tell(&tree.mutants, &outcomes, &explained, wanted.len() == all.len());
     println!("{:.0} s", begun.elapsed().as_secs_f64());
     std::process::exit(i32::from(!well));
 }

@@ -8,7 +8,7 @@ use super::{Host, MapKind, MetricKind};
 use crate::health::heard::{Drop, Dropped};
 use crate::health::slot::key_of_cluster;
 use crate::health::{Beginning, Ending, Meaning, answer};
-use crate::model::contract::{METADATA, METADATA_CLUSTER};
+use crate::model::contract::{METADATA, METADATA_CLUSTER, PULL_HEADER};
 
 /// What an observing root is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ const HOST: [&str; 2] = ["xds", "upstream_host_metadata"];
 /// The most of it that is looked at.
 const MOST_METADATA: usize = 64 << 10;
 /// There on a question of the telemetry role, which is no work: an absent property costs a third of one that is there.
-const PULL: [&str; 3] = ["request", "headers", super::telemetry::PULL_HEADER];
+const PULL: [&str; 3] = ["request", "headers", PULL_HEADER];
 /// How the client's stream stands, as bits. They are set before an attempt is ended on the client's account; what ends
 /// it on the substrate's account is set later, if at all (seen on 1.40).
 pub(super) const FLAGS: [&str; 2] = ["response", "flags"];
@@ -98,6 +98,11 @@ impl Observing {
         if let Some(Err(_)) = self.member.with(|reporter| reporter.tell_again(host, now_ms, most)) {
             add(host, self.counters.unslotted, 1);
         }
+    }
+
+    /// This root is gone; where it was the last of its VM, so is the VM's slot.
+    pub fn leave<H: Host>(&mut self, host: &H) {
+        self.member.leave(host);
     }
 
     /// An attempt begins.

@@ -4,10 +4,11 @@ use crate::fake_host::{EVERY_ERROR, FakeHost};
 use crate::role::{TICK_MS, published, watch};
 use berth::filter::observing::{ObserveConfig, Observing};
 use berth::filter::store::slot_key;
-use berth::filter::telemetry::{PULL_HEADER, Telemetry};
+use berth::filter::telemetry::Telemetry;
 use berth::filter::telemetry_config::TelemetryConfig;
 use berth::filter::{MapKind, Role, Vm};
 use berth::health::{codec, slot};
+use berth::model::contract::PULL_HEADER;
 use berth::model::{Circuit, Signal, Snapshot};
 
 /// A VM with the role and a filter inside its clusters.
@@ -78,6 +79,32 @@ fn however_many_roots_a_vm_has_it_has_one_slot() {
     host.reset_counts();
     filters.iter_mut().for_each(|filter| filter.on_tick(&host));
     assert_eq!(host.count("shared_set"), 1, "what one root has told the others need not tell again");
+}
+
+#[test]
+fn whoever_leaves_gives_its_slot_and_the_lease_back_at_once() {
+    let (host, vm) = (FakeHost::new(), Vm::default());
+    let policy = r#"{"role": "telemetry", "observe": true}"#;
+    host.set_configuration(policy);
+    let mut roles: Vec<Role> = (0..2).map(|_| Role::configure_in(&host, &vm).unwrap()).collect();
+    roles.iter_mut().for_each(|role| role.on_tick(&host));
+    let taken = || host.shared(&slot_key(0)).is_some_and(|bytes| !bytes.is_empty());
+    roles[0].leave(&host);
+    assert!(taken(), "the other one is still there");
+    roles[1].leave(&host);
+    assert!(!taken());
+
+    let config = TelemetryConfig::new(watch(&["metal-fr"]), 100, Vec::new());
+    let mut first = Telemetry::configure(&host, config.clone()).unwrap();
+    first.on_tick(&host);
+    assert!(first.published().is_some());
+    let other = host.another_vm();
+    let mut second = Telemetry::configure(&other, config).unwrap();
+    second.on_tick(&other);
+    assert!(second.published().is_none(), "one leads");
+    first.leave(&host);
+    second.on_tick(&other);
+    assert!(second.published().is_some(), "and hands over without anybody waiting");
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod attempts;
 mod body;
 #[path = "roles/canary.rs"]
 mod canary;
+#[path = "roles/headers.rs"]
+mod headers;
 
 use berth::filter::store::{self, Switch};
 use berth::filter::{Host, HostError, MapKind, Role, Verdict};
@@ -106,6 +108,7 @@ fn a_picture_is_decoded_once_and_then_only_its_mark_is_read() {
     let host = FakeHost::new();
     let _telemetry = publish(&host);
     let mut role = start(&host, &policy::placement(&policy::policy()));
+    ask(&host, &mut role, &CHAT);
     role.on_tick(&host);
     host.reset_counts();
     for _ in 0..5 {
@@ -418,4 +421,50 @@ fn without_budgets_the_ledger_is_not_looked_at() {
     let mut role = start(&host, &policy::placement(&policy::policy()));
     role.on_tick(&host);
     assert!(!host.shared_keys().contains(&store::LEDGER.to_string()));
+}
+
+/// The slots that somebody has.
+fn slots(host: &FakeHost) -> Vec<String> {
+    let taken = |key: &String| key.contains("/slot/") && host.shared(key).is_some_and(|bytes| !bytes.is_empty());
+    host.shared_keys().into_iter().filter(taken).collect()
+}
+
+#[test]
+fn only_who_decides_has_a_slot_and_who_has_left_or_decides_no_more_gives_it_back() {
+    let host = FakeHost::new();
+    let configuration = policy::placement(&policy::policy());
+    let (mut idle, mut replaced, mut role) =
+        (start(&host, &configuration), start(&host, &configuration), start(&host, &configuration));
+    let mut tick = |host: &FakeHost, replaced: &mut Role, role: &mut Role| {
+        [&mut idle, replaced, role].into_iter().for_each(|role| role.on_tick(host));
+    };
+    ask(&host, &mut replaced, &CHAT);
+    ask(&host, &mut role, &CHAT);
+    tick(&host, &mut replaced, &mut role);
+    assert_eq!(slots(&host), [store::slot_key(0), store::slot_key(1)], "and none for a thread that is never asked");
+    for _ in 0..40 {
+        host.advance_ms(1_000);
+        ask(&host, &mut role, &CHAT);
+        tick(&host, &mut replaced, &mut role);
+    }
+    assert_eq!(slots(&host), [store::slot_key(1)], "nobody asks the one that was replaced");
+    ask(&host, &mut replaced, &CHAT);
+    tick(&host, &mut replaced, &mut role);
+    assert_eq!(slots(&host).len(), 2, "unless a connection from before does");
+    role.leave(&host);
+    assert_eq!(slots(&host), [store::slot_key(0)]);
+}
+
+#[test]
+fn a_worker_without_a_slot_serves_and_is_counted() {
+    let host = FakeHost::new();
+    let mut role = start(&host, &policy::placement(&policy::policy()));
+    ask(&host, &mut role, &CHAT);
+    host.fail_always("shared_set", HostError::CasMismatch);
+    for _ in 0..3 {
+        role.on_tick(&host);
+        host.advance_ms(100);
+        assert_eq!(ask(&host, &mut role, &CHAT), Verdict::Continue);
+    }
+    assert_eq!(host.metric_value("berth.unslotted"), 2, "told with the tick that follows");
 }

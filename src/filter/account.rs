@@ -106,6 +106,11 @@ impl Account {
         self.metrics.late();
     }
 
+    /// A tick found no slot to tell the others through.
+    pub(super) fn unslotted(&mut self) {
+        self.metrics.unslotted();
+    }
+
     pub(super) fn undecided(&mut self, cause: Cause) {
         self.metrics.undecided(cause);
     }

@@ -150,9 +150,12 @@ impl Arm {
         self.among_all.get(usize::from(id)).copied()
     }
 
-    /// Some arm has placed a request on the substrate at this place among all.
-    pub(super) fn began(&mut self, at: usize, expected_us: i64) {
+    /// Some arm has placed a request of this tenant on the substrate at this place among all.
+    pub(super) fn began(&mut self, at: usize, expected_us: i64, tenant: Option<&str>) {
         if let Some(id) = self.from_all.get(at).copied().flatten() {
+            if let Some(tenant) = tenant {
+                self.purse.began(self.placer.policy(), tenant, (id, expected_us), &mut self.local);
+            }
             self.probes.placed(usize::from(id), &mut self.local.probes);
             self.underway.begin(id, expected_us, &mut self.local.placed);
         }

@@ -196,7 +196,6 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
         predicates: Vec::new(),
         trusted,
         trust_path: raw.trust_path.unwrap_or(false),
-        own_router_headers: attach != Attach::Simple,
     };
     raw.facts.iter().flatten().try_for_each(|(name, source)| fact_source(&mut sources, name, source))?;
     let candidate = canary.as_ref().map(|canary| &*canary.policy);

@@ -57,6 +57,7 @@ pub(super) struct Metrics {
     planned: usize,
     last_resort: usize,
     undecided: usize,
+    unslotted: usize,
     late: usize,
     cost: usize,
     cost_classes: usize,
@@ -152,6 +153,11 @@ impl Metrics {
     /// A held request was decided without its body.
     pub(super) fn late(&mut self) {
         self.cells.add(self.late, 1);
+    }
+
+    /// A tick found no slot to tell the others through.
+    pub(super) fn unslotted(&mut self) {
+        self.cells.add(self.unslotted, 1);
     }
 
     pub(super) fn undecided(&mut self, cause: Cause) {

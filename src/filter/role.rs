@@ -154,8 +154,10 @@ impl Role {
 
     /// The root is gone, and this role with it once its last stream has ended.
     pub fn leave<H: Host>(&mut self, host: &H) {
-        if let Self::Placement(role) = self {
-            role.leave(host);
+        match self {
+            Self::Placement(role) => role.leave(host),
+            Self::Telemetry(role, _) => role.leave(host),
+            Self::Observing(role, _) => role.leave(host),
         }
     }
 

@@ -52,6 +52,7 @@ families! {
     LAST_RESORT = "last_resort" counter [] "Placed requests whose only candidate did not stand well.";
     UNDECIDED = "undecided" counter ["cause"] "Requests left to the route without a header: `headers` could not be read, or the `cluster` or `plan` not be left.";
     BODY_LATE = "body_late" counter [] "Held requests whose client was slow with its body: decided by their headers.";
+    UNSLOTTED = "unslotted" counter [] "Ticks of a worker that found no slot free to tell the others through: its placements are not in the snapshot.";
     COST = "cost_uusd" counter ["class", "regime"] "Micro-dollars that placed requests are expected to cost.";
     RUN = "run" counter ["class", "hardware", "revision"] "Placed requests, by what they were placed on: the labels `hardware` and `revision` of the substrate.";
     RUN_QUALITY = "run_quality_ppm" counter ["class", "hardware", "revision"] "Declared quality of those, summed in parts per million.";

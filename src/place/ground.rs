@@ -31,6 +31,7 @@ pub(crate) struct Key {
     features: u16,
     opened: u8,
     stream: bool,
+    pub(crate) contradicted: bool,
     /// An envelope selected by trusted facts speaks for the request.
     pub(crate) spoken_for: bool,
     /// The envelopes that apply, as words of bits.
@@ -54,6 +55,7 @@ impl Key {
         self.region = facts.region.map_or((ABSENT, false), |f| (known(&lookups.egress, f.value), f.trusted));
         self.zone = facts.zone.map_or(ABSENT, |f| known(&lookups.links, f.value));
         (self.features, self.opened, self.stream) = (asked.features, asked.opened.bits(), asked.stream);
+        self.contradicted = facts.contradicted;
     }
 }
 

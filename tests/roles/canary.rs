@@ -263,3 +263,93 @@ fn where_there_is_no_way_back_the_switch_still_ends_the_trial() {
     role.on_tick(&host);
     assert_eq!(version(&host, &mut role), "3");
 }
+
+/// A role that tries a candidate of this version on half of its requests, and what comes of these many of them.
+fn trying(version: u32) -> Value {
+    let mut trying = versioned(3);
+    trying["candidate"] = versioned(version)["policy"].clone();
+    trying["candidate"]["rollout"] = json!({"share": 0.5});
+    trying["canary"] = json!({"by": "request", "least": 20});
+    trying
+}
+
+/// Asks so often; what the candidate decides is never answered.
+fn leave_unanswered(host: &FakeHost, role: &mut Role, of: &str, requests: u32) {
+    for n in 0..requests {
+        let id = format!("{n}-{of}");
+        host.set_headers(MapKind::RequestHeaders, &[&CHAT[..2], &CHAT[3..], &[("x-request-id", &*id)]].concat());
+        role.arrive(host, n, true);
+        if !decision(host).contains(&format!("test-mesh@{of}#")) {
+            host.set_headers(MapKind::ResponseHeaders, &[(":status", "200")]);
+            role.on_response(host, n);
+        }
+        role.on_done(host, n);
+        role.forget(n);
+        host.advance_ms(10);
+        if n % 10 == 0 {
+            role.on_tick(host);
+        }
+    }
+}
+
+#[test]
+fn a_candidate_whose_requests_are_never_answered_goes_back() {
+    let host = FakeHost::new();
+    let mut role = start(&host, &trying(4));
+    leave_unanswered(&host, &mut role, "4", 1_000);
+    assert_eq!(host.metric_value("berth.canary"), 2);
+    let recall = store::recalls(&host).pop().unwrap();
+    assert!(recall.why.contains("failure_ppm=1000000 current=0"), "{recall:?}");
+}
+
+#[test]
+fn candidates_of_two_listeners_stay_back_both() {
+    let host = FakeHost::new();
+    let both = [4, 5].map(|candidate| {
+        let vm = host.another_vm();
+        let mut role = start(&vm, &trying(candidate));
+        leave_unanswered(&vm, &mut role, &candidate.to_string(), 1_000);
+        (vm, role)
+    });
+    for (at, (vm, mut role)) in both.into_iter().enumerate() {
+        role.on_tick(&vm);
+        let taken = (0..40).filter(|n| {
+            let id = format!("after-{n}");
+            ask(&vm, &mut role, &[&CHAT[..2], &CHAT[3..], &[("x-request-id", &*id)]].concat());
+            !decision(&vm).contains("test-mesh@3#")
+        });
+        assert_eq!(taken.count(), 0, "of candidate {at}");
+    }
+}
+
+#[test]
+fn a_tenant_s_share_is_one_whichever_policy_decides() {
+    let placed = |candidate: bool| {
+        let mut current = policy::policy();
+        for substrate in current["substrates"].as_array_mut().unwrap() {
+            substrate["capacity"] = json!({"concurrency": 64, "tenant_share": {"acme": 0.25}});
+        }
+        let mut configuration = configuration(&current);
+        if candidate {
+            current["policy"]["version"] = json!(4);
+            current["rollout"] = json!({"share": 0.5});
+            configuration["candidate"] = current;
+            configuration["canary"] = json!({"by": "request"});
+        }
+        let host = FakeHost::new();
+        let mut role = start(&host, &configuration);
+        let mut sides = [0, 0];
+        for n in 0..200 {
+            let id = format!("{n}");
+            ask(&host, &mut role, &[&CHAT[..2], &CHAT[3..], &[("x-request-id", &*id)]].concat());
+            let decision = decision(&host);
+            if decision.contains("substrate=") {
+                sides[usize::from(decision.contains("test-mesh@4#"))] += 1;
+            }
+        }
+        sides
+    };
+    let ([alone, _], both) = (placed(false), placed(true));
+    assert!(alone > 0 && both[1] > 0, "{both:?}");
+    assert_eq!(both[0] + both[1], alone, "{both:?}");
+}

@@ -90,19 +90,21 @@ fn risk_grows_by_what_is_unsteady_up_to_half_a_percent_a_sign() {
     assert_eq!([0, 30_000].map(|ppm| more(Signal::OverloadRate, ppm)), [0, 30_000]);
     assert_eq!(more(Signal::FailureRate, 50_000), 40_000, "measured, worse than the prior");
     // Memory between its two limits counts up to a quarter.
-    let pressed = |value| {
+    let pressed = |hard_ppm, value| {
         let mut document = two();
         document.classes[0].worth = class::Worth { answer_uusd: 0, second_uusd: 0, failure_uusd: 1_000_000 };
         let limits = settings::Thresholds {
             memory_soft_ppm: Some(600_000),
-            memory_hard_ppm: Some(1_000_000),
+            memory_hard_ppm: Some(hard_ppm),
             ..settings::Thresholds::default()
         };
         document.settings.thresholds = [limits; 7];
         let known = snapshot(vec![health("s0", &[(Signal::MemoryPressure, value)]), health("s1", &[])]);
         -decide(&document, &known, &Facts::default()).rows[0].terms.risk_uusd - calm
     };
-    assert_eq!([500_000, 600_000, 700_000, 800_000, 999_999].map(pressed), [0, 0, 62_500, 125_000, 249_999]);
+    let between = [500_000, 600_000, 700_000, 800_000, 999_999].map(|value| pressed(1_000_000, value));
+    assert_eq!(between, [0, 0, 62_500, 125_000, 249_999]);
+    assert_eq!([600_000, 600_001].map(|value| pressed(600_000, value)), [0, 250_000], "where nothing is between");
 }
 
 #[test]
@@ -153,6 +155,18 @@ fn what_follows_a_refusal_is_planned_though_two_whole_answers_would_not_fit() {
     assert_eq!(tries(&document), 2);
     document.classes[0].attempts.repeatable = true;
     assert_eq!(tries(&document), 1);
+    // To the last millisecond: half as much again as an answer takes is kept for the second.
+    document.classes[0].attempts.repeatable = false;
+    document.classes[0].usual_output_tokens = 1;
+    for substrate in &mut document.substrates {
+        substrate.latency = substrate::Latency { first_token_us: 0, prefill_us_per_token: 0, us_per_token: 600_000 };
+    }
+    let with = |deadline_ms: u32| {
+        let mut document = document.clone();
+        document.classes[0].deadline_ms = deadline_ms;
+        tries(&document)
+    };
+    assert_eq!([899, 900].map(with), [1, 2]);
 }
 
 proptest! {

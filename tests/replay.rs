@@ -334,6 +334,7 @@ fn every_member_that_can_be_written_is_in_the_documentation_and_none_besides() {
         features: Feature::ALL.into_iter().fold(Features::default(), Features::with),
         content_bytes: Some(1),
         idempotent: true,
+        contradicted: true,
         attempts_left: Some(2),
         headers: &headers,
     };

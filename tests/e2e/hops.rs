@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-fn pem(name: &str) -> String {
+pub(crate) fn pem(name: &str) -> String {
     format!("{}/tests/support/tls/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -36,7 +36,7 @@ fn placement(policy: &Value, attach: &str, hops: Value) -> Value {
 }
 
 /// A sidecar of this identity in front of the gateway.
-async fn sidecar(identity: &str, gateway: SocketAddr) -> Envoy {
+pub(crate) async fn sidecar(identity: &str, gateway: SocketAddr) -> Envoy {
     let own = Some((pem(&format!("{identity}.pem")), pem(&format!("{identity}.key"))));
     let egress = Endpoint {
         hosts: vec![(gateway.ip().to_string(), gateway.port())],

@@ -45,12 +45,13 @@ const PLACEMENT: [&str; 7] = [
 ];
 
 /// What `berth.wasm` has besides.
-const TELEMETRY: [&str; 9] = [
+const TELEMETRY: [&str; 10] = [
     "proxy_on_context_create",
     "proxy_on_delete",
     "proxy_on_done",
     "proxy_on_http_call_response",
     "proxy_on_request_body",
+    "proxy_on_request_trailers",
     "proxy_on_response_body",
     "proxy_on_response_headers",
     "proxy_on_response_trailers",

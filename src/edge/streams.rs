@@ -31,7 +31,7 @@ impl RootContext for Root {
         if let Some(role) = self.role.clone().filter(|_| self.observes) {
             return Some(Box::new(AttemptStream::new(role)));
         }
-        Some(Box::new(Stream { id, role: self.role.clone(), kept: None }))
+        Some(Box::new(Stream { id, role: self.role.clone(), kept: None, size: 0 }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -53,6 +53,24 @@ struct Stream {
     role: Option<SharedRole>,
     /// What is held until its body has come.
     kept: Option<Kept>,
+    /// How much of that has come.
+    size: usize,
+}
+
+impl Stream {
+    fn body(&mut self, ends: bool) -> Action {
+        let Some(kept) = &self.kept else { return Action::Continue };
+        match self.role.as_ref().map(|role| role.try_borrow_mut()) {
+            Some(Ok(mut role)) => {
+                let verdict = role.on_body(&Proxy, kept, self.size, ends);
+                if verdict != Verdict::Held {
+                    self.kept = None;
+                }
+                action(verdict)
+            }
+            _ => Action::Pause,
+        }
+    }
 }
 
 impl Context for Stream {
@@ -73,17 +91,13 @@ impl HttpContext for Stream {
     }
 
     fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let Some(kept) = &self.kept else { return Action::Continue };
-        match self.role.as_ref().map(|role| role.try_borrow_mut()) {
-            Some(Ok(mut role)) => {
-                let verdict = role.on_body(&Proxy, kept, size, end_of_stream);
-                if verdict != Verdict::Held {
-                    self.kept = None;
-                }
-                action(verdict)
-            }
-            _ => Action::Pause,
-        }
+        self.size = size;
+        self.body(end_of_stream)
+    }
+
+    /// They end a body as well as its last byte does.
+    fn on_http_request_trailers(&mut self, _trailers: usize) -> Action {
+        self.body(true)
     }
 
     fn on_http_response_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {

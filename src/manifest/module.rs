@@ -18,12 +18,13 @@ const BASE: [&str; 7] = [
 
 /// What the telemetry role needs besides, and the SDK's dispatch. A callback that the edge begins to implement is named
 /// here, or it is never called; `tests/module.rs` notices.
-const TELEMETRY: [&str; 9] = [
+const TELEMETRY: [&str; 10] = [
     "proxy_on_context_create",
     "proxy_on_vm_start",
     "proxy_on_delete",
     "proxy_on_http_call_response",
     "proxy_on_request_body",
+    "proxy_on_request_trailers",
     "proxy_on_response_headers",
     "proxy_on_response_body",
     "proxy_on_response_trailers",

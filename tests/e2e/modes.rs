@@ -53,12 +53,12 @@ async fn shadow_decides_writes_it_down_and_routes_as_before() {
 async fn shadow_sends_a_whole_copy_where_it_is_asked_to_and_nobody_waits_for_it() {
     for way in [Way::Simple, usual()] {
         let modes = start(way, |c| (c["mode"], c["mirror"]) = (json!("shadow"), json!(true))).await;
-        modes.chosen.does(Script::after(1_500, Script::ok("late")));
+        modes.chosen.does(Script::after(60_000, Script::ok("late")));
         let body: Vec<u8> = (0..200_000).map(|i| (i % 251) as u8).collect();
         for http in BOTH {
             let seen = modes.ask(body.clone()).over(http).send().await.unwrap();
             assert_eq!(seen.text(), "before");
-            assert!(seen.took < Duration::from_millis(1_000), "{:?}", seen.took);
+            assert!(seen.took < Duration::from_secs(30), "{:?}", seen.took);
         }
         eventually("both copies arrived whole", || async {
             (modes.chosen.received().iter().filter(|r| r.body == body).count() == 2).then_some(())

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
+#[path = "laws/amounts.rs"]
+mod amounts;
 #[path = "laws/build.rs"]
 mod build;
 #[path = "laws/generate.rs"]

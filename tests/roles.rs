@@ -307,7 +307,6 @@ fn no_status_of_any_host_call_stops_a_role() {
         "set_header",
         "remove_header",
         "set_filter_state",
-        "clear_route_cache",
         "respond",
         "define_metric",
         "increment",

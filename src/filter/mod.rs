@@ -29,4 +29,4 @@ pub use observing::Attempt;
 pub use placement::Verdict;
 pub use role::{Kept, Role};
 pub use telemetry::Visit;
-pub use vm::Vm;
+pub use vm::{Vm, identity};

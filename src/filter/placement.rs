@@ -111,7 +111,7 @@ impl Placement {
         let (policy, accounting) = (config.policy.clone(), config.accounting.clone());
         let current = Arm::open(host, policy.clone(), accounting.clone(), &mut names);
         let mut open = |policy: &Rc<Policy>| Arm::open(host, policy.clone(), accounting.beside(), &mut names);
-        let before = vm.succeed(host, &policy).filter(|before| config.shows_all_to(before));
+        let before = vm.succeed(host, &policy).filter(|before| config.leads_back_to(before));
         let previous = before.map(|policy| Box::new(open(&policy)));
         let canary = config.canary.take().map(|canary| {
             let arm = open(&canary.policy);
@@ -180,7 +180,7 @@ impl Placement {
             let switch = self.rollout.rollout().switch;
             log::warn!("berth: the rollout switch stands at {}", switch.as_str());
             if switch == Switch::Previous && self.previous.is_none() {
-                log::warn!("berth: this VM has had no policy before the current one, which goes on");
+                log::warn!("berth: this VM has no policy to go back to; the current one goes on");
             }
         }
         let before = self.reader.refused();

@@ -52,6 +52,15 @@ impl Role {
         }
     }
 
+    /// How often it asks for the time to pass, in milliseconds; only placement says so.
+    #[must_use]
+    pub const fn tick_ms(&self) -> u32 {
+        match self {
+            Self::Placement(role) => role.tick_ms(),
+            Self::Telemetry(..) | Self::Observing(..) => 0,
+        }
+    }
+
     /// Time has passed.
     pub fn on_tick<H: Host>(&mut self, host: &H) {
         match self {

@@ -47,11 +47,16 @@ const ROOT: [[&str; 1]; 2] = [["plugin_name"], ["plugin_root_id"]];
 /// The most policies that are remembered; the oldest gives way.
 const MOST_RULED: usize = 8;
 
+/// Which of the VM's filters the root is whose callback this is.
+pub fn identity<H: Host>(host: &H) -> Vec<u8> {
+    ROOT.map(|path| host.property(&path).unwrap_or_default()).join(&0)
+}
+
 impl Vm {
     /// A policy begins to rule at a root; the one that ruled there before it under the same name, if this VM has had
     /// one. To come back to a policy is to begin anew: what ruled in between is then the one before.
     pub(super) fn succeed<H: Host>(&self, host: &H, policy: &Rc<Policy>) -> Option<Rc<Policy>> {
-        let root = ROOT.map(|path| host.property(&path).unwrap_or_default()).join(&0);
+        let root = identity(host);
         let mut inner = self.0.try_borrow_mut().ok()?;
         let name = &policy.document().identity.name;
         let here = |reign: &Reign| reign.root == root && reign.policy.document().identity.name == *name;

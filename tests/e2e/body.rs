@@ -76,6 +76,36 @@ async fn the_model_in_the_body_decides_and_the_body_arrives_whole() {
 }
 
 #[tokio::test]
+async fn no_level_of_the_log_shows_what_a_body_says() {
+    let (envoy, _upstreams) = start().await;
+    for level in ["debug", "trace"] {
+        let set = Ask::post(envoy.admin_address(), &format!("/logging?wasm={level}"), "").send().await.unwrap();
+        assert!(set.text().contains(&format!("wasm: {level}")), "{}", set.text());
+        let before = envoy.log().len();
+        for (n, http) in BOTH.into_iter().enumerate() {
+            // Whole, cut off by the prefix, broken, and of a class that is refused.
+            let long = "prompt-that-nobody-may-see ".repeat(1_000);
+            let said = format!(r#"{{"model": "model-of-the-body", "messages": [{{"content": "{long}"}}]}}"#);
+            for (what, body) in
+                [("whole", said.clone()), ("broken", said.replace("}]}", "]}}}")), ("short", said[..99].into())]
+            {
+                let path = format!("/{level}/{what}/{n}");
+                let seen = ask(&envoy, &path, body.into_bytes()).over(http).send().await.unwrap();
+                assert!(seen.status == 200 || seen.status == 422, "{path}: {}", seen.status);
+            }
+        }
+        // Something is logged at the lowest level, or nothing is shown by what is not there.
+        eventually("what the host calls is in the log", || async {
+            (level != "trace" || envoy.log().len() > before + 1_000).then_some(())
+        })
+        .await;
+        for secret in ["prompt-that-nobody", "model-of-the-body"] {
+            assert!(!envoy.log().contains(secret), "{level}: {secret}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_body_that_ends_with_trailers_is_decided_before_it_goes_on() {
     let (envoy, [a, b, _]) = start().await;
     // The scanner cannot finish any of them, and each is shorter than what is looked at.

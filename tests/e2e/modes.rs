@@ -1,4 +1,5 @@
-//! Shadow and passthrough, in each way to attach: what is decided, what is not, and where requests go meanwhile.
+//! Shadow and passthrough, in each way to attach: what is decided, what is not, and where requests go meanwhile. And
+//! several placement filters in one VM, each with a policy of its own.
 
 use crate::attempts::{at, placement, usual};
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
@@ -75,5 +76,27 @@ async fn passthrough_decides_nothing() {
         let modes = start(way, |c| c["mode"] = json!("passthrough")).await;
         let seen = modes.ask(b"x".to_vec()).header("x-placement-cluster", "a").send().await.unwrap();
         assert_eq!((seen.text().as_str(), seen.header("x-placement-decision")), ("before", None));
+    }
+}
+
+/// The module is not told which filter a stream belongs to: the proxy keeps that for it.
+#[tokio::test]
+async fn each_of_several_filters_in_one_vm_decides_its_own_streams() {
+    let module = built("berth-placement.wasm");
+    let of = |version: u32| {
+        let mut configuration = placement(Way::Simple);
+        configuration["policy"]["policy"]["version"] = json!(version);
+        wasm_filter(&module, "placement", &configuration, Carried::Text)
+    };
+    let a = Upstream::start("a").await;
+    let bootstrap = Bootstrap::default().substrate("a", &at(&a, false)).filter(of(71)).telemetry(of(72));
+    let envoy = Envoy::start(&bootstrap.build()).await;
+    for round in 0..3 {
+        for (listener, version) in [(INGRESS, "@71#"), ("telemetry", "@72#")] {
+            let ask = Ask::post(envoy.listener(listener), "/v1/x", "x").header("x-tenant", "acme");
+            let seen = ask.header("x-workload", "once").send().await.unwrap();
+            let decision = seen.header("x-placement-decision").unwrap_or_default();
+            assert!(decision.contains(version), "round {round}, {listener}: {decision}");
+        }
     }
 }

@@ -155,7 +155,9 @@ async fn the_failure_policy_says_what_later_requests_get() {
 async fn a_trap_in_a_tick_costs_the_requests_of_its_worker_within_the_back_off() {
     let world = World::start("berth-placement.wasm", "FAIL_RELOAD", None).await;
     let streams = world.streams().await;
-    assert_eq!(world.strike(ARMS).await.status, 200, "it is served, and arms the tick");
+    // It arms the tick, and is served unless the tick comes before its answer: then it is one of the open streams.
+    let armed = world.strike(ARMS).await.status;
+    assert!([200, 503].contains(&armed), "{armed}");
     eventually("a tick has trapped", || async { world.envoy.log().contains("proxy_on_tick").then_some(()) }).await;
     let after = after(&world, Duration::from_secs(10)).await;
     let lost = lost(streams).await;

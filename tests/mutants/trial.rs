@@ -21,8 +21,8 @@ const NOT: &str = "an_editor_is_content_with_the_library_and_not_with_what_is_wr
 const QUICK_S: f64 = 0.03;
 /// What a mutant is worth at first: this part of the time that all tests take. What the tests that notice most do not
 /// notice in it counts as survived, until survivors are tried against all that reach them.
-const MOST: f64 = 0.2;
-/// Known to notice much, and so first.
+const MOST: f64 = 0.05;
+/// Known to notice much, and so first, whatever they take.
 const FIRST: [&str; 2] = [
     "the_library_compiles_to_the_same_documents_and_decides_the_same",
     "still::generated_cases_are_decided_as_they_were",
@@ -30,7 +30,7 @@ const FIRST: [&str; 2] = [
 /// A test of which a notice costs less than this goes before the quick ones.
 const CHEAP_S: f64 = 0.05;
 /// So many times the time that the tests take is too much for a mutant.
-const MANY: f64 = 5.0;
+const MANY: f64 = 2.0;
 const HOUR_S: u64 = 3600;
 const SIGKILL: i32 = 9;
 /// Its share of the processor's time is used up.
@@ -177,9 +177,9 @@ impl Trial {
         let Some(tests) = self.reached.get(&mutant) else { return (Outcome::Unreached, String::new()) };
         let mut slow: Vec<(&Test, f64)> = tests.iter().map(|test| (test, self.seconds[test])).collect();
         let noticed = self.noticed.lock().expect("lock").clone();
+        let first = |test: &Test| FIRST.contains(&test.name.as_str());
         let worth = |(test, seconds): &(&Test, f64)| {
-            let before = if FIRST.contains(&test.name.as_str()) { 100 } else { 0 };
-            seconds / f64::from(1 + before + noticed.get(*test).copied().unwrap_or(0))
+            if first(test) { 0.0 } else { seconds / f64::from(1 + noticed.get(*test).copied().unwrap_or(0)) }
         };
         slow.sort_by(|a, b| worth(a).total_cmp(&worth(b)));
         let quick: Vec<(&Test, f64)> = slow.iter().copied().filter(|(_, seconds)| *seconds < QUICK_S).collect();
@@ -193,8 +193,9 @@ impl Trial {
         groups.extend(dear.into_iter().map(|one| vec![one]));
         let (mut spent, most) = (0.0, MOST * self.seconds.values().sum::<f64>());
         groups.retain(|group| {
-            spent += group.iter().map(|(_, seconds)| seconds).sum::<f64>();
-            against_all || spent < most || group.len() > 1
+            let always = against_all || group.len() > 1 || group.iter().any(|(test, _)| first(test));
+            spent += if always { 0.0 } else { group.iter().map(|(_, seconds)| seconds).sum::<f64>() };
+            always || spent < most
         });
         for group in groups.iter().filter(|group| !group.is_empty()) {
             if let Some(found) = self.run(mutant, group) {

@@ -115,6 +115,34 @@ fn a_candidate_is_refused_that_would_place_where_nothing_leads() {
     assert_eq!(refused(&|substrates| drop(substrates.as_array_mut().unwrap().pop())), "", "it may have fewer");
 }
 
+#[test]
+fn there_is_no_way_back_to_a_policy_whose_substrates_may_be_gone() {
+    let back_from = |change: &dyn Fn(&mut Value)| {
+        let (host, vm) = (FakeHost::new(), Vm::default());
+        let mut next = policy::policy();
+        next["policy"]["version"] = json!(4);
+        change(&mut next["substrates"]);
+        let mut role = start(&host, &configuration(&next));
+        for policy in [policy::policy(), next] {
+            host.set_configuration(&configuration(&policy).to_string());
+            role = Role::configure_in(&host, &vm).unwrap();
+        }
+        store::throw(&host, Switch::Previous, None, host.now_ms()).unwrap();
+        role.on_tick(&host);
+        ask(&host, &mut role, &CHAT);
+        decision(&host)
+    };
+    // Another cluster, or none: requests would find out whether the old one is still there.
+    let moved = back_from(&|substrates| substrates[1]["cluster"] = json!("elsewhere"));
+    assert!(moved.contains("test-mesh@4#"), "{moved}");
+    let renamed = back_from(&|substrates| {
+        let mut other = substrates[0].clone();
+        (other["name"], other["cluster"]) = (json!("metal-nl"), json!("metal-nl"));
+        substrates.as_array_mut().unwrap().push(other);
+    });
+    assert!(renamed.contains("test-mesh@3#"), "one more is no matter: {renamed}");
+}
+
 /// Whether a request was the candidate's.
 fn tried(host: &FakeHost, role: &mut Role, more: &[(&str, &str)]) -> bool {
     ask(host, role, &[&CHAT[..2], &CHAT[4..], more].concat());

@@ -5,6 +5,10 @@ use crate::filter::{Host, MapKind};
 use crate::model::Decision;
 
 impl Placement {
+    pub(in crate::filter) const fn tick_ms(&self) -> u32 {
+        self.config.refresh_ms
+    }
+
     /// Has the answer of a request counted for its side, while a canary is judged.
     #[inline(never)]
     pub(super) fn judge<H: Host>(&mut self, host: &H, context: u32, side: Side, decision: &Decision) {

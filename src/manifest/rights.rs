@@ -3,8 +3,8 @@
 
 use super::module::Cut;
 
-/// The host functions that Berth calls: what an operator grants it.
-pub const CALLED: [&str; 18] = [
+/// The host functions that Berth calls.
+const CALLED: [&str; 18] = [
     "proxy_continue_stream",
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
@@ -25,10 +25,18 @@ pub const CALLED: [&str; 18] = [
     "proxy_set_tick_period_milliseconds",
 ];
 
+/// What only the telemetry role calls: a placement filter has no business with it.
+const OF_TELEMETRY: [&str; 1] = ["proxy_http_call"];
+
 /// What Rust's standard library asks of the system: to write a panic, to read an environment, to end.
 pub const SYSTEM: [&str; 4] = ["environ_get", "environ_sizes_get", "fd_write", "proc_exit"];
 
-/// Everything that is granted.
+/// The host functions that one of the two files calls.
+pub fn called(cut: Cut) -> impl Iterator<Item = &'static str> {
+    CALLED.into_iter().filter(move |name| cut == Cut::Full || !OF_TELEMETRY.contains(name))
+}
+
+/// Everything that is granted to one of the two files.
 pub fn rights(cut: Cut) -> impl Iterator<Item = &'static str> {
-    CALLED.iter().chain(&SYSTEM).copied().chain(cut.callbacks())
+    called(cut).chain(SYSTEM).chain(cut.callbacks())
 }

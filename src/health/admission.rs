@@ -2,6 +2,7 @@
 //! different thresholds, need several samples in a row and a least time in between, so that nothing flaps. How often it
 //! fails is not asked here: that is the circuit's, and a closed door would keep its probes out.
 
+use super::breaker::mix;
 use super::heard::scale;
 use crate::model::settings::{Breaking, Thresholds};
 use crate::model::{Admission, Health, Reading, Signal, WHOLE_PPM};
@@ -31,7 +32,7 @@ impl Gate {
     }
 
     /// Judges by what is known now. Values past `hard_ms` are unknown, and the unknown closes nothing.
-    pub fn judge(&mut self, health: &Health, limits: &Thresholds, rules: &Breaking, now_ms: u64, hard_ms: u64) {
+    pub fn judge(&mut self, health: &Health, limits: &Thresholds, rules: &Breaking, seed: u64, now_ms: u64, hard_ms: u64) {
         let Some((pressure, at_ms)) = pressure(health, limits, now_ms, hard_ms) else {
             if self.admission != Admission::All {
                 self.turn(Admission::All, now_ms);
@@ -53,7 +54,10 @@ impl Gate {
         let worse = if pressure >= WHOLE_PPM { Admission::Closed } else { Admission::Existing };
         let least = if self.admission == Admission::Closed { rules.hold_down_ms } else { rules.dwell_ms };
         // A clock that jumped back makes no hold-down longer than it is.
-        let rested = now_ms < self.since_ms || now_ms - self.since_ms >= u64::from(least);
+        // Those that closed together do not open together.
+        let jitter = u64::from(least) * u64::from(rules.jitter_ppm) / WHOLE_PPM as u64;
+        let least = u64::from(least) + mix(seed ^ self.since_ms) % (jitter + 1);
+        let rested = now_ms < self.since_ms || now_ms - self.since_ms >= least;
         if self.bad >= rules.bad_samples.max(1) && worse > self.admission {
             self.turn(worse, now_ms);
         } else if self.good >= rules.good_samples.max(1) && self.admission != Admission::All && rested {

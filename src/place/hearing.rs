@@ -58,14 +58,42 @@ impl<'a> Hearing<'a> {
         self.value(Signal::InFlight).max(self.value(Signal::Running).map(|running| running.saturating_add(waiting)))
     }
 
-    /// The share of what was in flight when that was heard that has ended since, if each takes the whole time that answers
-    /// are measured to take.
-    pub(crate) fn ended_ppm(&self) -> u32 {
-        let heard = [Signal::InFlight, Signal::Running].map(|signal| self.health.and_then(|h| h.reading(signal)));
-        let Some(at_ms) = heard.into_iter().flatten().map(|reading| reading.at_ms).max() else { return 0 };
-        let Some(whole_us) = self.value(Signal::Total).filter(|us| *us > 0) else { return 0 };
-        let passed = i128::from(self.now_ms.saturating_sub(at_ms)) * 1_000 * i128::from(WHOLE_PPM);
-        u32::try_from((passed / i128::from(whole_us)).min(i128::from(WHOLE_PPM))).unwrap_or(0)
+    /// The same, but the substrate's own count no further than it is certain beyond what proxies count.
+    pub(crate) fn certain_in_flight(&self) -> Option<i64> {
+        let own = self.value(Signal::InFlight);
+        let (running, certainty_ppm) = self.aged(Signal::Running)?;
+        let there = running.saturating_add(self.value(Signal::QueueDepth).unwrap_or(0));
+        let beyond = (there - own.unwrap_or(0)).max(0);
+        Some(own.unwrap_or(0).saturating_add(beyond.saturating_mul(certainty_ppm) / WHOLE_PPM))
+    }
+
+    /// How many of those in flight are probably still there: of each count, less what has ended since it was made, if each
+    /// request takes the whole time that answers are measured to take. A count that is older than that says nothing of now.
+    pub(crate) fn still_in_flight(&self) -> Option<i64> {
+        let waiting = self.value(Signal::QueueDepth).unwrap_or(0);
+        let own = self.value(Signal::InFlight).map(|n| self.left_of(n, Signal::InFlight));
+        let there = self.value(Signal::Running).map(|n| self.left_of(n.saturating_add(waiting), Signal::Running));
+        own.max(there)
+    }
+
+    fn left_of(&self, count: i64, signal: Signal) -> i64 {
+        let at_ms = self.health.and_then(|h| h.reading(signal)).map_or(self.now_ms, |reading| reading.at_ms);
+        let Some(whole_us) = self.value(Signal::Total).filter(|us| *us > 0) else { return count };
+        let passed_us = i128::from(self.now_ms.saturating_sub(at_ms)) * 1_000;
+        let ended = i128::from(count) * passed_us.min(i128::from(whole_us)) / i128::from(whole_us);
+        count.saturating_sub(i64::try_from(ended).unwrap_or(count))
+    }
+
+    /// This proxy's part of what is in flight there; the whole where the substrate itself counts nothing.
+    pub(crate) fn part_ppm(&self) -> u32 {
+        let whole = WHOLE_PPM as u32;
+        let (Some(own), Some(all)) = (self.value(Signal::InFlight), self.in_flight()) else { return whole };
+        if self.value(Signal::Running).is_none() {
+            return whole;
+        }
+        // One more on either side: who has nothing there yet may begin.
+        let part = (i128::from(own) + 1) * i128::from(WHOLE_PPM) / (i128::from(all) + 1);
+        u32::try_from(part).unwrap_or(whole).min(whole)
     }
 
     pub(crate) fn circuit(&self) -> Circuit {

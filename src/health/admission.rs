@@ -32,7 +32,15 @@ impl Gate {
     }
 
     /// Judges by what is known now. Values past `hard_ms` are unknown, and the unknown closes nothing.
-    pub fn judge(&mut self, health: &Health, limits: &Thresholds, rules: &Breaking, seed: u64, now_ms: u64, hard_ms: u64) {
+    pub fn judge(
+        &mut self,
+        health: &Health,
+        limits: &Thresholds,
+        rules: &Breaking,
+        seed: u64,
+        now_ms: u64,
+        hard_ms: u64,
+    ) {
         let Some((pressure, at_ms)) = pressure(health, limits, now_ms, hard_ms) else {
             if self.admission != Admission::All {
                 self.turn(Admission::All, now_ms);
@@ -146,7 +154,7 @@ mod tests {
         let (mut gate, mut turns) = (Gate::default(), Vec::new());
         for (second, depth) in (100..).zip(depths) {
             let now_ms = second * 1_000;
-            gate.judge(&with(&[(Signal::QueueDepth, depth)], now_ms), &LIMITS, &RULES, now_ms, HARD_MS);
+            gate.judge(&with(&[(Signal::QueueDepth, depth)], now_ms), &LIMITS, &RULES, 7, now_ms, HARD_MS);
             if turns.last().map_or(Admission::All, |(_, last)| *last) != gate.admission() {
                 turns.push((second - 100, gate.admission()));
             }
@@ -177,6 +185,23 @@ mod tests {
     }
 
     #[test]
+    fn those_that_closed_together_open_one_after_the_other() {
+        let rules = Breaking { jitter_ppm: 500_000, ..RULES };
+        let opens = |seed: u64| {
+            let (mut gate, well) = (Gate::resumed(Admission::Closed, 100_000), (110_000..200_000).step_by(500));
+            let mut judge = |now_ms: u64| {
+                let health = with(&[(Signal::QueueDepth, 0)], now_ms);
+                gate.judge(&health, &LIMITS, &rules, seed, now_ms, HARD_MS);
+                gate.admission() == Admission::All
+            };
+            well.into_iter().find(|now_ms| judge(*now_ms)).unwrap() - 100_000
+        };
+        let opened: std::collections::BTreeSet<u64> = (0..20).map(opens).collect();
+        assert!(opened.iter().all(|ms| (30_000..=45_000).contains(ms)), "{opened:?}");
+        assert!(opened.len() > 8, "{opened:?}");
+    }
+
+    #[test]
     fn between_the_thresholds_nothing_turns() {
         let held = std::iter::repeat_n(90, 2).chain(std::iter::repeat_n(75, 100));
         assert_eq!(turns(held), [(1, Admission::Existing)]);
@@ -185,7 +210,7 @@ mod tests {
     #[test]
     fn the_same_sample_twice_is_one_sample() {
         let (mut gate, health) = (Gate::default(), with(&[(Signal::QueueDepth, 120)], 1_000));
-        (0..50).for_each(|i| gate.judge(&health, &LIMITS, &RULES, 1_000 + i, HARD_MS));
+        (0..50).for_each(|i| gate.judge(&health, &LIMITS, &RULES, 7, 1_000 + i, HARD_MS));
         assert_eq!(gate.admission(), Admission::All);
     }
 
@@ -195,7 +220,7 @@ mod tests {
         let mut health = with(&[(Signal::QueueDepth, 120)], 1_000);
         for now_ms in 1_000..1_050 {
             health.set(Signal::MemoryPressure, Reading { value: 1, at_ms: now_ms });
-            gate.judge(&health, &LIMITS, &RULES, now_ms, HARD_MS);
+            gate.judge(&health, &LIMITS, &RULES, 7, now_ms, HARD_MS);
         }
         assert_eq!(gate.admission(), Admission::All);
     }
@@ -204,7 +229,7 @@ mod tests {
     fn what_is_no_longer_known_closes_nothing() {
         let mut gate = Gate::resumed(Admission::Closed, 0);
         let old = with(&[(Signal::QueueDepth, 120)], 1_000);
-        gate.judge(&old, &LIMITS, &RULES, 1_000 + HARD_MS, HARD_MS);
+        gate.judge(&old, &LIMITS, &RULES, 7, 1_000 + HARD_MS, HARD_MS);
         assert_eq!(gate.admission(), Admission::All);
     }
 

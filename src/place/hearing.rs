@@ -61,10 +61,10 @@ impl<'a> Hearing<'a> {
     /// The same, but the substrate's own count no further than it is certain beyond what proxies count.
     pub(crate) fn certain_in_flight(&self) -> Option<i64> {
         let own = self.value(Signal::InFlight);
-        let (running, certainty_ppm) = self.aged(Signal::Running)?;
+        let Some((running, certainty_ppm)) = self.aged(Signal::Running) else { return own };
         let there = running.saturating_add(self.value(Signal::QueueDepth).unwrap_or(0));
-        let beyond = (there - own.unwrap_or(0)).max(0);
-        Some(own.unwrap_or(0).saturating_add(beyond.saturating_mul(certainty_ppm) / WHOLE_PPM))
+        let beyond = there.saturating_sub(own.unwrap_or(0)).max(0).saturating_mul(certainty_ppm) / WHOLE_PPM;
+        Some(own.unwrap_or(0).saturating_add(beyond))
     }
 
     /// How many of those in flight are probably still there: of each count, less what has ended since it was made, if each
@@ -191,6 +191,63 @@ mod tests {
         assert_eq!((said(10_000), heard(&health, 30_000).has_faded(Signal::QueueDepth)), (None, true));
         assert!(!heard(&health, 29_999).has_faded(Signal::QueueDepth));
         assert!(!heard(&health, 30_000).has_faded(Signal::Running), "it was never said");
+    }
+
+    #[test]
+    fn of_what_was_in_flight_as_much_has_ended_as_the_time_of_an_answer_has_passed() {
+        let record = |readings: &[(Signal, i64, u64)]| {
+            let mut health = Health::unknown("s");
+            for (signal, value, at_ms) in readings {
+                health.set(*signal, crate::model::Reading { value: *value, at_ms: *at_ms });
+            }
+            health
+        };
+        let still = |readings: &[(Signal, i64, u64)], now_ms| heard(&record(readings), now_ms).still_in_flight();
+        let (busy, total) = ((Signal::InFlight, 1_000, 20_000), (Signal::Total, 2_000_000, 20_000));
+        let all = [busy, total];
+        let part = [20_000, 20_001, 20_500, 21_998, 22_000, 25_000].map(|now_ms| still(&all, now_ms));
+        assert_eq!(part, [1_000, 1_000, 750, 1, 0, 0].map(Some));
+        let there = [(Signal::Running, 1_500, 20_000), (Signal::QueueDepth, 500, 20_000)];
+        assert_eq!(still(&[busy, total, there[0], there[1]], 21_000), Some(1_000), "what waits is there too");
+        assert_eq!(
+            still(&[(Signal::InFlight, 1_000, 21_000), total, there[0]], 21_500),
+            Some(750),
+            "each since it was counted"
+        );
+        assert_eq!(still(&all, 30_000), None, "what was in flight is forgotten");
+        assert_eq!(still(&[busy], 21_000), Some(1_000), "nobody knows how long an answer takes");
+        assert_eq!(still(&[busy, (Signal::Total, 0, 20_000)], 21_000), Some(1_000), "an answer that takes no time");
+        assert_eq!(still(&[busy, (Signal::Total, 1, 20_000)], 20_001), Some(0));
+        assert_eq!(still(&[total], 21_000), None, "nothing was in flight");
+        let ppm = |readings: &[(Signal, i64, u64)]| heard(&record(readings), 20_000).part_ppm();
+        assert_eq!(ppm(&[busy, (Signal::Running, 4_003, 20_000)]), 250_000, "with one more on either side");
+        assert_eq!([ppm(&[busy]), ppm(&there), ppm(&[busy, (Signal::Running, 9, 20_000)])], [1_000_000; 3]);
+        let certain = |readings: &[(Signal, i64, u64)], now_ms| heard(&record(readings), now_ms).certain_in_flight();
+        let known = [(Signal::InFlight, 100, 23_500), there[0]];
+        assert_eq!(certain(&known, 23_000), Some(1_500));
+        assert_eq!(certain(&known, 26_500), Some(100 + 1_400 / 2), "half as certain");
+        assert_eq!([certain(&known, 30_000), certain(&[busy], 20_000)], [Some(100), Some(1_000)]);
+        let in_flight = |readings: &[(Signal, i64, u64)]| heard(&record(readings), 20_000).in_flight();
+        assert_eq!(in_flight(&[busy]), Some(1_000));
+        assert_eq!(in_flight(&[(Signal::QueueDepth, 7, 20_000)]), None, "a queue alone says nothing of what runs");
+        assert_eq!(in_flight(&[busy, (Signal::Running, 1_005, 20_000), (Signal::QueueDepth, 7, 20_000)]), Some(1_012));
+    }
+
+    #[test]
+    fn news_of_a_substrate_is_what_it_says_before_what_its_answers_show_and_never_its_load() {
+        let fresh = |readings: &[(Signal, u64)]| {
+            let mut health = Health::unknown("s");
+            for (signal, age_ms) in readings {
+                health.set(*signal, crate::model::Reading { value: 1, at_ms: 100_000 - age_ms });
+            }
+            (heard(&health, 100_000).freshness(), heard(&health, 100_000).newest_ms())
+        };
+        assert_eq!(fresh(&[]), (Freshness::Stale, PLENTY));
+        assert_eq!(fresh(&[(Signal::QueueDepth, 100)]), (Freshness::Live, 100));
+        assert_eq!(fresh(&[(Signal::QueueDepth, 5_000)]), (Freshness::Uncertain, 5_000));
+        assert_eq!(fresh(&[(Signal::QueueDepth, 50_000), (Signal::FirstToken, 100)]), (Freshness::Stale, 100));
+        assert_eq!(fresh(&[(Signal::FirstToken, 100)]), (Freshness::Live, 100));
+        assert_eq!(fresh(&[(Signal::InFlight, 100), (Signal::Hosts, 100)]), (Freshness::Stale, 100));
     }
 
     #[test]

@@ -212,7 +212,7 @@ impl Picture {
         let at = usize::from(id);
         let in_flight = hearing.in_flight();
         let narrow = |n: i64| n.clamp(0, i64::from(i32::MAX)) as i32;
-        self.load.push(narrow(hearing.certain_in_flight().or(in_flight).unwrap_or(0)));
+        self.load.push(narrow(hearing.certain_in_flight().unwrap_or(0)));
         self.part_ppm.push(hearing.part_ppm());
         let still = hearing.still_in_flight();
         for (free, limits) in self.free.iter_mut().zip(&policy.columns.limit) {

@@ -197,7 +197,11 @@ fn capacity<S: Source>(s: &mut S) -> Option<Capacity> {
         "Shares kept free for a tier and those above it; together at most the whole.",
         keep_for,
     );
-    let tenants = s.map("tenant_share", "The most of it that one tenant may use: each worker holds its even part, in whole requests rounded up.", (Text(128), ratio()));
+    let tenants = s.map(
+        "tenant_share",
+        "The most of it that one tenant may use: each worker holds its even part, in whole requests rounded up.",
+        (Text(128), ratio()),
+    );
     let burst_after = s.or(
         "burst_after",
         "Not prepaid: usable once the prepaid capacity that could do the work is used to this share.",

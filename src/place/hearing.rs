@@ -72,8 +72,10 @@ impl<'a> Hearing<'a> {
     pub(crate) fn still_in_flight(&self) -> Option<i64> {
         let waiting = self.value(Signal::QueueDepth).unwrap_or(0);
         let own = self.value(Signal::InFlight).map(|n| self.left_of(n, Signal::InFlight));
+        // Where nobody says what runs, what waits is in flight all the same.
+        let queued = self.value(Signal::QueueDepth).map(|n| self.left_of(n, Signal::QueueDepth));
         let there = self.value(Signal::Running).map(|n| self.left_of(n.saturating_add(waiting), Signal::Running));
-        own.max(there)
+        own.max(there.or(queued))
     }
 
     fn left_of(&self, count: i64, signal: Signal) -> i64 {
@@ -219,6 +221,7 @@ mod tests {
         assert_eq!(still(&[busy, (Signal::Total, 0, 20_000)], 21_000), Some(1_000), "an answer that takes no time");
         assert_eq!(still(&[busy, (Signal::Total, 1, 20_000)], 20_001), Some(0));
         assert_eq!(still(&[total], 21_000), None, "nothing was in flight");
+        assert_eq!(still(&[there[1]], 21_000), Some(500), "what waits is there whatever runs");
         let ppm = |readings: &[(Signal, i64, u64)]| heard(&record(readings), 20_000).part_ppm();
         assert_eq!(ppm(&[busy, (Signal::Running, 4_003, 20_000)]), 250_000, "with one more on either side");
         assert_eq!([ppm(&[busy]), ppm(&there), ppm(&[busy, (Signal::Running, 9, 20_000)])], [1_000_000; 3]);

@@ -93,7 +93,8 @@ impl<'a> Heard<'a> {
         let waiting = self.value(Signal::QueueDepth).unwrap_or(0);
         let own = self.value(Signal::InFlight).map(|n| left(n, Signal::InFlight));
         let there = self.value(Signal::Running).map(|n| left(n + waiting, Signal::Running));
-        [own, there].into_iter().flatten().max()
+        let queued = self.value(Signal::QueueDepth).map(|n| left(n, Signal::QueueDepth));
+        [own, there.or(queued)].into_iter().flatten().max()
     }
 
     /// How many this worker may place of what is free.

@@ -198,10 +198,10 @@ fn berth_answers_as_many_in_time_as_the_best_tuned_rival() {
         ("five-failures", "latency-only", 1_000, 2, 2_000),
         ("spillover", "latency-only", 5_000, 2, 0),
         ("locality-collapse", "latency-only", 5_000, 0, 0),
-        ("degraded-node", "sku-only", 5_000, 2, 0),
+        ("degraded-node", "sku-only", 5_000, 2, 1_000),
         ("metastable", "cost-only", 1_000, 2, 0),
         ("cascade", "least-request", 1_000, 2, 0),
-        ("drift", "latency-only", 5_000, 2, 0),
+        ("drift", "latency-only", 5_000, 2, 1_000),
     ] {
         let mut setup = setup(name, &[]);
         setup.scenario.capacity = false;

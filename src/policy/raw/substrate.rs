@@ -199,13 +199,17 @@ fn cost<S: Source>(s: &mut S) -> Option<Cost> {
 #[inline(never)]
 fn capacity<S: Source>(s: &mut S) -> Option<Capacity> {
     let concurrency =
-        s.required("concurrency", "Requests in flight at most, over the whole proxy.", whole::<u32>(1, 10_000_000));
+        s.required("concurrency", "Requests in flight at most, over the whole proxy. Between two snapshots its workers may place once more what was free; each alone as much as is free below half of it.", whole::<u32>(1, 10_000_000));
     let keep_for = s.section_or_empty(
         "keep_for",
         "Shares kept free for a tier and those above it; together at most the whole.",
         keep_for,
     );
-    let tenants = s.map("tenant_share", "The most of it that one tenant may use.", (Text(128), ratio()));
+    let tenants = s.map(
+        "tenant_share",
+        "The most of it that one tenant may use: each worker holds its even part, in whole requests rounded up.",
+        (Text(128), ratio()),
+    );
     let burst_after = s.or(
         "burst_after",
         "Not prepaid: usable once the prepaid capacity that could do the work is used to this share.",

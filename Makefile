@@ -29,9 +29,13 @@ rust:
 # --- to look at ---
 
 demo: wasm ## a short story of requests through a real Envoy, from nothing
+	@echo "== the demo"
+	@$(CARGO) build --locked --example demo
 	@$(WITH_ENVOY) && $(CARGO) run --locked --quiet --example demo -- story
 
 up: wasm ## the demo's world, left running, and what to try with it
+	@echo "== the demo"
+	@$(CARGO) build --locked --example demo
 	@$(WITH_ENVOY) && $(CARGO) run --locked --quiet --example demo -- up
 
 SCENARIOS = five-failures spillover locality-collapse degraded-node law-in-motion herd metastable retry-storm cascade drift
@@ -52,7 +56,8 @@ wasm: rust ## build dist/berth.wasm and dist/berth-placement.wasm
 	@$(WASI) build --locked --release --lib
 	@echo "== the module, with the placement role alone"
 	@$(WASI_PLACEMENT) build --locked --release --lib --no-default-features
-	@$(CARGO) build --locked --quiet --bin berth
+	@echo "== the tool, which trims them"
+	@$(CARGO) build --locked --bin berth
 	@mkdir -p dist
 	@made=$$($(TOOLS) toolchain wasm32-wasip1)/wasm32-wasip1/release/berth.wasm && \
 	  $(NATIVE)/debug/berth trim target/wasip1/$$made --full dist/.berth.wasm && \

@@ -34,6 +34,8 @@ mod desk;
 mod doctor;
 #[path = "e2e/examples.rs"]
 mod examples;
+#[path = "e2e/fallbacks.rs"]
+mod fallbacks;
 #[path = "e2e/forged.rs"]
 mod forged;
 #[path = "e2e/harness.rs"]
@@ -46,6 +48,8 @@ mod identity;
 mod istio;
 #[path = "e2e/lanes.rs"]
 mod lanes;
+#[path = "e2e/loops.rs"]
+mod loops;
 #[path = "e2e/many.rs"]
 mod many;
 #[path = "e2e/memory.rs"]
@@ -62,6 +66,8 @@ mod openai;
 mod page;
 #[path = "e2e/prometheus.rs"]
 mod prometheus;
+#[path = "e2e/properties.rs"]
+mod properties;
 #[path = "e2e/rendered.rs"]
 mod rendered;
 #[path = "e2e/same.rs"]

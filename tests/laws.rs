@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
+#[path = "laws/amounts.rs"]
+mod amounts;
 #[path = "laws/build.rs"]
 mod build;
 #[path = "laws/generate.rs"]
@@ -13,6 +15,8 @@ mod reference;
 mod agree;
 #[path = "laws/choice.rs"]
 mod choice;
+#[path = "laws/compiled.rs"]
+mod compiled;
 #[path = "laws/hold.rs"]
 mod hold;
 #[path = "laws/queues.rs"]

@@ -22,30 +22,40 @@ const NAMED: [&str; 10] = [
     "env.proxy_set_header_map_pairs",
 ];
 
-/// What only the telemetry role asks for.
-const OF_TELEMETRY: [&str; 2] = ["env.proxy_enqueue_shared_queue", "env.proxy_http_call"];
+/// What only the telemetry role asks for, or the SDK for its streams.
+const OF_TELEMETRY: [&str; 5] = [
+    "env.proxy_close_stream",
+    "env.proxy_dequeue_shared_queue",
+    "env.proxy_enqueue_shared_queue",
+    "env.proxy_http_call",
+    "env.proxy_set_header_map_pairs",
+];
 
-const PLACEMENT: [&str; 10] = [
+/// What only a module asks for that is not told which root a stream belongs to.
+const OF_PLACEMENT_ALONE: &str = "env.proxy_call_foreign_function";
+
+const PLACEMENT: [&str; 7] = [
     "_initialize",
     "memory",
     "proxy_abi_version_0_2_1",
     "proxy_on_configure",
-    "proxy_on_context_create",
-    "proxy_on_delete",
     "proxy_on_memory_allocate",
     "proxy_on_request_headers",
     "proxy_on_tick",
-    "proxy_on_vm_start",
 ];
 
 /// What `berth.wasm` has besides.
-const TELEMETRY: [&str; 6] = [
+const TELEMETRY: [&str; 10] = [
+    "proxy_on_context_create",
+    "proxy_on_delete",
     "proxy_on_done",
     "proxy_on_http_call_response",
     "proxy_on_request_body",
+    "proxy_on_request_trailers",
     "proxy_on_response_body",
     "proxy_on_response_headers",
     "proxy_on_response_trailers",
+    "proxy_on_vm_start",
 ];
 
 fn root() -> &'static Path {
@@ -81,8 +91,11 @@ fn both_modules_import_only_what_is_written_here() {
         let called = CALLED.iter().map(|call| format!("env.{call}"));
         let system = SYSTEM.iter().map(|call| format!("wasi_snapshot_preview1.{call}"));
         let written = called.chain(NAMED.map(String::from)).chain(system);
-        let written: Vec<String> =
-            written.filter(|import| name == "berth.wasm" || !OF_TELEMETRY.contains(&import.as_str())).collect();
+        let asked = |import: &str| match name {
+            "berth.wasm" => import != OF_PLACEMENT_ALONE,
+            _ => !OF_TELEMETRY.contains(&import),
+        };
+        let written: Vec<String> = written.filter(|import| asked(import)).collect();
         assert_eq!(sorted(found.iter().map(String::as_str)), sorted(written.iter().map(String::as_str)), "{name}");
     }
 }
@@ -91,7 +104,7 @@ fn both_modules_import_only_what_is_written_here() {
 #[test]
 fn every_callback_that_the_edge_implements_is_exported() {
     let read = |name: &str| fs::read_to_string(root().join("src/edge").join(name)).unwrap();
-    let source = [read("mod.rs"), read("attempt.rs")].concat();
+    let source = [read("mod.rs"), read("streams.rs"), read("attempt.rs")].concat();
     let module = module("berth.wasm");
     let exported = exports(&module).unwrap();
     let implemented: Vec<&str> = source.split("fn on_").skip(1).filter_map(|rest| rest.split('(').next()).collect();

@@ -459,6 +459,193 @@ mod layers {
         assert_eq!((class.deadline_ms, class.attempts.most, class.attempts.per_try_ms), (1000, 1, Some(1000)));
         assert_eq!(narrowed.settings.budgets[0].most_uusd, 50_000_000);
     }
+
+    /// What is left of a policy under these lines, or the places that are refused.
+    fn under(global: &Document, lines: &str) -> Result<Document, Vec<String>> {
+        let local = format!(r#"{{"berth":1,"overrides":{{"name":"here","owner":"me",{lines}}}}}"#);
+        let refused = |errors: Vec<berth::policy::InvalidPolicy>| errors.into_iter().map(|e| e.path).collect();
+        narrow(global, &json::parse(local.as_bytes()).unwrap(), "").map_err(refused)
+    }
+
+    const ACCOUNT: u8 = Borders::NONE.with(berth::model::Border::Account).bits();
+    const REGION: u8 = Borders::NONE.with(berth::model::Border::Region).bits();
+
+    /// Set by the policy, said by the override: the narrower of the two, or refused where what is said is the wider one.
+    /// Said of every envelope at once, it is cut away instead.
+    #[test]
+    fn each_line_of_an_envelope_becomes_the_narrower_of_the_two_or_is_refused_as_wider() {
+        type Line = (fn(&mut Envelope), &'static str, &'static str, fn(&Envelope) -> bool, bool);
+        let lines: [Line; 16] = [
+            (|_| (), r#""attestation_max_age_s":300"#, "", |e| e.require.attestation_max_age_ms == Some(300_000), true),
+            (
+                |e| e.require.attestation_max_age_ms = Some(600_000),
+                r#""attestation_max_age_s":300"#,
+                "",
+                |e| e.require.attestation_max_age_ms == Some(300_000),
+                true,
+            ),
+            (
+                |e| e.require.attestation_max_age_ms = Some(600_000),
+                r#""attestation_max_age_s":600"#,
+                "",
+                |e| e.require.attestation_max_age_ms == Some(600_000),
+                true,
+            ),
+            (
+                |e| e.require.attestation_max_age_ms = Some(600_000),
+                r#""attestation_max_age_s":601"#,
+                "attestation_max_age_s",
+                |e| e.require.attestation_max_age_ms == Some(600_000),
+                false,
+            ),
+            (
+                |e| e.require.health_max_age_ms = Some(5_000),
+                r#""health_max_age_s":4"#,
+                "",
+                |e| e.require.health_max_age_ms == Some(4_000),
+                true,
+            ),
+            (
+                |e| e.require.health_max_age_ms = Some(5_000),
+                r#""health_max_age_s":6"#,
+                "health_max_age_s",
+                |e| e.require.health_max_age_ms == Some(5_000),
+                false,
+            ),
+            (|_| (), r#""air_gapped":true"#, "", |e| e.require.air_gapped, true),
+            (|e| e.require.air_gapped = true, r#""air_gapped":true"#, "", |e| e.require.air_gapped, true),
+            (|_| (), r#""air_gapped":false"#, "", |e| !e.require.air_gapped, true),
+            (|e| e.require.air_gapped = true, r#""air_gapped":false"#, "air_gapped", |e| e.require.air_gapped, false),
+            (
+                |e| e.require.approval_for = Borders::from_bits(ACCOUNT),
+                r#""approval_for":["account","region"]"#,
+                "",
+                |e| e.require.approval_for.bits() == ACCOUNT | REGION,
+                true,
+            ),
+            (
+                |e| e.spillover = Borders::ANY,
+                r#""spillover":"none""#,
+                "",
+                |e| e.spillover == Borders::ANY.minus(Borders::up_to(berth::model::Border::Jurisdiction)),
+                true,
+            ),
+            (|e| e.spillover = Borders::NONE, r#""spillover":"none""#, "", |e| e.spillover.is_empty(), true),
+            (|e| e.spillover = Borders::NONE, r#""spillover":"zone""#, "spillover", |e| e.spillover.is_empty(), false),
+            (
+                |e| e.forbid.accounts = None,
+                r#""forbid":{"accounts":["cloud-us"]}"#,
+                "",
+                |e| e.forbid.accounts.as_ref().is_some_and(|l| l.len() == 1),
+                true,
+            ),
+            (
+                |e| e.permit.accounts = None,
+                r#""permit":{"accounts":["cloud-us"]}"#,
+                "",
+                |e| e.permit.accounts.as_ref().is_some_and(|l| l.len() == 1),
+                true,
+            ),
+        ];
+        for (set, said, refused, holds, narrower) in lines {
+            let mut global = global();
+            set(&mut global.envelopes[0]);
+            match under(&global, &format!(r#""envelopes":{{"acme":{{{said}}}}}"#)) {
+                Ok(narrowed) => {
+                    assert!(narrower && holds(&narrowed.envelopes[0]), "{said}: {:?}", narrowed.envelopes[0])
+                }
+                Err(paths) => {
+                    assert_eq!((narrower, paths), (false, vec![format!("overrides.envelopes.acme.{refused}")]))
+                }
+            }
+            let everywhere = under(&global, &format!(r#""everywhere":{{{said}}}"#)).unwrap();
+            assert!(holds(&everywhere.envelopes[0]), "{said} everywhere: {:?}", everywhere.envelopes[0]);
+        }
+    }
+
+    #[test]
+    fn what_an_override_forbids_is_forbidden_besides_each_once_and_in_order() {
+        let mut global = global();
+        global.envelopes[0].forbid.accounts = names(Some(vec!["cloud-us"]));
+        let said = r#""envelopes":{"acme":{"forbid":{"accounts":["cloud-us","acme-fr"],"jurisdictions":["US","FR"],
+            "subject_to":["NL"],"kinds":["edge"],"regions":["us-east"],"regimes":["spot"],"substrates":["metal-fr"]}}}"#;
+        let forbid = under(&global, said).unwrap().envelopes.remove(0).forbid;
+        let shown = |list: Option<Vec<Name>>| list.unwrap().iter().map(Name::to_string).collect::<Vec<_>>().join(" ");
+        let places =
+            |list: Option<Vec<Country>>| list.unwrap().iter().map(Country::to_string).collect::<Vec<_>>().join(" ");
+        assert_eq!((shown(forbid.accounts), shown(forbid.regions)), ("cloud-us acme-fr".into(), "us-east".into()));
+        assert_eq!((places(forbid.jurisdictions), places(forbid.subject_to)), ("FR US".into(), "NL".into()));
+        assert_eq!((forbid.kinds, forbid.regimes.unwrap().len()), (Some(vec![Kind::Edge]), 1));
+        assert_eq!(shown(forbid.substrates), "metal-fr");
+    }
+
+    #[test]
+    fn each_number_of_a_class_becomes_the_narrower_of_the_two_or_is_refused_as_wider() {
+        let mut global = global();
+        let class = &mut global.classes[0];
+        (class.deadline_ms, class.attempts.most, class.attempts.per_try_ms) = (1_000, 2, Some(700));
+        (class.limits.cost_uusd, class.limits.max_queue, class.limits.min_quality_ppm) = (Some(500), None, 500_000);
+        (class.air_gapped, class.approval_for) = (true, Borders::from_bits(ACCOUNT));
+        let said = |line: &str| {
+            let narrowed = under(&global, &format!(r#""classes":{{"interactive":{{{line}}}}}"#))?;
+            let class = &narrowed.classes[0];
+            let (limits, attempts) = (&class.limits, &class.attempts);
+            let numbers = [
+                i64::from(class.deadline_ms),
+                i64::from(attempts.most),
+                i64::from(attempts.per_try_ms.unwrap()),
+                limits.cost_uusd.unwrap(),
+                limits.max_queue.map_or(-1, i64::from),
+                i64::from(limits.min_quality_ppm),
+            ];
+            Ok((numbers, class.air_gapped, class.approval_for.bits()))
+        };
+        let same = [1_000, 2, 700, 500, -1, 500_000];
+        let with = |at: usize, value: i64| {
+            let mut numbers = same;
+            numbers[at] = value;
+            Ok((numbers, true, ACCOUNT))
+        };
+        let refused = |field: &str| Err(vec![format!("overrides.classes.interactive.{field}")]);
+        for (line, expected) in [
+            ("", with(0, 1_000)),
+            (r#""deadline_ms":999"#, with(0, 999)),
+            (r#""deadline_ms":1000"#, with(0, 1_000)),
+            (r#""deadline_ms":1001"#, refused("deadline_ms")),
+            (r#""deadline_ms":600"#, Ok(([600, 2, 600, 500, -1, 500_000], true, ACCOUNT))),
+            (r#""attempts":1"#, with(1, 1)),
+            (r#""attempts":3"#, refused("attempts")),
+            (r#""cost_usd":0.0004"#, with(3, 400)),
+            (r#""cost_usd":0.000501"#, refused("cost_usd")),
+            (r#""max_queue":9"#, with(4, 9)),
+            (r#""min_quality":0.6"#, with(5, 600_000)),
+            (r#""min_quality":0.5"#, with(5, 500_000)),
+            (r#""min_quality":0.4"#, refused("min_quality")),
+            (r#""air_gapped":true"#, with(0, 1_000)),
+            (r#""air_gapped":false"#, refused("air_gapped")),
+            (r#""approval_for":["account","region"]"#, Ok((same, true, ACCOUNT | REGION))),
+        ] {
+            assert_eq!(said(line), expected, "{line}");
+        }
+        // Of a substrate and a budget: as much is not more.
+        let whole = global.substrates[0].capacity.concurrency;
+        let concurrency = |n: u32| under(&global, &format!(r#""substrates":{{"metal-fr":{{"concurrency":{n}}}}}"#));
+        assert_eq!(concurrency(whole).unwrap().substrates[0].capacity.concurrency, whole);
+        assert_eq!(concurrency(whole + 1).unwrap_err(), ["overrides.substrates.metal-fr.concurrency"]);
+        assert_eq!(under(&global, r#""budgets":{"globex":500}"#).unwrap().settings.budgets, global.settings.budgets);
+        let off = under(&global, r#""substrates":{"metal-fr":{"disabled":true}}"#).unwrap();
+        assert!(
+            off.envelopes.iter().all(|e| e.forbid.substrates.as_ref().is_some_and(|l| l[0].as_str() == "metal-fr"))
+        );
+        // What nobody declares is refused, with the name that it looks like.
+        for (lines, path) in [
+            (r#""classes":{"interactiv":{}}"#, "overrides.classes.interactiv"),
+            (r#""substrates":{"metal-f":{}}"#, "overrides.substrates.metal-f"),
+            (r#""envelopes":{"acm":{}}"#, "overrides.envelopes.acm"),
+        ] {
+            assert_eq!(under(&global, lines).unwrap_err(), [path]);
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@
 #![cfg(not(target_family = "wasm"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail")]
 
+use berth::manifest::envoy::route::early_removal;
+use berth::model::contract::{BUDGET_HEADER, OWN_HEADERS};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -118,6 +120,11 @@ fn what_is_wrong_with_a_deployment_is_said_with_its_place() {
         ("tenant: {header", "tennant: {header", ":9:5: error: BTH0016 unknown-word at placement.facts.tennant"),
         ("format: clusters", "format: clutsers", "unknown-word at telemetry.sources[2].format: found `clutsers`"),
         ("{header: x-model}", "{headers: x-model}", "missing-field at placement.facts.model.header"),
+        (
+            "{header: x-model}",
+            "{header: x-model, property: [metadata, model]}",
+            "contradiction at placement.facts.model.property: found `a list`, expected one of `header` and `property`",
+        ),
         (
             "placement:\n",
             "placement:\n  candidate: {substrates: [{name: gpu-de}, {name: gpu-nl}]}\n",
@@ -337,5 +344,32 @@ fn spans_go_to_a_collector_that_is_there() {
     ] {
         let (code, text) = changed(target, tracing, to);
         assert!(text.contains(said), "{code}: {text}");
+    }
+}
+
+/// Whatever of ours a client could send is removed before the filter sees it, but for the one that a hop may send.
+#[test]
+fn what_is_removed_early_is_every_name_of_ours() {
+    fn sources(folder: &Path, found: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else {
+                found.push_str(&fs::read_to_string(&path).unwrap_or_default());
+            }
+        }
+    }
+    let mut source = String::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut source);
+    let literals = source.split('"').filter(|text| text.starts_with(OWN_HEADERS) && text.len() > OWN_HEADERS.len());
+    let mut ours: Vec<&str> =
+        literals.filter(|text| text.bytes().all(|b| b == b'-' || b.is_ascii_lowercase())).collect();
+    ours.sort_unstable();
+    ours.dedup();
+    assert!(ours.len() >= 5, "{ours:?}");
+    let removed = early_removal(true).to_string();
+    for name in ours {
+        assert_eq!(removed.contains(&format!("\"{name}\"")), name != BUDGET_HEADER, "{name}: {removed}");
     }
 }

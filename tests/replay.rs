@@ -142,10 +142,149 @@ fn a_digest_that_a_class_looks_into_cannot_be_decided_again() {
     assert_eq!(missing, ["tenant: only its digest is known, and a class looks inside"]);
 }
 
+/// A policy whose class asks this, with names that it uses without asking: an envelope's tenant and data, a budget's and a
+/// share's tenant, a model.
+fn asking(matches: Predicate) -> Policy {
+    let (mut class, mut envelope, mut substrate) =
+        (build::class("c", &[]), build::envelope("e"), build::substrate("s"));
+    class.matches = matches;
+    envelope.applies_to.tenants = Some(vec!["of-envelope".into(), "e".repeat(200)]);
+    envelope.applies_to.data = Some(vec!["d".repeat(200)]);
+    substrate.capacity.tenant_share_ppm = vec![("of-share".into(), 500_000)];
+    let mut document = build::document(vec![substrate], vec![class], vec![envelope]);
+    let budget =
+        settings::Budget { tenant: "of-budget".into(), window_s: 60, most_uusd: 1, fleet_share_ppm: 1_000_000 };
+    document.settings.budgets = vec![budget];
+    document.settings.approvals =
+        vec![settings::Approval { token: "sesame".into(), borders: Borders::ANY, until_ms: NOW_MS }];
+    Policy::new(document, [7; 32])
+}
+
+/// What the facts are again after they were written and read under a policy.
+fn back<T>(policy: &Policy, facts: &Facts, hashed: bool, look: impl FnOnce(&Facts) -> T) -> Result<T, Vec<String>> {
+    let local = Local::default();
+    let inputs = Inputs { policy, snapshot: None, local: &local, facts, now_ms: 5, seed: 255 };
+    let mut text = String::new();
+    write_replay(&inputs, hashed, &mut text);
+    let resolved = Replay::parse(&text).unwrap().resolve(policy)?;
+    let headers = resolved.headers();
+    Ok(look(&resolved.facts(&headers)))
+}
+
+#[test]
+fn the_beginning_of_a_long_value_does_unless_the_policy_looks_further() {
+    let long = "v".repeat(300);
+    // The first 128 bytes of a value are written.
+    let (near, far) = ("v".repeat(128), "v".repeat(129));
+    let tests = [
+        (Test::Present, true),
+        (Test::Is(near.clone()), true),
+        (Test::Is(far.clone()), false),
+        (Test::In(vec!["a".into(), near.clone()]), true),
+        (Test::In(vec!["a".into(), far.clone()]), false),
+        (Test::Prefix(near), true),
+        (Test::Prefix(far), false),
+        (Test::Range { min: Some(1), max: None }, false),
+    ];
+    let wrong = |what: &str| vec![format!("{what}: only its first 128 bytes are known, and a class looks further")];
+    for (test, does) in tests {
+        let fact = Fact::trusted(long.as_str());
+        let headers = [("x-a", fact), ("x-b", Fact::claimed("short"))];
+        let in_header = Facts { headers: &headers, ..Facts::default() };
+        let begun = format!("{}…", "v".repeat(128));
+        let seen = back(&asking(Predicate::Header("x-a".into(), test.clone())), &in_header, false, |facts| {
+            (facts.header("x-a").unwrap().value.to_string(), facts.header("x-b").unwrap().value.to_string())
+        });
+        let expected = if does { Ok((begun.clone(), "short".into())) } else { Err(wrong("x-a")) };
+        assert_eq!(seen, expected, "{test:?} of a header");
+        // What is asked of another header is not asked of this one.
+        let other = Predicate::Not(Box::new(Predicate::Header("x-b".into(), test.clone())));
+        assert!(back(&asking(other), &in_header, false, |_| ()).is_ok(), "{test:?} of another");
+
+        let in_path = Facts { path: Some(fact), ..Facts::default() };
+        let asks = Predicate::All(vec![Predicate::Fact(FactName::Path, test.clone())]);
+        let seen = back(&asking(asks), &in_path, false, |facts| facts.path.unwrap().value.to_string());
+        assert_eq!(seen, if does { Ok(begun) } else { Err(wrong("path")) }, "{test:?} of a fact");
+    }
+    // The policy itself looks at the tenants and the data of its envelopes, and at nothing that is as long of models.
+    let fact = Some(Fact::trusted(long.as_str()));
+    let nothing = asking(Predicate::Any(vec![]));
+    assert_eq!(back(&nothing, &Facts { tenant: fact, ..Facts::default() }, false, |_| ()), Err(wrong("tenant")));
+    assert_eq!(back(&nothing, &Facts { data: fact, ..Facts::default() }, false, |_| ()), Err(wrong("data")));
+    assert_eq!(back(&nothing, &Facts { model: fact, ..Facts::default() }, false, |_| ()), Ok(()));
+}
+
+#[test]
+fn a_digest_is_the_policys_own_word_again_or_none_of_its_words() {
+    let policy = asking(Predicate::Any(vec![
+        Predicate::Fact(FactName::Tenant, Test::In(vec!["of-class".into()])),
+        Predicate::Fact(FactName::Session, Test::Is("of-session".into())),
+    ]));
+    for tenant in ["of-envelope", "of-budget", "of-share", "of-class"] {
+        let facts = Facts { tenant: Some(Fact::claimed(tenant)), ..Facts::default() };
+        let seen = back(&policy, &facts, true, |facts| facts.tenant.map(|f| (f.value.to_string(), f.trusted)));
+        assert_eq!(seen, Ok(Some((tenant.to_string(), false))));
+    }
+    let facts = Facts {
+        session: Some(Fact::trusted("of-session")),
+        approval: Some(Fact::trusted("sesame")),
+        tenant: Some(Fact::trusted("stranger")),
+        ..Facts::default()
+    };
+    let seen = back(&policy, &facts, true, |facts| {
+        let text = |fact: Option<Fact<&str>>| fact.unwrap().value.to_string();
+        [text(facts.session), text(facts.approval), text(facts.tenant)]
+    });
+    let [session, approval, tenant] = seen.unwrap();
+    assert_eq!((session.as_str(), approval.as_str()), ("of-session", "sesame"));
+    assert!(tenant.starts_with('~') && tenant.len() == 17, "a stranger stays one: {tenant}");
+}
+
+#[test]
+fn what_is_written_of_a_value_is_read_as_it_was() {
+    let facts = |value: &'static str| Facts { path: Some(Fact::claimed(value)), ..Facts::default() };
+    let local = Local { slot: 3, placed: vec![0, 2, 0, 5], probes: vec![1], ..Local::default() };
+    let text = one(&facts("/a b;c=ü"), &local, false);
+    assert_eq!(text, "r1;k07070707;t5;s00000000000000ff;P-/a%20b%3bc%3d%c3%bc;l3;q0:1;p1:2,3:5;.");
+    let replay = Replay::parse(&text).unwrap();
+    assert_eq!((replay.now_ms, replay.seed, &replay.local), (5, 255, &local));
+    // A name is cut between characters: 127 bytes and half of one do not fit.
+    let cut = format!("{}ü", "x".repeat(127));
+    let cut = one(&Facts { path: Some(Fact::claimed(&cut)), ..Facts::default() }, &Local::default(), false);
+    assert!(cut.contains(&format!(";P-{}*;", "x".repeat(127))), "{cut}");
+}
+
+#[test]
+fn what_was_left_out_is_named_for_what_it_is() {
+    let policy = asking(Predicate::Any(vec![]));
+    for (letter, what) in [
+        ("T", "tenant"),
+        ("h", "headers"),
+        ("p", "what was placed since the snapshot"),
+        ("q", "what was probed since the snapshot"),
+        ("m", "local values"),
+        ("u", "local values"),
+    ] {
+        let replay = Replay::parse(&format!("r1;k07070707;t1;sff;!{letter};.")).unwrap();
+        assert_eq!(replay.resolve(&policy).unwrap_err(), [format!("{what}: left out, the record was full")]);
+    }
+}
+
 #[test]
 fn another_version_is_named_as_such() {
     assert_eq!(Replay::parse("r2;k1;."), Err(Unreadable::Version("r2".into())));
-    assert_eq!(Replay::parse("v=1, id=\"00\";x"), Err(Unreadable::Foreign));
+    for text in ["v=1, id=\"00\";x", "r;.", "rx;.", "q1;k1;.", ""] {
+        assert_eq!(Replay::parse(text), Err(Unreadable::Foreign), "{text}");
+    }
+    assert_eq!(Replay::parse("r1;k1;t1"), Err(Unreadable::Cut));
+    for member in
+        ["t-1", "sx", "w1.2", "T", "Tacme", "T+%4", "T+%zz", "T+#q", "p1", "p1:x", "p65536:1", "hx-a", "z1", "n300"]
+    {
+        assert_eq!(Replay::parse(&format!("r1;{member};.")), Err(Unreadable::Member(member.into())));
+    }
+    let long = |bytes: usize| format!("r1;k{};.", "1".repeat(bytes - 6));
+    assert!(Replay::parse(&long(MOST_BYTES)).is_ok());
+    assert_eq!(Replay::parse(&long(MOST_BYTES + 1)), Err(Unreadable::Member("2049 bytes".into())));
 }
 
 /// The letters of the table of members in the documentation.
@@ -190,6 +329,7 @@ fn every_member_that_can_be_written_is_in_the_documentation_and_none_besides() {
         features: Feature::ALL.into_iter().fold(Features::default(), Features::with),
         content_bytes: Some(1),
         idempotent: true,
+        contradicted: true,
         attempts_left: Some(2),
         headers: &headers,
     };

@@ -11,10 +11,14 @@ mod fake_host;
 #[path = "support/policy.rs"]
 mod policy;
 
+#[path = "roles/attempts.rs"]
+mod attempts;
 #[path = "roles/body.rs"]
 mod body;
 #[path = "roles/canary.rs"]
 mod canary;
+#[path = "roles/headers.rs"]
+mod headers;
 
 use berth::filter::store::{self, Switch};
 use berth::filter::{Host, HostError, MapKind, Role, Verdict};
@@ -104,6 +108,7 @@ fn a_picture_is_decoded_once_and_then_only_its_mark_is_read() {
     let host = FakeHost::new();
     let _telemetry = publish(&host);
     let mut role = start(&host, &policy::placement(&policy::policy()));
+    ask(&host, &mut role, &CHAT);
     role.on_tick(&host);
     host.reset_counts();
     for _ in 0..5 {
@@ -146,6 +151,14 @@ fn what_is_wrong_with_a_configuration_is_said_in_one_line_with_its_place_and_wha
         (r#"{"role": "placement", "keys": [1]}"#, "keys: found `1`, expected a list of texts"),
         (r#"{"role": "placement", "hops": []}"#, "hops: found `an empty list`, expected a JSON object"),
         (r#"{"role": "placement", "facts": {"tenant": {}}}"#, "facts.tenant.header: missing, expected the name"),
+        (
+            r#"{"role": "placement", "facts": {"tenant": {"property": "a"}}}"#,
+            "facts.tenant.property: found `a`, expected a",
+        ),
+        (
+            r#"{"role": "placement", "facts": {"tenant": {"property": ["a"], "header": "a"}}}"#,
+            "facts.tenant.property: found beside `header`, expected one of them",
+        ),
         (r#"{"role": "placement", "lanes": [{"cluster": "a"}]}"#, "lanes[0].substrates: missing, expected a list"),
         (r#"{"role": "placement", "canary": {"by": 1}}"#, "canary.by: found `1`, expected one of tenant, session"),
         (r#"{"role": "placement", "refreshms": 1}"#, "unknown field `refreshms`, expected one of `role`"),
@@ -156,10 +169,34 @@ fn what_is_wrong_with_a_configuration_is_said_in_one_line_with_its_place_and_wha
         let line = Role::configure(&host).map(|_| ()).unwrap_err();
         assert!(line.contains(said) && line.lines().count() == 1, "{text}: {line}");
     }
+    for path in ["[]", r#"["a", ""]"#] {
+        let host = FakeHost::new();
+        let facts = format!(r#"{{"tenant": {{"property": {path}}}}}"#);
+        host.set_configuration(&format!(r#"{{"role": "placement", "facts": {facts}, "policy": {policy}}}"#));
+        let line = Role::configure(&host).map(|_| ()).unwrap_err();
+        assert!(line.contains("facts.tenant.property: found [") && line.contains("expected a list of names"), "{line}");
+    }
     // What says nothing is as good as absent.
     let host = FakeHost::new();
     host.set_configuration(&format!(r#"{{"role": "placement", "keys": null, "policy": {policy}}}"#));
     assert!(Role::configure(&host).is_ok());
+}
+
+#[test]
+fn a_fact_by_a_property_is_asked_for_once_and_is_no_fact_unless_it_is_a_text() {
+    let mut configuration = policy::placement(&policy::policy());
+    configuration["facts"]["tenant"] = serde_json::json!({"property": ["metadata", "tenant"], "trusted": true});
+    let host = FakeHost::new();
+    let mut role = start(&host, &configuration);
+    // The header says nothing any more.
+    assert!(matches!(ask(&host, &mut role, &CHAT), Verdict::Answered));
+    host.set_property(&["metadata", "tenant"], b"acme");
+    host.reset_counts();
+    assert_eq!(ask(&host, &mut role, &CHAT), Verdict::Continue);
+    assert_eq!(host.counts()["property"], 1);
+    assert!(decision(&host).contains("substrate=metal-fr"), "{}", decision(&host));
+    host.set_property(&["metadata", "tenant"], &4096f64.to_le_bytes());
+    assert!(matches!(ask(&host, &mut role, &CHAT), Verdict::Answered));
 }
 
 #[test]
@@ -270,7 +307,6 @@ fn no_status_of_any_host_call_stops_a_role() {
         "set_header",
         "remove_header",
         "set_filter_state",
-        "clear_route_cache",
         "respond",
         "define_metric",
         "increment",
@@ -385,4 +421,50 @@ fn without_budgets_the_ledger_is_not_looked_at() {
     let mut role = start(&host, &policy::placement(&policy::policy()));
     role.on_tick(&host);
     assert!(!host.shared_keys().contains(&store::LEDGER.to_string()));
+}
+
+/// The slots that somebody has.
+fn slots(host: &FakeHost) -> Vec<String> {
+    let taken = |key: &String| key.contains("/slot/") && host.shared(key).is_some_and(|bytes| !bytes.is_empty());
+    host.shared_keys().into_iter().filter(taken).collect()
+}
+
+#[test]
+fn only_who_decides_has_a_slot_and_who_has_left_or_decides_no_more_gives_it_back() {
+    let host = FakeHost::new();
+    let configuration = policy::placement(&policy::policy());
+    let (mut idle, mut replaced, mut role) =
+        (start(&host, &configuration), start(&host, &configuration), start(&host, &configuration));
+    let mut tick = |host: &FakeHost, replaced: &mut Role, role: &mut Role| {
+        [&mut idle, replaced, role].into_iter().for_each(|role| role.on_tick(host));
+    };
+    ask(&host, &mut replaced, &CHAT);
+    ask(&host, &mut role, &CHAT);
+    tick(&host, &mut replaced, &mut role);
+    assert_eq!(slots(&host), [store::slot_key(0), store::slot_key(1)], "and none for a thread that is never asked");
+    for _ in 0..40 {
+        host.advance_ms(1_000);
+        ask(&host, &mut role, &CHAT);
+        tick(&host, &mut replaced, &mut role);
+    }
+    assert_eq!(slots(&host), [store::slot_key(1)], "nobody asks the one that was replaced");
+    ask(&host, &mut replaced, &CHAT);
+    tick(&host, &mut replaced, &mut role);
+    assert_eq!(slots(&host).len(), 2, "unless a connection from before does");
+    role.leave(&host);
+    assert_eq!(slots(&host), [store::slot_key(0)]);
+}
+
+#[test]
+fn a_worker_without_a_slot_serves_and_is_counted() {
+    let host = FakeHost::new();
+    let mut role = start(&host, &policy::placement(&policy::policy()));
+    ask(&host, &mut role, &CHAT);
+    host.fail_always("shared_set", HostError::CasMismatch);
+    for _ in 0..3 {
+        role.on_tick(&host);
+        host.advance_ms(100);
+        assert_eq!(ask(&host, &mut role, &CHAT), Verdict::Continue);
+    }
+    assert_eq!(host.metric_value("berth.unslotted"), 2, "told with the tick that follows");
 }

@@ -29,6 +29,8 @@ mod lives;
 mod policy;
 #[path = "support/random.rs"]
 mod random;
+#[path = "wasm/roots.rs"]
+mod roots;
 #[path = "wasm/series.rs"]
 mod series;
 mod wasm_host;

@@ -1,8 +1,9 @@
-//! The one file with `unsafe`: the host functions that Berth uses, each with every status as a value, and the two
+//! The one file with `unsafe`: the host functions that Berth uses, each with every status as a value, and the
 //! callbacks that the SDK cannot be left with.
 //!
 //! The SDK's own wrappers are not used because they panic on statuses they do not expect, and a panic kills the VM
-//! and every stream in it; they also make a `String` of every header. Dispatch, types and `main!` stay the SDK's.
+//! and every stream in it; they also make a `String` of every header. Types, memory and `main!` stay the SDK's, and its
+//! dispatch where streams have to be known for more than their first headers.
 #![expect(unsafe_code, reason = "the proxy-wasm ABI is raw pointers; it is spoken here and nowhere else")]
 
 use super::series;
@@ -50,6 +51,7 @@ unsafe extern "C" {
         headers_len: usize,
         grpc_status: i32,
     ) -> u32;
+    #[cfg(not(feature = "telemetry"))]
     fn proxy_call_foreign_function(
         name: *const u8,
         name_len: usize,
@@ -112,9 +114,6 @@ fn local_response(status: u16, grpc: i32, headers: &[(&str, &str)], body: &[u8])
     })
 }
 
-/// Severities of the ABI.
-const LOG_CRITICAL: u32 = 5;
-
 /// One line in the host's log. A line that cannot be written is not worth failing for.
 pub(super) fn log_line(level: u32, line: &str) {
     // SAFETY: pointer and length describe `line`.
@@ -122,15 +121,19 @@ pub(super) fn log_line(level: u32, line: &str) {
 }
 
 impl Proxy {
-    /// The last words of a VM.
-    pub(super) fn last_words(self, words: &str) {
-        log_line(LOG_CRITICAL, words);
-    }
-
     fn buffer(kind: u32, start: usize, most: usize) -> Result<Vec<u8>, HostError> {
         // SAFETY: the out-pointers live through the call.
         bytes(|data, len| unsafe { proxy_get_buffer_bytes(kind, start, most, data, len) })
     }
+}
+
+/// One of the functions that a proxy has beyond the ABI, by its name.
+#[cfg(not(feature = "telemetry"))]
+pub(super) fn foreign(name: &str, argument: &[u8]) -> Result<Vec<u8>, HostError> {
+    // SAFETY: pointers and lengths describe slices that live through the call, and so do the out-pointers.
+    bytes(|data, len| unsafe {
+        proxy_call_foreign_function(name.as_ptr(), name.len(), argument.as_ptr(), argument.len(), data, len)
+    })
 }
 
 impl Host for Proxy {
@@ -222,13 +225,6 @@ impl Host for Proxy {
         answer(unsafe { proxy_set_property(key.as_ptr(), key.len(), value.as_ptr(), value.len()) })
     }
 
-    fn clear_route_cache(&self) -> Result<(), HostError> {
-        const NAME: &str = "clear_route_cache";
-        // SAFETY: pointers and length describe the name; there are no arguments.
-        bytes(|data, len| unsafe { proxy_call_foreign_function(NAME.as_ptr(), NAME.len(), null_mut(), 0, data, len) })
-            .map(drop)
-    }
-
     fn turn_to(&self, context: u32) -> Result<(), HostError> {
         // SAFETY: no pointers.
         answer(unsafe { proxy_set_effective_context(context) })
@@ -267,8 +263,9 @@ impl Host for Proxy {
     }
 }
 
-/// The answer of a call. The SDK's export of this callback panics on a token that its own (panicking) call wrapper
-/// did not register; the build drops that export and gives this one its name.
+/// The answer of a call. The SDK's export panics on a token that its own (panicking) call wrapper did not register; the
+/// build drops that export and gives this one its name.
+#[cfg(feature = "telemetry")]
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn berth_on_http_call_response(
     context: u32,
@@ -281,9 +278,22 @@ pub(super) extern "C" fn berth_on_http_call_response(
 }
 
 /// Time has passed. A call to a cluster enters this VM again before it returns, where a filter of ours is inside that
-/// cluster; the SDK's export of this callback holds its table of contexts meanwhile, and panics. So the build drops
-/// that one too.
+/// cluster; the SDK's export holds its table of contexts meanwhile, and panics. So the build drops that one too.
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn berth_on_tick(context: u32) {
     super::on_tick(context);
+}
+
+/// The two callbacks that need the SDK to know of all streams; `direct.rs` says how they do without.
+#[cfg(not(feature = "telemetry"))]
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn berth_on_configure(context: u32, _size: u32) -> u32 {
+    super::direct::on_configure(context).into()
+}
+
+/// A request has come.
+#[cfg(not(feature = "telemetry"))]
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn berth_on_request_headers(context: u32, _headers: u32, end_of_stream: u32) -> u32 {
+    super::direct::on_request_headers(context, end_of_stream != 0) as u32
 }

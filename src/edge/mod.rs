@@ -1,17 +1,21 @@
 //! The proxy-wasm edge: callbacks in, host calls out, no decisions. Thin enough to be read in one sitting.
+//!
+//! `berth.wasm` is dispatched by the SDK. `berth-placement.wasm`, linked without the telemetry role, does without its
+//! dispatch, which has to be told of each stream's beginning and end: `direct.rs`.
 
 mod abi;
 #[cfg(feature = "telemetry")]
 mod attempt;
+#[cfg(not(feature = "telemetry"))]
+mod direct;
 mod lines;
 mod series;
-
-use crate::filter::{Kept, Role, Verdict, Vm};
-use abi::Proxy;
 #[cfg(feature = "telemetry")]
-use attempt::AttemptStream;
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
+mod streams;
+
+use crate::filter::{Role, Verdict, Vm};
+use abi::{Proxy, log_line};
+use proxy_wasm::types::Action;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -19,27 +23,67 @@ use std::rc::Rc;
 /// entry does nothing rather than panic.
 type SharedRole = Rc<RefCell<Role>>;
 
+/// A root that has a role.
+struct Known {
+    id: u32,
+    role: SharedRole,
+    #[cfg(not(feature = "telemetry"))]
+    life: direct::Life,
+}
+
 thread_local! {
-    /// The roots of this VM that have a role, for the callbacks that do not come through the SDK.
-    static ROOTS: RefCell<Vec<(u32, SharedRole)>> = const { RefCell::new(Vec::new()) };
+    /// The roots of this VM that have a role, the newest last, for the callbacks that do not come through the SDK.
+    static ROOTS: RefCell<Vec<Known>> = const { RefCell::new(Vec::new()) };
     /// What they have in common.
     static VM: Vm = Vm::default();
 }
 
+/// The severity of last words.
+const CRITICAL: u32 = 5;
+
 proxy_wasm::main! {{
-    std::panic::set_hook(Box::new(|info| Proxy.last_words(&info.to_string())));
+    std::panic::set_hook(Box::new(|info| log_line(CRITICAL, &info.to_string())));
     // Only the first logger of a VM is taken, and it is this one; the configuration sets the level.
     if log::set_logger(&Proxy).is_ok() {
         log::set_max_level(log::LevelFilter::Info);
     }
-    proxy_wasm::set_root_context(|id| Box::new(Root { id, role: None, observes: false }));
+    #[cfg(feature = "telemetry")]
+    proxy_wasm::set_root_context(streams::root);
 }}
 
+/// Gives a root the role that its configuration names.
+fn configure(id: u32) -> Option<SharedRole> {
+    match VM.with(|vm| Role::configure_in(&Proxy, vm)) {
+        Ok(role) => {
+            let role = Rc::new(RefCell::new(role));
+            forget(id);
+            ROOTS.with_borrow_mut(|roots| {
+                roots.push(Known {
+                    id,
+                    role: role.clone(),
+                    #[cfg(not(feature = "telemetry"))]
+                    life: direct::Life::default(),
+                });
+            });
+            Some(role)
+        }
+        Err(line) => {
+            log::error!("{line}");
+            None
+        }
+    }
+}
+
+fn forget(root: u32) {
+    ROOTS.with_borrow_mut(|roots| roots.retain(|known| known.id != root));
+}
+
 fn root(context: u32) -> Option<SharedRole> {
-    ROOTS.with_borrow(|roots| roots.iter().find(|(id, _)| *id == context).map(|(_, role)| role.clone()))
+    ROOTS.with_borrow(|roots| roots.iter().find(|known| known.id == context).map(|known| known.role.clone()))
 }
 
 /// The answer of a call, for the root that sent it.
+#[cfg(feature = "telemetry")]
 fn on_call(context: u32, token: u32, body_size: usize) {
     if let Some(Ok(mut role)) = root(context).as_ref().map(|role| role.try_borrow_mut()) {
         role.on_call(&Proxy, token, body_size);
@@ -50,118 +94,13 @@ fn on_tick(context: u32) {
     if let Some(Ok(mut role)) = root(context).as_ref().map(|role| role.try_borrow_mut()) {
         role.on_tick(&Proxy);
     }
-}
-
-struct Root {
-    id: u32,
-    role: Option<SharedRole>,
-    observes: bool,
-}
-
-impl Context for Root {}
-
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        match VM.with(|vm| Role::configure_in(&Proxy, vm)) {
-            Ok(role) => {
-                self.observes = role.observes();
-                let role = Rc::new(RefCell::new(role));
-                ROOTS.with_borrow_mut(|roots| {
-                    roots.retain(|(id, _)| *id != self.id);
-                    roots.push((self.id, role.clone()));
-                });
-                self.role = Some(role);
-                true
-            }
-            Err(line) => {
-                log::error!("{line}");
-                false
-            }
-        }
-    }
-
-    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
-        #[cfg(feature = "telemetry")]
-        if let Some(role) = self.role.clone().filter(|_| self.observes) {
-            return Some(Box::new(AttemptStream::new(role)));
-        }
-        Some(Box::new(Stream { id, role: self.role.clone(), kept: None }))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-}
-
-impl Drop for Root {
-    fn drop(&mut self) {
-        ROOTS.with_borrow_mut(|roots| roots.retain(|(id, _)| *id != self.id));
-        if let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) {
-            role.leave(&Proxy);
-        }
-    }
-}
-
-struct Stream {
-    id: u32,
-    role: Option<SharedRole>,
-    /// What is held until its body has come.
-    kept: Option<Kept>,
+    #[cfg(not(feature = "telemetry"))]
+    direct::ticked(context);
 }
 
 const fn action(verdict: Verdict) -> Action {
     match verdict {
         Verdict::Continue => Action::Continue,
         Verdict::Answered | Verdict::Held => Action::Pause,
-    }
-}
-
-impl Context for Stream {
-    #[cfg(feature = "telemetry")]
-    fn on_done(&mut self) -> bool {
-        if let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) {
-            role.on_done(&Proxy, self.id);
-        }
-        true
-    }
-}
-
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _headers: usize, end_of_stream: bool) -> Action {
-        let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) else { return Action::Continue };
-        let (verdict, kept) = role.arrive(&Proxy, self.id, end_of_stream);
-        self.kept = kept;
-        action(verdict)
-    }
-
-    #[cfg(feature = "telemetry")]
-    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
-        let Some(kept) = &self.kept else { return Action::Continue };
-        match self.role.as_ref().map(|role| role.try_borrow_mut()) {
-            Some(Ok(mut role)) => {
-                let verdict = role.on_body(&Proxy, kept, size, end_of_stream);
-                if verdict != Verdict::Held {
-                    self.kept = None;
-                }
-                action(verdict)
-            }
-            _ => Action::Pause,
-        }
-    }
-
-    #[cfg(feature = "telemetry")]
-    fn on_http_response_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {
-        if let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) {
-            role.on_response(&Proxy, self.id);
-        }
-        Action::Continue
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        if let Some(Ok(mut role)) = self.role.as_ref().map(|role| role.try_borrow_mut()) {
-            role.forget(self.id);
-        }
     }
 }

@@ -25,7 +25,8 @@ pub(crate) fn numbers(explanation: &Explanation, id: SubstrateId, reason: &Reaso
         Code::Feature => missing(needed, has),
         Code::Quality => format!("{}, at least {}", percent(has), percent(needed)),
         Code::Slow | Code::Deadline => format!("{}, within {}", ms(has), ms(needed)),
-        Code::Model | Code::Throughput | Code::NoEnvelope | Code::NoHost | Code::Admission => String::new(),
+        Code::Contradicted | Code::NoEnvelope => String::new(),
+        Code::Model | Code::Throughput | Code::NoHost | Code::Admission => String::new(),
         Code::Residency => {
             explanation.facts.residency.map_or_else(String::new, |f| format!("must stay in {}", f.value))
         }

@@ -8,7 +8,7 @@ use super::ends::{End, Ends};
 use super::metrics::{Cause, Metrics, Stopwatch};
 use super::store::SnapshotReader;
 use crate::model::contract::REPLAY_STATE;
-use crate::model::{Decision, Facts, Local, Outcome};
+use crate::model::{Code, Decision, Facts, Local, Outcome};
 use crate::place::replay::{Identity, Inputs, write_replay};
 use crate::place::{Placer, record, routers};
 use crate::policy::Policy;
@@ -28,6 +28,16 @@ impl Account {
     pub(super) fn open<H: Host>(host: &H, config: Accounting, policy: &Policy) -> Self {
         let metrics = Metrics::declare(host, policy, &config);
         Self { config, metrics, snapshot: None, text: String::with_capacity(512), ends: Ends::default() }
+    }
+
+    /// Whether decisions are counted.
+    pub(super) const fn counts(&self) -> bool {
+        self.config.on
+    }
+
+    /// So many candidates were rejected by this code.
+    pub(super) fn rejected(&mut self, code: Code, many: u64) {
+        self.metrics.rejected(code, many);
     }
 
     /// Whether the stages of this decision are timed.
@@ -70,7 +80,7 @@ impl Account {
         if one_in(self.config.sample, decision.id >> 32) {
             let inspection = placer.inspect(local, facts, now_ms, decision.id);
             let routed = routers::all(placer.policy(), facts, &inspection);
-            self.metrics.sampled(decision, &inspection.rows, &routed);
+            self.metrics.sampled(decision, &routed);
         }
     }
 
@@ -94,6 +104,11 @@ impl Account {
     /// A held request was decided without its body.
     pub(super) fn late(&mut self) {
         self.metrics.late();
+    }
+
+    /// A tick found no slot to tell the others through.
+    pub(super) fn unslotted(&mut self) {
+        self.metrics.unslotted();
     }
 
     pub(super) fn undecided(&mut self, cause: Cause) {

@@ -7,6 +7,7 @@ use super::config::Accounting;
 use super::metrics::Stopwatch;
 use super::probes::Probes;
 use super::purse::Purse;
+use super::store::SnapshotReader;
 use crate::model::{Decision, Facts, Local, Snapshot, SubstrateId};
 use crate::place::{Placer, Underway};
 use crate::policy::Policy;
@@ -110,13 +111,33 @@ impl Arm {
     }
 
     fn place<H: Host>(&mut self, host: &H, facts: &Facts<'_>, now_ms: u64, seed: u64) -> Decision {
-        if !self.account.times(seed) {
+        if !self.account.counts() {
             return self.placer.place(&self.local, facts, now_ms, seed);
         }
+        if !self.account.times(seed) {
+            return self.placer.place_counted(&self.local, facts, now_ms, seed, |_| {});
+        }
         let mut watch = Stopwatch::start(host);
-        let decision = self.placer.place_watched(&self.local, facts, now_ms, seed, |stage| watch.ended(stage));
+        let decision = self.placer.place_counted(&self.local, facts, now_ms, seed, |stage| watch.ended(stage));
         self.account.timed(&watch);
         decision
+    }
+
+    /// Tells the host what was counted.
+    pub(super) fn tell<H: Host>(&mut self, host: &H, reader: &SnapshotReader, now_ms: u64) {
+        self.tally();
+        self.account.tell(host, reader, now_ms);
+    }
+
+    /// The same, where there will be no other tick.
+    pub(super) fn leave<H: Host>(&mut self, host: &H) {
+        self.tally();
+        self.account.leave(host);
+    }
+
+    fn tally(&mut self) {
+        let Self { placer, account, .. } = self;
+        placer.rejections(|code, many| account.rejected(code, many));
     }
 
     /// A stream has ended, and the proxy still knows how.
@@ -129,9 +150,12 @@ impl Arm {
         self.among_all.get(usize::from(id)).copied()
     }
 
-    /// Some arm has placed a request on the substrate at this place among all.
-    pub(super) fn began(&mut self, at: usize, expected_us: i64) {
+    /// Some arm has placed a request of this tenant on the substrate at this place among all.
+    pub(super) fn began(&mut self, at: usize, expected_us: i64, tenant: Option<&str>) {
         if let Some(id) = self.from_all.get(at).copied().flatten() {
+            if let Some(tenant) = tenant {
+                self.purse.began(self.placer.policy(), tenant, (id, expected_us), &mut self.local);
+            }
             self.probes.placed(usize::from(id), &mut self.local.probes);
             self.underway.begin(id, expected_us, &mut self.local.placed);
         }

@@ -1,7 +1,8 @@
 //! The plan, left where Envoy's router carries it out: the first attempt is the cluster header, the later ones are
 //! filter state that the route looks up at each retry; how often and how long are the router's own request headers.
 //!
-//! Whatever the client sent under these names is replaced or removed: a retry is a placement, and placements are ours.
+//! Whatever the client sent under these names is replaced or removed where a plan is carried out: a retry is a placement,
+//! and placements are ours.
 
 use super::config::Lane;
 use super::{Host, HostError, MapKind};
@@ -74,7 +75,7 @@ pub(super) fn bound<H: Host>(
     // No total time for a stream: its deadline is for the first byte, and it may then run as long as it likes.
     number(host, text, TIMEOUT, if pace.stream { 0 } else { u64::from(pace.deadline_ms) })?;
     // A plan that is not carried out leaves its only attempt all the time.
-    let alone = attempts < decision.plan.len();
+    let alone = attempts == 1 && decision.plan.len() > 1;
     let per_try = match (alone, pace.stream) {
         (false, _) => pace.per_try_ms,
         (true, true) => pace.deadline_ms,
@@ -89,8 +90,27 @@ fn number<H: Host>(host: &H, text: &mut String, name: &str, value: u64) -> Resul
     host.set_header(MapKind::RequestHeaders, name, text)
 }
 
-/// Whether a client's header would change what the router does with a plan.
-#[must_use]
-pub fn steers_the_router(name: &str) -> bool {
-    name.starts_with("x-envoy-") && ROUTER_HEADERS.contains(&name)
+/// The router's own headers that a request came with, by their order in [`ROUTER_HEADERS`]. They stay where nothing of
+/// ours is carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Steering(u16);
+
+impl Steering {
+    /// Takes note of a header.
+    pub(super) fn see(&mut self, name: &str) {
+        if name.starts_with("x-envoy-")
+            && let Some(at) = ROUTER_HEADERS.iter().position(|known| *known == name)
+        {
+            self.0 |= 1 << at;
+        }
+    }
+
+    /// Takes them away: how often and how long is the plan's word.
+    pub(super) fn end<H: Host>(self, host: &H) {
+        for (at, name) in ROUTER_HEADERS.iter().enumerate() {
+            if self.0 >> at & 1 == 1 {
+                let _ = host.remove_header(MapKind::RequestHeaders, name);
+            }
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! the top level only, steps over everything else, stops when it has what it wants, and a body that ends in the middle
 //! or is no JSON at all has simply said what it has said so far. Never a word of the prompt is kept.
 
+use crate::health::decimal::{self, Number};
 use crate::model::{Fact, FactName, Feature};
 
 use super::facts::Found;
@@ -21,7 +22,8 @@ pub struct BodySource {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Body {
     model: Once<String>,
-    output_tokens: Once<u32>,
+    /// The largest of what its keys say: servers differ about which of them holds.
+    output_tokens: Option<u32>,
     stream: Once<bool>,
     tools: Once<bool>,
     schema: Once<bool>,
@@ -58,7 +60,9 @@ impl Body {
     #[must_use]
     pub fn read(prefix: &[u8], data_key: Option<&str>) -> Self {
         let mut body = Self::default();
-        let mut at = Cursor { bytes: prefix, at: 0 };
+        // Not part of JSON, and yet there are clients that send it and servers that overlook it.
+        let bytes = prefix.strip_prefix(b"\xef\xbb\xbf").unwrap_or(prefix);
+        let mut at = Cursor { bytes, at: 0 };
         if at.members(&mut |key, at| body.member(key, at, data_key)).is_some() {
             body.ended = true;
         }
@@ -70,7 +74,7 @@ impl Body {
         match key {
             "model" => at.text(|text| self.model.say(text)),
             "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
-                at.plain(|text| text.parse().ok(), |tokens| self.output_tokens.say(tokens))
+                at.plain(whole, |tokens| self.output_tokens = self.output_tokens.max(Some(tokens)))
             }
             "stream" => at.plain(|text| text.parse().ok(), |stream| self.stream.say(stream)),
             "tools" | "functions" => {
@@ -97,17 +101,32 @@ impl Body {
     /// Adds this to what the headers say. A trusted header is believed more; a claim in a header less, because the body
     /// is the work itself.
     #[inline(never)]
-    pub(super) fn tell<'a>(&'a self, found: &mut Found<'a>) {
+    pub(super) fn tell<'a>(&'a self, size: usize, found: &mut Found<'a>) {
+        found.weighs(size);
         found.instead(FactName::Model, self.model.get().map(String::as_str));
         found.instead(FactName::Data, self.data.get().map(String::as_str));
         found.instead(FactName::Streaming, self.stream.get().map(|&on| if on { "true" } else { "false" }));
-        found.output_tokens = self.output_tokens.get().map(|&tokens| Fact::claimed(tokens));
+        found.output_tokens = self.output_tokens.map(Fact::claimed);
         if self.tools.get() == Some(&true) {
             found.need(Feature::Tools);
         }
         if self.schema.get() == Some(&true) {
             found.need(Feature::JsonSchema);
         }
+    }
+}
+
+/// The most bytes of a key or value that are kept: more than any word of a policy has.
+const MOST_NAME: usize = 1_024;
+
+/// A whole number, also one that is written with a point or an exponent; the largest there is for one beyond it.
+fn whole(text: &str) -> Option<u32> {
+    match decimal::parse(text.as_bytes()) {
+        Number::Micro(micro) if micro >= 0 && micro % 1_000_000 == 0 => {
+            Some(u32::try_from(micro / 1_000_000).unwrap_or(u32::MAX))
+        }
+        Number::TooLarge => Some(u32::MAX),
+        _ => None,
     }
 }
 
@@ -162,7 +181,7 @@ impl Cursor<'_> {
         }
     }
 
-    /// A string value that is short enough to be a name; others are stepped over.
+    /// A string value.
     fn text(&mut self, say: impl FnOnce(String)) -> Option<()> {
         if self.peek()? != b'"' {
             return self.skip();
@@ -183,7 +202,7 @@ impl Cursor<'_> {
         Some(())
     }
 
-    /// A string with its escapes resolved.
+    /// A string with its escapes resolved; of a long one the beginning, which is then no name that anybody knows.
     fn string(&mut self) -> Option<String> {
         self.take(b'"')?;
         let mut bytes = Vec::new();
@@ -191,13 +210,14 @@ impl Cursor<'_> {
             let byte = *self.bytes.get(self.at)?;
             self.at += 1;
             match byte {
-                b'"' => return String::from_utf8(bytes).ok(),
+                b'"' => return Some(String::from_utf8_lossy(&bytes).into_owned()),
                 b'\\' => {
                     let escaped = self.escape()?;
                     bytes.extend_from_slice(escaped.encode_utf8(&mut [0; 4]).as_bytes());
                 }
                 _ => bytes.push(byte),
             }
+            bytes.truncate(MOST_NAME);
         }
     }
 
@@ -283,7 +303,7 @@ mod tests {
     fn what_a_chat_request_says_is_found_wherever_it_stands() {
         let body = Body::read(WHOLE.as_bytes(), Some("data_class"));
         assert_eq!(body.model.get().map(String::as_str), Some("meta/llama-3.3-70b"));
-        assert_eq!((body.output_tokens.get(), body.stream.get()), (Some(&256), Some(&true)));
+        assert_eq!((body.output_tokens, body.stream.get()), (Some(256), Some(&true)));
         assert_eq!((body.tools.get(), body.schema.get()), (Some(&true), Some(&true)));
         assert_eq!(body.data.get().map(String::as_str), Some("personal"));
         assert!(body.ended);
@@ -296,7 +316,7 @@ mod tests {
             let part = Body::read(&WHOLE.as_bytes()[..cut], Some("data_class"));
             assert!(!part.ended);
             assert!(part.model == Once::Absent || part.model == whole.model, "{cut}: {:?}", part.model);
-            assert!(part.output_tokens == Once::Absent || part.output_tokens == whole.output_tokens, "{cut}");
+            assert!(part.output_tokens.is_none() || part.output_tokens == whole.output_tokens, "{cut}");
         }
     }
 
@@ -304,6 +324,37 @@ mod tests {
     fn a_key_that_is_there_twice_with_different_values_says_nothing() {
         let body = Body::read(br#"{"model": "a", "model": "b", "stream": true, "stream": true}"#, None);
         assert_eq!((body.model.get(), body.stream.get()), (None, Some(&true)));
+    }
+
+    #[test]
+    fn of_several_limits_the_largest_counts_however_it_is_written() {
+        for (text, tokens) in [
+            (r#"{"max_tokens": 16, "max_completion_tokens": 100000}"#, Some(100_000)),
+            (r#"{"max_tokens": 100000, "max_tokens": 16}"#, Some(100_000)),
+            (r#"{"max_tokens": 256.0}"#, Some(256)),
+            (r#"{"max_tokens": 1e3, "max_output_tokens": null}"#, Some(1_000)),
+            (r#"{"max_tokens": 99999999999999999999}"#, Some(u32::MAX)),
+            (r#"{"max_tokens": 0.5}"#, None),
+            (r#"{"max_tokens": -1}"#, None),
+        ] {
+            assert_eq!(Body::read(text.as_bytes(), None).output_tokens, tokens, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mark_of_byte_order_hides_nothing() {
+        let body = Body::read(b"\xef\xbb\xbf{\"model\": \"m\"}", None);
+        assert_eq!((body.model.get().map(String::as_str), body.ended), (Some("m"), true));
+    }
+
+    #[test]
+    fn of_a_long_text_no_more_is_kept_than_a_name_has() {
+        for letter in ["x", "\u{20ac}"] {
+            let text = format!(r#"{{"model": "{}", "stream": true}}"#, letter.repeat(60_000));
+            let body = Body::read(text.as_bytes(), None);
+            assert!(body.model.get().is_some_and(|model| (1_000..1_100).contains(&model.len())), "{letter}");
+            assert_eq!(body.stream.get(), Some(&true));
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ pub mod judge;
 
 use super::Host;
 use super::arm::Arm;
-use super::store::{Recall, recalled};
+use super::store::{Recall, recalls};
 use crate::model::settings::Rollout;
 use crate::model::{Decision, Dimension, Facts, Outcome, Plan, SubstrateId};
 use crate::place::matches;
@@ -166,7 +166,7 @@ impl Canary {
     #[inline(never)]
     pub(super) fn watch<H: Host>(&mut self, host: &H, current: &Policy, now_ms: u64) {
         let digest = self.config.policy.digest_word();
-        let recalled = recalled(host).is_some_and(|recall| recall.digest == digest);
+        let recalled = recalls(host).iter().any(|recall| recall.digest == digest);
         if self.back && recalled {
             return;
         }

@@ -16,7 +16,7 @@ mod telemetric;
 
 use super::body::BodySource;
 use super::canary::CanaryConfig;
-use super::facts::{Source, Sources};
+use super::facts::{Property, Source, Sources};
 use super::hop::Hops;
 use super::observing::ObserveConfig;
 use super::telemetry_config::TelemetryConfig;
@@ -30,7 +30,7 @@ use core::ops::RangeInclusive;
 use desk::desk;
 use lanes::lanes;
 use observe::observing;
-use raw::{RawConfig, RawRole, RawSource};
+use raw::{RawConfig, RawFrom, RawRole, RawSource};
 use several::ask_for_all;
 use sources::scrape;
 use std::rc::Rc;
@@ -172,7 +172,6 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     only_for("tick_ms", raw.tick_ms.is_some(), "telemetry")?;
     only_for("listener", raw.listener, "telemetry")?;
     let trusted = lower_case("trusted_headers", raw.trusted_headers.iter().flatten())?;
-    let facts = raw.facts.iter().flatten().map(|(name, source)| fact_source(name, source)).collect::<Result<_, _>>()?;
     let features = lower_case("features_header", raw.features_header.iter())?.into_iter().next();
     let idempotency = lower_case("idempotency_header", raw.idempotency_header.iter())?.into_iter().next();
     let attach = raw.attach.unwrap_or_default();
@@ -190,14 +189,15 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     let lanes = lanes(raw.lanes.as_deref().unwrap_or_default(), attach, &policy)?;
     let canary = canary::canary(raw, &policy)?;
     let mut sources = Sources {
-        facts,
+        facts: Vec::new(),
+        properties: Vec::new(),
         features,
         idempotency,
         predicates: Vec::new(),
         trusted,
         trust_path: raw.trust_path.unwrap_or(false),
-        own_router_headers: attach != Attach::Simple,
     };
+    raw.facts.iter().flatten().try_for_each(|(name, source)| fact_source(&mut sources, name, source))?;
     let candidate = canary.as_ref().map(|canary| &*canary.policy);
     ask_for_all(&mut sources, &policy, candidate)?;
     Ok(PlacementConfig {
@@ -218,15 +218,30 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     })
 }
 
+/// Sorts the facts by what carries them.
 #[inline(never)]
-fn fact_source(name: &str, source: &RawSource) -> Result<Source, String> {
+fn fact_source(sources: &mut Sources, name: &str, source: &RawSource) -> Result<(), String> {
     let place = format!("facts.{name}");
+    let trusted = source.trusted;
     let fact = FactName::ALL.into_iter().find(|f| f.as_str() == name).ok_or_else(|| {
         let known: Vec<_> = FactName::ALL.iter().map(|f| f.as_str()).collect();
         refuse(&format!("{place}: unknown fact `{name}`, expected one of {}", known.join(", ")))
     })?;
-    let header = lower_case(&format!("{place}.header"), std::iter::once(&source.header))?.into_iter().next();
-    Ok(Source { fact, header: header.unwrap_or_default(), trusted: source.trusted })
+    match &source.from {
+        RawFrom::Header(header) => {
+            let header = lower_case(&format!("{place}.header"), std::iter::once(header))?.into_iter().next();
+            sources.facts.push(Source { fact, header: header.unwrap_or_default(), trusted });
+        }
+        RawFrom::Property(path)
+            if path.is_empty() || path.iter().any(|part| part.is_empty() || part.contains('\0')) =>
+        {
+            return Err(refuse(&format!(
+                "{place}.property: found {path:?}, expected a list of names, such as `[connection, uri_san_peer_certificate]`"
+            )));
+        }
+        RawFrom::Property(path) => sources.properties.push(Property { fact, path: path.clone(), trusted }),
+    }
+    Ok(())
 }
 
 #[inline(never)]

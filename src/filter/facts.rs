@@ -1,15 +1,19 @@
 //! From a request's headers to its facts: which sources are read, and which of them are believed.
 //!
-//! One pass over the header map; nothing is copied but the borrowed slices. A header that is sent twice with
-//! different values says nothing at all: an absent fact never permits more than a present one.
+//! One pass over the header map; nothing is copied but the borrowed slices. A header that is asked about and says two
+//! things says nothing, and the request is refused for it: an absent fact may well permit more than a present one did,
+//! where an envelope asks for it.
 
 use crate::model::contract::{ATTEMPT_HEADER, BUDGET_HEADER, ORIGINAL_PATH_HEADER, OWN_HEADERS};
 use crate::model::{Fact, FactName, Features};
 
 mod found;
+mod property;
+
+pub use property::Property;
 
 use super::Headers;
-use super::attempts::steers_the_router;
+use super::attempts::Steering;
 
 /// Where one fact comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub struct Source {
 pub struct Sources {
     /// Facts by header.
     pub facts: Vec<Source>,
+    /// Facts by what the proxy knows of the stream.
+    pub properties: Vec<Property>,
     /// The header that lists the features that a request needs.
     pub features: Option<String>,
     /// The header whose presence says that the request may be done twice.
@@ -37,8 +43,6 @@ pub struct Sources {
     pub trusted: Vec<String>,
     /// Whether path and method can be believed to choose the class: true where the route is the operator's.
     pub trust_path: bool,
-    /// Whether headers that steer the router's retries and timeouts are ours alone.
-    pub own_router_headers: bool,
 }
 
 /// The most headers that predicates may ask for; the configuration refuses more.
@@ -54,6 +58,10 @@ pub struct Found<'a> {
     ambiguous: u32,
     kept: Vec<(&'a str, Fact<&'a str>)>,
     cancelled: u64,
+    /// What the request itself is, where no header of the configuration says so.
+    path: Option<Fact<&'a str>>,
+    method: Option<Fact<&'a str>>,
+    takes_events: bool,
     features: Features,
     /// How much was read of lists of features.
     listed: usize,
@@ -72,24 +80,26 @@ pub struct Found<'a> {
     pub grpc: bool,
     /// Names of headers that only Berth may set, and that the client sent.
     pub forged: Vec<&'a str>,
+    /// Which headers there are that would change what the router does with a plan; see [`Steering`].
+    pub steering: Steering,
 }
 
 impl Sources {
     /// Reads what these sources ask for. Most headers are nobody's: they are passed over by their length and their
     /// first letters, before anything is compared or looked at as text.
     #[must_use]
-    pub fn read<'a>(&'a self, headers: &'a Headers) -> Found<'a> {
+    pub fn read<'a>(&self, headers: &'a Headers) -> Found<'a> {
         let mut found = Found::default();
         let asked_for = self.lengths();
         for (name, value) in headers.iter() {
+            // What clients call their host, the proxy shows under its name in HTTP/2.
+            let name = if name == b":authority" { b"host" } else { name };
             if let [b'x', b'-', b'p' | b'e', ..] = name
                 && let Ok(text) = core::str::from_utf8(name)
             {
-                let reserved = is_reserved(text);
-                if reserved || (self.own_router_headers && steers_the_router(text)) {
+                found.steering.see(text);
+                if is_reserved(text) {
                     found.forged.push(text);
-                }
-                if reserved {
                     if text == BUDGET_HEADER {
                         found.budget = core::str::from_utf8(value).ok();
                     }
@@ -121,10 +131,10 @@ impl Sources {
             b":path" => {
                 if let Some(value) = text() {
                     let path = value.split_once('?').map_or(value, |(path, _)| path);
-                    found.put(FactName::Path, path, self.trust_path);
+                    found.path = Some(Fact { value: path, trusted: self.trust_path });
                 }
             }
-            b":method" => text().into_iter().for_each(|method| found.put(FactName::Method, method, self.trust_path)),
+            b":method" => found.method = text().map(|value| Fact { value, trusted: self.trust_path }),
             b"x-request-id" => found.request_id = Some(value),
             b"content-type" => {
                 found.grpc = value.starts_with(b"application/grpc");
@@ -135,13 +145,13 @@ impl Sources {
                 found.hurry(text().and_then(|text| text.parse().ok()));
             }
             b"grpc-timeout" => found.hurry(text().and_then(grpc_timeout_ms)),
-            b"accept" if value.starts_with(b"text/event-stream") => found.put(FactName::Streaming, "true", false),
+            b"accept" => found.takes_events |= value.starts_with(b"text/event-stream"),
             _ => {}
         }
     }
 
     /// Headers that the configuration asks for.
-    fn take_asked<'a>(&'a self, found: &mut Found<'a>, name: &[u8], value: &'a str) {
+    fn take_asked<'a>(&self, found: &mut Found<'a>, name: &'a [u8], value: &'a str) {
         for source in self.facts.iter().filter(|s| s.header.as_bytes() == name) {
             found.put(source.fact, value, source.trusted);
         }
@@ -151,7 +161,8 @@ impl Sources {
             found.list(value);
         }
         if let Some(at) = self.predicates.iter().take(MOST_PREDICATES).position(|(key, _)| key.as_bytes() == name)
-            && let Some((key, trusted)) = self.predicates.get(at)
+            && let Some((_, trusted)) = self.predicates.get(at)
+            && let Ok(key) = core::str::from_utf8(name)
         {
             found.keep(at, key, Fact { value, trusted: *trusted });
         }
@@ -221,16 +232,39 @@ mod tests {
     }
 
     #[test]
-    fn a_header_sent_twice_with_different_values_says_nothing() {
-        let (sources, headers) = (sources(), headers(&[("x-tenant", "acme"), ("x-tenant", "globex")]));
-        assert_eq!(sources.read(&headers).facts().tenant, None);
+    fn a_header_sent_twice_with_different_values_says_nothing_and_that_is_known() {
+        for name in ["x-tenant", "x-model", "x-workload"] {
+            let (sources, headers) = (sources(), headers(&[(name, "a"), (name, "b"), (name, "a")]));
+            let found = sources.read(&headers);
+            let facts = found.facts();
+            assert_eq!((facts.tenant, facts.model, facts.header(name)), (None, None, None));
+            assert!(facts.contradicted, "{name}");
+        }
     }
 
     #[test]
-    fn a_predicate_header_sent_twice_says_nothing_either() {
-        let sources = sources();
-        let headers = headers(&[("x-workload", "chat"), ("x-workload", "batch"), ("x-workload", "chat")]);
-        assert_eq!(sources.read(&headers).facts().header("x-workload"), None);
+    fn what_says_the_same_twice_or_is_not_asked_about_contradicts_nothing() {
+        let pairs = [("x-tenant", "a"), ("x-tenant", "a"), ("x-workload", "b"), ("x-workload", "b")];
+        let others = [("x-other", "a"), ("x-other", "b"), ("x-needs", "tools"), ("x-needs", "streaming")];
+        let (sources, headers) = (sources(), headers(&[pairs, others].concat()));
+        assert!(!sources.read(&headers).facts().contradicted);
+    }
+
+    #[test]
+    fn a_header_that_is_named_for_it_speaks_before_the_path_and_what_the_client_accepts() {
+        let mut sources = sources();
+        for (fact, header) in [(FactName::Path, "x-path"), (FactName::Streaming, "x-stream")] {
+            sources.facts.push(Source { fact, header: header.into(), trusted: false });
+        }
+        let pairs = [(":path", "/a"), ("accept", "text/event-stream"), ("x-path", "/b"), ("x-stream", "false")];
+        for (trust_path, path) in [(false, Fact::claimed("/b")), (true, Fact::trusted("/a"))] {
+            sources.trust_path = trust_path;
+            let headers = headers(&pairs);
+            let found = sources.read(&headers);
+            let facts = found.facts();
+            assert_eq!((facts.path, facts.streaming), (Some(path), Some(Fact::claimed(false))));
+            assert!(!facts.contradicted);
+        }
     }
 
     #[test]

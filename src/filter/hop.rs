@@ -54,6 +54,12 @@ impl Told {
             facts.attempts_left = Some(facts.attempts_left.map_or(attempts, |own| own.min(attempts)));
         }
     }
+
+    /// How many attempts the next hop may make where this one makes up to `tries`: over all hops of a request never
+    /// more than the first one had. Only where this one does not try again itself is what it was left passed on.
+    pub(super) fn left(&self, tries: usize, most: u8) -> u8 {
+        if tries > 1 { 1 } else { self.attempts.map_or(most, |left| left.min(most)) }
+    }
 }
 
 impl Hops {
@@ -66,7 +72,7 @@ impl Hops {
         if trusted { Told::read(text) } else { Told::default() }
     }
 
-    /// Tells the next hop what is left for it. Where this one tries again itself, the next has one attempt.
+    /// Tells the next hop what is left for it.
     pub(super) fn tell<H: Host>(
         &self,
         host: &H,
@@ -97,6 +103,23 @@ mod tests {
         assert_eq!(told, Told { ms: Some(600), attempts: Some(1), id: Some(255) });
         assert_eq!(Told::read("ms=-1, attempts=many, id=xyz, then=some"), Told::default());
         assert_eq!(Told::read(""), Told::default());
+    }
+
+    #[test]
+    fn however_many_hops_there_are_they_try_no_more_often_than_the_first_might() {
+        for first in 1..=3_u8 {
+            // Each hop tries as often as it may, or leaves it to the others.
+            for eager in 0..16_u32 {
+                let (mut told, mut all) = (Told::default(), 1);
+                for hop in 0..4 {
+                    let may = told.attempts.unwrap_or(first).max(1);
+                    let tries = if eager >> hop & 1 == 1 { may } else { 1 };
+                    all *= u32::from(tries);
+                    told.attempts = Some(told.left(tries.into(), 3.min(if hop == 0 { first } else { 3 })));
+                }
+                assert!(all <= u32::from(first), "{all} attempts of {first}, {eager:04b}");
+            }
+        }
     }
 
     #[test]

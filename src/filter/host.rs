@@ -175,8 +175,6 @@ pub trait Host {
     fn property(&self, path: &[&str]) -> Result<Vec<u8>, HostError>;
     /// Leaves a value in filter state, where logs and the router find it as `wasm.` + key.
     fn set_filter_state(&self, key: &str, value: &[u8]) -> Result<(), HostError>;
-    /// Has the router choose again: needed after filter state has changed.
-    fn clear_route_cache(&self) -> Result<(), HostError>;
     /// Turns to another stream or root: calls speak of it until the callback ends.
     fn turn_to(&self, context: u32) -> Result<(), HostError>;
     /// Lets a held request go on.

@@ -13,7 +13,6 @@ use super::store::SnapshotReader;
 use crate::model::{
     Border, ClassSource, Code, Decision, Dimension, Facts, Freshness, Outcome, Plan, Reason, Regime, Spill,
 };
-use crate::place::Row;
 use crate::place::routers::Routed;
 use cells::Cells;
 use runs::{Runs, Ways};
@@ -58,6 +57,7 @@ pub(super) struct Metrics {
     planned: usize,
     last_resort: usize,
     undecided: usize,
+    unslotted: usize,
     late: usize,
     cost: usize,
     cost_classes: usize,
@@ -126,13 +126,15 @@ impl Metrics {
         self.cells.add(self.cost_saved + border, amount(spill.cost_uusd.saturating_neg()));
     }
 
-    /// A decision that was looked at closely: every candidate's reasons, and what others would have done.
+    /// So many candidates were rejected by this code.
+    pub(super) fn rejected(&mut self, code: Code, many: u64) {
+        self.cells.add(self.rejected + code as usize, many);
+    }
+
+    /// A decision that was looked at closely: what others would have done.
     #[inline(never)]
-    pub(super) fn sampled(&mut self, decision: &Decision, rows: &[Row], routed: &[Routed]) {
+    pub(super) fn sampled(&mut self, decision: &Decision, routed: &[Routed]) {
         self.cells.add(self.sampled, 1);
-        for reason in rows.iter().flat_map(|row| &row.reasons) {
-            self.cells.add(self.rejected + reason.code as usize, 1);
-        }
         let chosen = decision.plan.first().map(|a| a.substrate);
         for (at, routed) in routed.iter().enumerate() {
             let verdict = match routed.choice {
@@ -151,6 +153,11 @@ impl Metrics {
     /// A held request was decided without its body.
     pub(super) fn late(&mut self) {
         self.cells.add(self.late, 1);
+    }
+
+    /// A tick found no slot to tell the others through.
+    pub(super) fn unslotted(&mut self) {
+        self.cells.add(self.unslotted, 1);
     }
 
     pub(super) fn undecided(&mut self, cause: Cause) {

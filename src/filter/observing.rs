@@ -1,13 +1,14 @@
 //! The telemetry role inside a cluster: it sees every attempt that goes there, also those that the router tries again,
 //! and keeps account of how each begins and ends. It knows no policy: whoever folds knows who is behind a cluster.
 
+use super::fallen::Cause;
 use super::vm::{Member, Vm};
 use super::wire_struct::metadata_text;
 use super::{Host, MapKind, MetricKind};
 use crate::health::heard::{Drop, Dropped};
 use crate::health::slot::key_of_cluster;
 use crate::health::{Beginning, Ending, Meaning, answer};
-use crate::model::contract::{METADATA, METADATA_CLUSTER};
+use crate::model::contract::{METADATA, METADATA_CLUSTER, PULL_HEADER};
 
 /// What an observing root is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +70,7 @@ const HOST: [&str; 2] = ["xds", "upstream_host_metadata"];
 /// The most of it that is looked at.
 const MOST_METADATA: usize = 64 << 10;
 /// There on a question of the telemetry role, which is no work: an absent property costs a third of one that is there.
-const PULL: [&str; 3] = ["request", "headers", super::telemetry::PULL_HEADER];
+const PULL: [&str; 3] = ["request", "headers", PULL_HEADER];
 /// How the client's stream stands, as bits. They are set before an attempt is ended on the client's account; what ends
 /// it on the substrate's account is set later, if at all (seen on 1.40).
 pub(super) const FLAGS: [&str; 2] = ["response", "flags"];
@@ -99,6 +100,11 @@ impl Observing {
         }
     }
 
+    /// This root is gone; where it was the last of its VM, so is the VM's slot.
+    pub fn leave<H: Host>(&mut self, host: &H) {
+        self.member.leave(host);
+    }
+
     /// An attempt begins.
     pub fn on_attempt<H: Host>(&mut self, host: &H) -> Attempt {
         if host.property(&PULL).is_ok() {
@@ -110,7 +116,11 @@ impl Observing {
         } else {
             add(host, self.counters.strangers, 1);
         }
-        Attempt { at, begun_ns: host.now_ns(), ..Attempt::default() }
+        let begun_ns = host.now_ns();
+        if let Some(cause) = self.member.with_fallen(|fallen| fallen.follow(host, begun_ns)).flatten() {
+            add(host, self.counters.fallbacks.get(cause as usize).copied().flatten(), 1);
+        }
+        Attempt { at, begun_ns, ..Attempt::default() }
     }
 
     /// Where the attempt's cluster stands in the account. Its host is asked where the cluster is another than the last
@@ -147,6 +157,9 @@ impl Observing {
             retry_after_s: answer.retry_after_s,
         };
         self.member.with(|reporter| reporter.observer.answered(at, &beginning, now_ns / 1_000_000));
+        if let Some(cause) = Cause::of(meaning) {
+            self.member.with_fallen(|fallen| fallen.fell(host, cause, now_ns));
+        }
         self.counters.answered(host, meaning);
         self.counters.dropped(host, &answer.dropped);
     }
@@ -156,7 +169,11 @@ impl Observing {
         let Some(at) = attempt.at.take() else { return };
         let ending = Self::ending(host, attempt);
         match ending {
-            Ending::Broken => self.counters.answered(host, Meaning::Failed),
+            Ending::Broken => {
+                self.counters.answered(host, Meaning::Failed);
+                let now_ns = host.now_ns();
+                self.member.with_fallen(|fallen| fallen.fell(host, Cause::Broken, now_ns));
+            }
             Ending::Abandoned => add(host, self.counters.abandoned, 1),
             Ending::Whole { .. } => {}
         }
@@ -193,6 +210,7 @@ pub(super) fn number(bytes: &[u8]) -> Option<u64> {
 struct Counters {
     answered: [Option<u32>; 4],
     dropped: [Option<u32>; Drop::ALL.len()],
+    fallbacks: [Option<u32>; Cause::WORDS.len()],
     abandoned: Option<u32>,
     strangers: Option<u32>,
     unslotted: Option<u32>,
@@ -204,6 +222,7 @@ impl Counters {
         Self {
             answered: ["good", "failed", "overloaded", "refused"].map(|word| counter(&["berth.observed.", word])),
             dropped: Drop::ALL.map(|why| counter(&["berth.telemetry.dropped.reason.", why.as_str()])),
+            fallbacks: Cause::WORDS.map(|word| counter(&["berth.observed.fallbacks.cause.", word])),
             abandoned: counter(&["berth.observed.abandoned"]),
             strangers: counter(&["berth.observed.strangers"]),
             unslotted: counter(&["berth.telemetry.unslotted"]),

@@ -5,19 +5,21 @@
 
 mod deed;
 mod ending;
+mod holding;
 mod seed;
 
 use super::arm::{Arm, Moment, Stream};
+use super::attempts::Steering;
 use super::body::Body;
 use super::canary::{Canary, Tickets};
 use super::config::{Attach, Mode, PlacementConfig};
 use super::facts::Found;
 use super::held::Held;
+use super::hop::Told;
 use super::metrics::Cause;
-use super::refusal::Client;
 use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
 use super::{Headers, Host, MapKind, Vm};
-use crate::model::Facts;
+use crate::model::{Fact, Facts};
 use crate::policy::Policy;
 use seed::seed;
 use std::rc::Rc;
@@ -66,8 +68,8 @@ pub struct Placement {
 enum Known<'a> {
     /// It has just come, and whether it ends with them.
     Arrived { ends: bool },
-    /// What was to be seen of its body.
-    Body(&'a Body),
+    /// What was to be seen of its body, and how long that is at least.
+    Body(&'a Body, usize),
     /// Its body did not come in time.
     Late,
 }
@@ -78,6 +80,15 @@ enum Side {
     Current,
     Candidate,
     Previous,
+}
+
+/// What is still of interest of a request once it is decided.
+struct Asked<'a> {
+    side: Side,
+    told: Told,
+    steering: Steering,
+    tenant: Option<Fact<&'a str>>,
+    grpc: bool,
 }
 
 impl Placement {
@@ -100,7 +111,7 @@ impl Placement {
         let (policy, accounting) = (config.policy.clone(), config.accounting.clone());
         let current = Arm::open(host, policy.clone(), accounting.clone(), &mut names);
         let mut open = |policy: &Rc<Policy>| Arm::open(host, policy.clone(), accounting.beside(), &mut names);
-        let before = vm.succeed(&policy).filter(|before| config.shows_all_to(before));
+        let before = vm.succeed(host, &policy).filter(|before| config.leads_back_to(before));
         let previous = before.map(|policy| Box::new(open(&policy)));
         let canary = config.canary.take().map(|canary| {
             let arm = open(&canary.policy);
@@ -142,7 +153,13 @@ impl Placement {
         self.refresh(host, false);
         // Not told in `configure`: a VM that only tries a configuration out never ticks. What cannot be told now is
         // told with the next tick.
-        let slot = self.reporter.tell(host, self.now_ms).unwrap_or(NO_SLOT);
+        let slot = match self.reporter.tell_while_busy(host, self.now_ms) {
+            Ok(slot) => slot.unwrap_or(NO_SLOT),
+            Err(_) => {
+                self.current.account.unslotted();
+                NO_SLOT
+            }
+        };
         self.arms().for_each(|arm| arm.local.slot = slot);
         if let Some(canary) = &mut self.canary {
             canary.watch(host, self.current.policy(), self.now_ms);
@@ -163,7 +180,7 @@ impl Placement {
             let switch = self.rollout.rollout().switch;
             log::warn!("berth: the rollout switch stands at {}", switch.as_str());
             if switch == Switch::Previous && self.previous.is_none() {
-                log::warn!("berth: this VM has had no policy before the current one, which goes on");
+                log::warn!("berth: this VM has no policy to go back to; the current one goes on");
             }
         }
         let before = self.reader.refused();
@@ -180,14 +197,9 @@ impl Placement {
             if changed || first {
                 arm.placer.refresh(reader.snapshot(), now_ms);
             }
-            arm.account.tell(host, &reader, now_ms);
+            arm.tell(host, &reader, now_ms);
         }
         self.reader = reader;
-    }
-
-    /// Decides one request by its headers.
-    pub fn on_request<H: Host>(&mut self, host: &H) -> Verdict {
-        self.arrive(host, 0, true)
     }
 
     /// A request has come: decides it, or holds it until its body says more.
@@ -216,34 +228,8 @@ impl Placement {
         waits.then_some(Verdict::Held)
     }
 
-    /// More of a held request's body has come; `size` is all of it so far. Decides as soon as nothing more is wanted.
-    pub fn on_body<H: Host>(&mut self, host: &H, context: u32, size: usize, ends: bool) -> Verdict {
-        let Some(source) = &self.config.body else { return Verdict::Continue };
-        // What is no longer held was decided when its time was over.
-        let Some(worth) = self.held.look(context, size, source.prefix_bytes) else { return Verdict::Continue };
-        let whole = ends || size >= source.prefix_bytes;
-        if !(whole || worth) {
-            return Verdict::Held;
-        }
-        let prefix = host.request_body(0, size.min(source.prefix_bytes)).unwrap_or_default();
-        let body = Body::read(&prefix, source.data_key.as_deref());
-        let headers = if whole || body.ended { self.held.release(context) } else { None };
-        headers.map_or(Verdict::Held, |headers| self.decide(host, context, &headers, Known::Body(&body)))
-    }
-
-    /// Clients that stall are decided by their headers.
-    #[inline(never)]
-    fn hasten<H: Host>(&mut self, host: &H) {
-        let Some(hold_ms) = self.config.body.as_ref().map(|body| body.hold_ms) else { return };
-        while let Some((context, headers)) = self.held.overdue(self.now_ms, hold_ms) {
-            self.current.account.late();
-            if host.turn_to(context).is_ok() && self.decide(host, context, &headers, Known::Late) == Verdict::Continue {
-                let _ = host.resume();
-            }
-        }
-    }
-
     fn decide<H: Host>(&mut self, host: &H, context: u32, headers: &Headers, known: Known<'_>) -> Verdict {
+        let mut answers = None;
         let mut found = self.config.sources.read(headers);
         match known {
             Known::Arrived { ends } => {
@@ -251,10 +237,12 @@ impl Placement {
                     return verdict;
                 }
             }
-            Known::Body(body) => body.tell(&mut found),
+            Known::Body(body, size) => body.tell(size, &mut found),
             Known::Late => {}
         }
+        found.hear(answers.insert(self.config.sources.ask(host)));
         self.requests = self.requests.wrapping_add(1);
+        self.reporter.busy(self.now_ms);
         let told = self.config.hops.hear(host, found.budget);
         // One id for one request, at however many hops.
         let seed = told.id.unwrap_or_else(|| seed(found.request_id, self.salt, self.requests));
@@ -278,13 +266,12 @@ impl Placement {
             (Side::Previous, _, Some(previous)) => previous.decide(host, &facts, moment, enforced),
             _ => current.decide(host, &facts, moment, enforced),
         };
-        let client = Client { grpc: found.grpc, known: facts.tenant.is_some_and(|tenant| tenant.trusted) };
         let compared = self.canary.as_deref().is_some_and(|canary| !canary.is_back() && canary.compares(&facts));
-        drop(found);
+        let asked = Asked { side, told, steering: found.steering, tenant: facts.tenant, grpc: found.grpc };
         if compared {
             self.judge(host, context, side, &decision);
         }
-        self.act(host, side, &decision, client)
+        self.act(host, &asked, &decision)
     }
 }
 
@@ -292,6 +279,8 @@ impl Placement {
 fn side(rollout: &RolloutReader, previous: bool, canary: Option<&Canary>, facts: &Facts<'_>, seed: u64) -> Side {
     match rollout.rollout().switch {
         Switch::Previous if previous => Side::Previous,
+        // Who asks for what is known of old does not ask for what is new.
+        Switch::Previous => Side::Current,
         _ if canary.is_some_and(|canary| canary.takes(facts, seed)) => Side::Candidate,
         _ => Side::Current,
     }

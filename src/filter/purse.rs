@@ -3,7 +3,7 @@
 use super::Host;
 use super::store::{Claim, exchange};
 use crate::health::slot::key_of;
-use crate::model::{Decision, Facts, Local, Outcome};
+use crate::model::{Decision, Facts, Local, Outcome, SubstrateId};
 use crate::place::Underway;
 use crate::policy::Policy;
 
@@ -27,12 +27,9 @@ impl Purse {
         Self { claims, underway: Underway::default() }
     }
 
-    /// A request was placed.
+    /// A request was decided, and is placed: its tenant pays what it is expected to cost.
     pub(super) fn reserve(&mut self, policy: &Policy, facts: &Facts<'_>, decision: &Decision, local: &mut Local) {
-        let (Outcome::Placed, Some(first), Some(tenant)) = (decision.outcome, decision.plan.first(), facts.tenant)
-        else {
-            return;
-        };
+        let (Outcome::Placed, Some(tenant)) = (decision.outcome, facts.tenant) else { return };
         if let Some(at) = policy.budget_of(tenant.value) {
             local.spent_uusd.resize(self.claims.len(), 0);
             if let (Some(claim), Some(spent)) = (self.claims.get_mut(at), local.spent_uusd.get_mut(at)) {
@@ -41,9 +38,18 @@ impl Purse {
                 *spent = spent.saturating_add(cost);
             }
         }
-        let share = policy.share_of(tenant.value, first.substrate).and_then(|at| u16::try_from(at).ok());
-        if let Some(share) = share {
-            self.underway.begin(share, decision.expected_us, &mut local.tenant_placed);
+    }
+
+    /// A request of a tenant was placed, whichever policy decided it: it takes of the tenant's share.
+    pub(super) fn began(
+        &mut self,
+        policy: &Policy,
+        tenant: &str,
+        (substrate, expected_us): (SubstrateId, i64),
+        local: &mut Local,
+    ) {
+        if let Some(share) = policy.share_of(tenant, substrate).and_then(|at| u16::try_from(at).ok()) {
+            self.underway.begin(share, expected_us, &mut local.tenant_placed);
         }
     }
 

@@ -7,14 +7,6 @@ use crate::model::contract::DECISION_HEADER;
 use crate::model::{Decision, Outcome, Reason};
 use core::fmt::Write;
 
-/// Who asked.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Client {
-    pub(super) grpc: bool,
-    /// The proxy itself knows its tenant: it may know what the policy made of it.
-    pub(super) known: bool,
-}
-
 /// What everybody may know of a refusal: which one it was, and why; no name of a substrate, class or policy.
 #[inline(never)]
 pub(super) fn coarse(decision: &Decision, out: &mut String) {

@@ -52,6 +52,15 @@ impl Role {
         }
     }
 
+    /// How often it asks for the time to pass, in milliseconds; only placement says so.
+    #[must_use]
+    pub const fn tick_ms(&self) -> u32 {
+        match self {
+            Self::Placement(role) => role.tick_ms(),
+            Self::Telemetry(..) | Self::Observing(..) => 0,
+        }
+    }
+
     /// Time has passed.
     pub fn on_tick<H: Host>(&mut self, host: &H) {
         match self {
@@ -69,10 +78,10 @@ impl Role {
         }
     }
 
-    /// A request's headers have arrived.
+    /// A request without a body has arrived, on a stream that nothing else is known of.
     pub fn on_request<H: Host>(&mut self, host: &H) -> Verdict {
         match self {
-            Self::Placement(role) => role.on_request(host),
+            Self::Placement(role) => role.arrive(host, 0, true),
             Self::Telemetry(..) | Self::Observing(..) => Verdict::Continue,
         }
     }
@@ -145,8 +154,10 @@ impl Role {
 
     /// The root is gone, and this role with it once its last stream has ended.
     pub fn leave<H: Host>(&mut self, host: &H) {
-        if let Self::Placement(role) = self {
-            role.leave(host);
+        match self {
+            Self::Placement(role) => role.leave(host),
+            Self::Telemetry(role, _) => role.leave(host),
+            Self::Observing(role, _) => role.leave(host),
         }
     }
 

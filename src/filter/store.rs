@@ -7,7 +7,7 @@
 //! * `berth/1/slot/0` to `/127`: what each VM has seen.
 //! * `berth/1/inbox/0` to `/63`: reports that were handed in and wait for whoever leads.
 //! * `berth/1/rollout`: the operator's switch.
-//! * `berth/1/recall`: the candidate policy that was called back.
+//! * `berth/1/recall`: the candidate policies that were called back.
 //! * `berth/1/sources`: how the sources do, as whoever leads sees it; text for people.
 //! * `berth/1/recent/0` to `/127`: the last decisions of each VM; for people.
 //! * `berth/1/ledger`: what tenants have spent.
@@ -36,7 +36,7 @@ pub use lease::Lease;
 pub use ledger::{Claim, LEDGER, exchange};
 pub use publish::{Unpublished, publish};
 pub use reader::SnapshotReader;
-pub use recall::{RECALL, Recall, recalled};
+pub use recall::{RECALL, Recall, recalls};
 pub use recent::{Decided, LAST, Recent, recent, recent_key};
 pub use reporter::Reporter;
 pub use rollout::{NotThrown, ROLLOUT, Rollout, RolloutReader, Switch, rollout, throw};

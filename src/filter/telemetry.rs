@@ -28,9 +28,6 @@ pub use desk::Visit;
 use desk::{Desk, Known};
 use source::Source;
 
-/// Marks the role's own questions, so that they do not count as work where they pass. Clients cannot send it.
-pub const PULL_HEADER: &str = "x-placement-pull";
-
 /// The role and all that it holds in this VM.
 #[derive(Debug)]
 pub struct Telemetry {
@@ -278,13 +275,20 @@ impl Telemetry {
 
     /// A newer configuration is at work: nothing more is asked, written or published, and no tick is wanted.
     fn retire<H: Host>(&mut self, host: &H) {
-        self.retired = true;
+        self.leave(host);
+        let _ = host.set_tick_ms(0);
+    }
+
+    /// Leaves lease and slot to others, at once.
+    pub fn leave<H: Host>(&mut self, host: &H) {
+        if core::mem::replace(&mut self.retired, true) {
+            return;
+        }
         if let Some(me) = self.member.identity() {
             self.lease.release(host, me);
         }
         self.step_down(host);
         self.member.leave(host);
-        let _ = host.set_tick_ms(0);
     }
 }
 

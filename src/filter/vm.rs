@@ -2,6 +2,7 @@
 //! observed there and however many configurations are replaced.
 
 use super::Host;
+use super::fallen::Fallen;
 use super::store::Reporter;
 use crate::policy::Policy;
 use std::cell::RefCell;
@@ -18,8 +19,18 @@ struct Inner {
     members: u32,
     /// Roots that ever joined.
     joined: u64,
-    /// The policies that ruled here, the last two of each name.
-    ruled: Vec<Rc<Policy>>,
+    /// The policies that ruled here, the last one at the end: two of each name and root, as far as there is room.
+    ruled: Vec<Reign>,
+    /// Attempts that failed just now.
+    fallen: Fallen,
+}
+
+/// A policy and where it ruled.
+#[derive(Clone, Debug)]
+struct Reign {
+    /// Which of the VM's filters it was, by what the proxy calls it.
+    root: Vec<u8>,
+    policy: Rc<Policy>,
 }
 
 /// One root's part in it.
@@ -33,23 +44,34 @@ pub(super) struct Member {
 /// The low bits of an incarnation are its slot's: they tell VMs apart, and stay.
 const SLOT_BITS: u32 = 7;
 
-/// The most policies that are remembered.
+/// What the proxy calls a root. Filters that share both are one to us.
+const ROOT: [[&str; 1]; 2] = [["plugin_name"], ["plugin_root_id"]];
+
+/// The most policies that are remembered; the oldest gives way.
 const MOST_RULED: usize = 8;
 
+/// Which of the VM's filters the root is whose callback this is.
+pub fn identity<H: Host>(host: &H) -> Vec<u8> {
+    ROOT.map(|path| host.property(&path).unwrap_or_default()).join(&0)
+}
+
 impl Vm {
-    /// A policy begins to rule; the one that ruled before it under the same name, if this VM has had one.
-    pub(super) fn succeed(&self, policy: &Rc<Policy>) -> Option<Rc<Policy>> {
+    /// A policy begins to rule at a root; the one that ruled there before it under the same name, if this VM has had
+    /// one. To come back to a policy is to begin anew: what ruled in between is then the one before.
+    pub(super) fn succeed<H: Host>(&self, host: &H, policy: &Rc<Policy>) -> Option<Rc<Policy>> {
+        let root = identity(host);
         let mut inner = self.0.try_borrow_mut().ok()?;
         let name = &policy.document().identity.name;
-        let same = |known: &Rc<Policy>| known.document().identity.name == *name;
-        let before = inner.ruled.iter().rev().find(|known| same(known) && known.digest() != policy.digest()).cloned();
-        if !inner.ruled.iter().any(|known| known.digest() == policy.digest()) {
-            if inner.ruled.len() == MOST_RULED {
-                inner.ruled.remove(0);
-            }
-            inner.ruled.push(policy.clone());
+        let here = |reign: &Reign| reign.root == root && reign.policy.document().identity.name == *name;
+        let another = |reign: &&Reign| here(reign) && reign.policy.digest() != policy.digest();
+        let before = inner.ruled.iter().rev().find(another).cloned();
+        inner.ruled.retain(|reign| !here(reign));
+        let reign = Reign { root: root.clone(), policy: policy.clone() };
+        inner.ruled.extend(before.iter().cloned().chain([reign]));
+        while inner.ruled.len() > MOST_RULED {
+            inner.ruled.remove(0);
         }
-        before
+        before.map(|reign| reign.policy)
     }
 
     /// A root joins; the first one says from when and how often the VM tells.
@@ -70,6 +92,11 @@ impl Member {
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Reporter) -> T) -> Option<T> {
         let mut inner = self.vm.0.try_borrow_mut().ok()?;
         inner.reporter.as_mut().map(act)
+    }
+
+    /// Does something with the attempts that failed just now.
+    pub(super) fn with_fallen<T>(&self, act: impl FnOnce(&mut Fallen) -> T) -> Option<T> {
+        self.vm.0.try_borrow_mut().ok().map(|mut inner| act(&mut inner.fallen))
     }
 
     /// Who this root is to other VMs and to other roots of this one, once the VM has had a slot.

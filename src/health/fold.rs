@@ -17,6 +17,8 @@ use domains::{Domain, domains};
 pub const SHARE_MS: u32 = 1_000;
 /// How long the counters of a VM that has fallen silent are remembered, should it speak again.
 const REMEMBER_MS: u64 = 60_000;
+/// Who has placed nothing for so long, while others have, is passed over: a configuration that was replaced.
+const RECENT_MS: u64 = 10_000;
 /// The most VMs that are remembered.
 const MOST_KNOWN: usize = 256;
 
@@ -42,6 +44,8 @@ struct Known {
     slot: u8,
     record: SlotRecord,
     seen_ms: u64,
+    /// When it was seen to have placed something, if it was.
+    placed_ms: Option<u64>,
     live: bool,
 }
 
@@ -117,17 +121,22 @@ impl Fold {
     pub fn absorb(&mut self, slot: u8, record: SlotRecord, now_ms: u64) {
         self.known.iter_mut().filter(|k| k.slot == slot).for_each(|k| k.live = false);
         let at = self.known.iter().position(|k| k.record.incarnation == record.incarnation);
-        let before = at.map(|at| self.known.swap_remove(at).record);
-        match before {
-            Some(before) => self.count(&record, &before.rows, now_ms),
-            // A VM that has begun since: all that it counted is new.
-            None if !self.first => self.count(&record, &[], now_ms),
+        let before = at.map(|at| self.known.swap_remove(at));
+        match &before {
+            Some(before) => self.count(&record, &before.record.rows, now_ms),
+            // A VM that has begun since: all that it counted is new. An older one was known and is forgotten: what it
+            // counted before was counted here, and what it counts from now on is new.
+            None if !self.first && now_ms.saturating_sub(record.born_ms()) < REMEMBER_MS => {
+                self.count(&record, &[], now_ms);
+            }
             None => {}
         }
+        let placed = record.placed_since(before.as_ref().map(|known| &known.record));
+        let placed_ms = if placed { Some(now_ms) } else { before.and_then(|known| known.placed_ms) };
         if self.known.len() >= MOST_KNOWN {
             self.known.retain(|k| k.live);
         }
-        self.known.push(Known { slot, record, seen_ms: now_ms, live: true });
+        self.known.push(Known { slot, record, seen_ms: now_ms, placed_ms, live: true });
     }
 
     /// A VM lives and has said nothing new.
@@ -169,6 +178,8 @@ impl Fold {
     /// Brings every record up to date; says whether there is anything new to publish.
     pub fn fold(&mut self, now_ms: u64) -> bool {
         self.known.retain(|k| k.live || now_ms.saturating_sub(k.seen_ms) < REMEMBER_MS);
+        // The clock may have jumped back.
+        self.known.iter_mut().for_each(|k| k.placed_ms = k.placed_ms.map(|ms| ms.min(now_ms)));
         self.level();
         let prober = self.next_prober();
         let fallen = self.judge_domains(now_ms);
@@ -227,10 +238,13 @@ impl Fold {
         }
     }
 
-    /// The slots that requests come to. A proxy also runs the role where none ever do: on its main thread.
+    /// The slots that requests come to, about as late as to any. A proxy also runs the role where none ever do, on its
+    /// main thread, and where none do any more, in a configuration that was replaced.
     fn placing(&self) -> impl Iterator<Item = u8> {
-        let places = |k: &&Known| k.live && k.record.places && k.record.rows.iter().any(|row| row.placed > 0);
-        self.known.iter().filter(places).map(|k| k.slot)
+        let placed_ms = |k: &Known| k.placed_ms.filter(|_| k.live && k.record.places);
+        let last_ms = self.known.iter().filter_map(placed_ms).max().unwrap_or(0);
+        let recently = move |k: &&Known| placed_ms(k).is_some_and(|ms| last_ms - ms < RECENT_MS);
+        self.known.iter().filter(recently).map(|k| k.slot)
     }
 
     /// The VM whose turn it is to probe; slot 0 as long as none has placed anything.

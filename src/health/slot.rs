@@ -79,6 +79,24 @@ pub struct Said {
     pub at_ms: u64,
 }
 
+impl SlotRecord {
+    /// When its VM began, as that says itself: an incarnation is its time of birth, all but the lowest bits.
+    #[must_use]
+    pub const fn born_ms(&self) -> u64 {
+        self.incarnation / 1_000_000
+    }
+
+    fn placed(&self) -> u64 {
+        self.rows.iter().fold(0, |sum, row| sum.saturating_add(row.placed))
+    }
+
+    /// Whether more was placed than an earlier record says.
+    #[must_use]
+    pub fn placed_since(&self, earlier: Option<&Self>) -> bool {
+        self.placed() > earlier.map_or(0, Self::placed)
+    }
+}
+
 impl Answers {
     /// One more.
     pub fn count(&mut self, meaning: Meaning) {

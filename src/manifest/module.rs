@@ -6,24 +6,25 @@
 use std::{error::Error, fmt};
 
 /// The callbacks that every role needs, and what the ABI asks of a module.
-const BASE: [&str; 10] = [
+const BASE: [&str; 7] = [
     "memory",
     "_initialize",
     "proxy_abi_version_0_2_1",
     "proxy_on_memory_allocate",
-    "proxy_on_context_create",
-    "proxy_on_vm_start",
     "proxy_on_configure",
     "proxy_on_tick",
     "proxy_on_request_headers",
-    "proxy_on_delete",
 ];
 
-/// What the telemetry role needs besides. A callback that the edge begins to implement is named here, or it is never
-/// called; `tests/module.rs` notices.
-const TELEMETRY: [&str; 6] = [
+/// What the telemetry role needs besides, and the SDK's dispatch. A callback that the edge begins to implement is named
+/// here, or it is never called; `tests/module.rs` notices.
+const TELEMETRY: [&str; 10] = [
+    "proxy_on_context_create",
+    "proxy_on_vm_start",
+    "proxy_on_delete",
     "proxy_on_http_call_response",
     "proxy_on_request_body",
+    "proxy_on_request_trailers",
     "proxy_on_response_headers",
     "proxy_on_response_body",
     "proxy_on_response_trailers",
@@ -31,10 +32,17 @@ const TELEMETRY: [&str; 6] = [
 ];
 
 /// The names under which our own handlers are linked (two symbols of the ABI's name do not link), and the ABI's
-/// names. The SDK's handlers trap: one on a token that it does not know, one when a call that it makes enters the VM
-/// again. Ours take their place.
+/// names; ours take the place of the SDK's. In the file with both roles those of the SDK trap: one on a token that it
+/// does not know, one when a call that it makes enters the VM again.
 const RENAMED: [(&str, &str); 2] =
     [("berth_on_http_call_response", "proxy_on_http_call_response"), ("berth_on_tick", "proxy_on_tick")];
+
+/// In the file with the placement role alone those of the SDK would have to be told of each stream's beginning and end.
+const RENAMED_ALONE: [(&str, &str); 3] = [
+    ("berth_on_configure", "proxy_on_configure"),
+    ("berth_on_tick", "proxy_on_tick"),
+    ("berth_on_request_headers", "proxy_on_request_headers"),
+];
 
 /// Which of the two files is to be made of what was linked for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,13 +128,13 @@ pub fn exports(module: &[u8]) -> Result<Vec<&str>, InvalidModule> {
 /// # Errors
 /// When the bytes are no module, or our own handlers are not in it.
 pub fn cut(module: &[u8], cut: Cut) -> Result<Vec<u8>, InvalidModule> {
-    let ours = |name: &str| RENAMED.iter().find(|(from, _)| *from == name).map(|(_, to)| *to);
-    let replaced = |name: &str| RENAMED.iter().any(|(_, to)| *to == name);
+    let renamed: &[(&str, &str)] = if cut == Cut::Full { &RENAMED } else { &RENAMED_ALONE };
+    let ours = |name: &str| renamed.iter().find(|(from, _)| *from == name).map(|(_, to)| *to);
+    let replaced = |name: &str| renamed.iter().any(|(_, to)| *to == name);
     let names = exports(module)?;
     let drop: Vec<&str> =
         names.into_iter().filter(|name| replaced(name) || !cut.keeps(ours(name).unwrap_or(name))).collect();
-    let rename: Vec<(&str, &str)> = RENAMED.into_iter().filter(|(_, to)| cut.keeps(to)).collect();
-    trim(module, &drop, &rename)
+    trim(module, &drop, renamed)
 }
 
 /// Drops exports, then renames some of those that are left. Dropping what is not there is no error.

@@ -4,7 +4,8 @@
 use super::module::Cut;
 
 /// The host functions that Berth calls: what an operator grants it.
-pub const CALLED: [&str; 18] = [
+pub const CALLED: [&str; 19] = [
+    "proxy_call_foreign_function",
     "proxy_continue_stream",
     "proxy_define_metric",
     "proxy_get_buffer_bytes",
@@ -28,7 +29,11 @@ pub const CALLED: [&str; 18] = [
 /// What Rust's standard library asks of the system: to write a panic, to read an environment, to end.
 pub const SYSTEM: [&str; 4] = ["environ_get", "environ_sizes_get", "fd_write", "proc_exit"];
 
+/// What only the module calls that is not told which configuration a stream belongs to.
+const ALONE: &str = "proxy_call_foreign_function";
+
 /// Everything that is granted.
 pub fn rights(cut: Cut) -> impl Iterator<Item = &'static str> {
-    CALLED.iter().chain(&SYSTEM).copied().chain(cut.callbacks())
+    let called = CALLED.iter().copied().filter(move |name| cut == Cut::Placement || *name != ALONE);
+    called.chain(SYSTEM).chain(cut.callbacks())
 }

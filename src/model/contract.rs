@@ -10,6 +10,8 @@ pub const DECISION_HEADER: &str = "x-placement-decision";
 pub const SHADOW_HEADER: &str = "x-placement-shadow";
 /// The header that tells the next hop of the same mesh what is left of time and attempts.
 pub const BUDGET_HEADER: &str = "x-placement-budget";
+/// Marks the telemetry role's own questions, so that they do not count as work where they pass. Clients cannot send it.
+pub const PULL_HEADER: &str = "x-placement-pull";
 /// How all headers begin that only Berth may set.
 pub const OWN_HEADERS: &str = "x-placement-";
 /// The router's count of attempts: at a retry it still holds the number of the attempt before.

@@ -64,6 +64,8 @@ pub struct Facts<'a> {
     pub idempotent: bool,
     /// The headers that the policy's predicates ask for: lower-case name, value.
     pub headers: &'a [(&'a str, Fact<&'a str>)],
+    /// A header that is asked about says two things: which of them holds, nobody can know.
+    pub contradicted: bool,
     /// Attempts that the previous hop of the same mesh left over.
     pub attempts_left: Option<u8>,
 }

@@ -40,6 +40,7 @@ families! {
     FAMILIES: "All metrics of the placement role, in the order of the documentation.";
     DECISIONS = "decisions" counter ["class", "substrate", "outcome"] "Decided requests; `outcome` is `placed`, or `refused` with substrate `none`.";
     REFUSALS = "refusals" counter ["dimension", "reason"] "Refused requests, by the reason of the most hopeful candidate.";
+    REJECTED = "rejections" counter ["dimension", "reason"] "Rejected candidates of all decided requests, by every reason that each had.";
     BINDING = "binding" counter ["dimension", "reason"] "Decided requests, by what kept a better candidate away; `none` if nothing did.";
     SPILLOVERS = "spillovers" counter ["border"] "Placements away from home, by the widest border crossed; `none` if none was.";
     SPILL_EGRESS_ADDED = "spillover_egress_added_uusd" counter ["border"] "Micro-dollars of egress that spillovers are expected to add.";
@@ -51,6 +52,7 @@ families! {
     LAST_RESORT = "last_resort" counter [] "Placed requests whose only candidate did not stand well.";
     UNDECIDED = "undecided" counter ["cause"] "Requests left to the route without a header: `headers` could not be read, or the `cluster` or `plan` not be left.";
     BODY_LATE = "body_late" counter [] "Held requests whose client was slow with its body: decided by their headers.";
+    UNSLOTTED = "unslotted" counter [] "Ticks of a worker that found no slot free to tell the others through: its placements are not in the snapshot.";
     COST = "cost_uusd" counter ["class", "regime"] "Micro-dollars that placed requests are expected to cost.";
     RUN = "run" counter ["class", "hardware", "revision"] "Placed requests, by what they were placed on: the labels `hardware` and `revision` of the substrate.";
     RUN_QUALITY = "run_quality_ppm" counter ["class", "hardware", "revision"] "Declared quality of those, summed in parts per million.";
@@ -63,7 +65,6 @@ families! {
     TIMED = "timed" counter [] "Decided requests whose stages were timed: one in `time_sample`.";
     STAGE_NS = "stage_ns" counter ["stage"] "Nanoseconds that those spent in each stage, summed.";
     SAMPLED = "sampled" counter [] "Decided requests that were looked at closely: one in `sample`.";
-    REJECTED = "sampled_rejections" counter ["dimension", "reason"] "Of those, rejected candidates by every reason that each had.";
     ROUTERS = "routers" counter ["router", "verdict"] "Of those, what a router that looks at one thing would have done: `same`, `other`, `breach`, `nothing`.";
     BREACHES = "router_breaches" counter ["router", "dimension"] "Of those, breaches by the dimensions that such a router would have broken.";
     EPOCH = "snapshot.epoch" gauge [] "The epoch of the picture that this proxy decides from.";

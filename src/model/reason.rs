@@ -125,6 +125,8 @@ codes! {
     /// Even unloaded one attempt cannot answer within its time (needed, has: microseconds).
     Slow = "slow" in Workload;
 
+    /// A header of the request that is asked about says two different things.
+    Contradicted = "contradicted" in Governance;
     /// No envelope speaks for this request.
     NoEnvelope = "no-envelope" in Governance;
     /// An envelope permits other kinds only (needed: the envelope's position).

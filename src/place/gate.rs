@@ -89,6 +89,10 @@ pub(crate) fn gate(scene: &Scene, ground: &mut Ground) {
             codes.iter_mut().zip(row.iter()).for_each(|(codes, rejects)| *codes |= rejects);
         }
     }
+    // Of two values one is the stricter. Whoever added the other must not be rid of it.
+    if key.contradicted {
+        codes.iter_mut().for_each(|codes| *codes |= bit(Code::Contradicted, true));
+    }
     if !scene.law.spoken_for {
         codes.iter_mut().for_each(|codes| *codes |= bit(Code::NoEnvelope, true));
     }

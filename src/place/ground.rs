@@ -8,6 +8,7 @@
 use super::classify::Asked;
 use super::gate::Law;
 use super::rows::{Open, Shut, Use};
+use super::tally::{Stills, Tally};
 use crate::model::{Borders, Facts, SubstrateId};
 use crate::policy::Policy;
 use crate::policy::index::Named;
@@ -30,6 +31,7 @@ pub(crate) struct Key {
     features: u16,
     opened: u8,
     stream: bool,
+    pub(crate) contradicted: bool,
     /// An envelope selected by trusted facts speaks for the request.
     pub(crate) spoken_for: bool,
     /// The envelopes that apply, as words of bits.
@@ -53,6 +55,7 @@ impl Key {
         self.region = facts.region.map_or((ABSENT, false), |f| (known(&lookups.egress, f.value), f.trusted));
         self.zone = facts.zone.map_or(ABSENT, |f| known(&lookups.links, f.value));
         (self.features, self.opened, self.stream) = (asked.features, asked.opened.bits(), asked.stream);
+        self.contradicted = facts.contradicted;
     }
 }
 
@@ -104,6 +107,8 @@ pub(crate) struct Ground {
     pub(crate) uses: Vec<Use>,
     /// Those that will not stand: what they would be worth tells what bound.
     pub(crate) shut: Vec<Shut>,
+    /// The same ones, as their rejections are counted.
+    pub(crate) stills: Stills,
     pub(crate) most: Most,
 }
 
@@ -117,6 +122,7 @@ impl Ground {
         self.hashes.clear();
         self.uses.clear();
         self.shut.clear();
+        self.stills.clear();
     }
 
     /// The borders that a substrate lies behind.
@@ -140,6 +146,11 @@ const MOST_ROWS: usize = 16_384;
 const LEAST_KINDS: usize = 4;
 
 impl Grounds {
+    /// Has every ground say what was decided on it.
+    pub(crate) fn settle(&mut self, tally: &mut Tally) {
+        self.kept.iter_mut().for_each(|ground| ground.stills.settle(tally));
+    }
+
     /// Makes the ground of a kind the present one, if it is kept, or else one that may be laid anew.
     pub(crate) fn swap(&mut self, present: &mut Box<Ground>, wanted: &Key, stamp: u64, rows: usize) {
         let fits = |g: &Ground| g.stamp == stamp && g.key == *wanted;

@@ -166,6 +166,49 @@ mod tests {
     }
 
     #[test]
+    fn of_what_was_in_flight_as_much_has_ended_as_the_time_of_an_answer_has_passed() {
+        let record = |readings: &[(Signal, i64, u64)]| {
+            let mut health = Health::unknown("s");
+            for (signal, value, at_ms) in readings {
+                health.set(*signal, crate::model::Reading { value: *value, at_ms: *at_ms });
+            }
+            health
+        };
+        let ended = |readings: &[(Signal, i64, u64)], now_ms| heard(&record(readings), now_ms).ended_ppm();
+        let (busy, total) = ((Signal::InFlight, 9, 20_000), (Signal::Total, 2_000_000, 20_000));
+        let all = [busy, total];
+        let part = [20_000, 20_001, 20_500, 21_999, 22_000, 25_000].map(|now_ms| ended(&all, now_ms));
+        assert_eq!(part, [0, 500, 250_000, 999_500, 1_000_000, 1_000_000]);
+        assert_eq!(ended(&[busy, total, (Signal::Running, 9, 20_400)], 20_500), 50_000, "since the newest of the two");
+        assert_eq!(ended(&all, 30_000), 0, "how long an answer takes is forgotten");
+        assert_eq!(ended(&[busy], 21_000), 0, "nobody knows how long an answer takes");
+        assert_eq!(ended(&[busy, (Signal::Total, 0, 20_000)], 21_000), 0, "an answer that takes no time");
+        assert_eq!(ended(&[busy, (Signal::Total, 1, 20_000)], 20_001), 1_000_000);
+        assert_eq!(ended(&[total], 21_000), 0, "nothing was in flight");
+        let in_flight = |readings: &[(Signal, i64, u64)]| heard(&record(readings), 20_000).in_flight();
+        assert_eq!(in_flight(&[busy]), Some(9));
+        assert_eq!(in_flight(&[(Signal::QueueDepth, 7, 20_000)]), None, "a queue alone says nothing of what runs");
+        assert_eq!(in_flight(&[busy, (Signal::Running, 5, 20_000), (Signal::QueueDepth, 7, 20_000)]), Some(12));
+    }
+
+    #[test]
+    fn news_of_a_substrate_is_what_it_says_before_what_its_answers_show_and_never_its_load() {
+        let fresh = |readings: &[(Signal, u64)]| {
+            let mut health = Health::unknown("s");
+            for (signal, age_ms) in readings {
+                health.set(*signal, crate::model::Reading { value: 1, at_ms: 100_000 - age_ms });
+            }
+            (heard(&health, 100_000).freshness(), heard(&health, 100_000).newest_ms())
+        };
+        assert_eq!(fresh(&[]), (Freshness::Stale, PLENTY));
+        assert_eq!(fresh(&[(Signal::QueueDepth, 100)]), (Freshness::Live, 100));
+        assert_eq!(fresh(&[(Signal::QueueDepth, 5_000)]), (Freshness::Uncertain, 5_000));
+        assert_eq!(fresh(&[(Signal::QueueDepth, 50_000), (Signal::FirstToken, 100)]), (Freshness::Stale, 100));
+        assert_eq!(fresh(&[(Signal::FirstToken, 100)]), (Freshness::Live, 100));
+        assert_eq!(fresh(&[(Signal::InFlight, 100), (Signal::Hosts, 100)]), (Freshness::Stale, 100));
+    }
+
+    #[test]
     fn a_proof_is_as_old_as_it_is_and_one_of_elsewhere_is_none() {
         let here = Country::parse("FR");
         let proof = here.map(|jurisdiction| crate::model::Attestation { jurisdiction, at_ms: 5_000 });

@@ -74,23 +74,17 @@ pub fn inspect(
 impl<P: Deref<Target = Policy>> Placer<P> {
     /// Decides as [`Placer::place`] does, and shows how.
     pub fn inspect(&mut self, local: &Local, facts: &Facts, now_ms: u64, seed: u64) -> Inspection {
-        self.decide(
-            (local, facts),
-            now_ms,
-            seed,
-            |_| {},
-            |scene, table, decision| Inspection {
-                decision,
-                rows: (0..SubstrateId::MAX).take(scene.policy.columns.len()).map(|id| row(scene, table, id)).collect(),
-                envelopes: positions(&table.ground.key.envelopes).collect(),
-                tier: scene.asked.tier,
-                input_tokens: scene.asked.input,
-                output_tokens: scene.asked.output,
-                deadline_us: scene.asked.deadline_us,
-                panic: table.panic,
-                shed_ppm: table.shed_ppm,
-            },
-        )
+        self.decide((local, facts), now_ms, seed, (false, |_| {}), |scene, table, decision| Inspection {
+            decision,
+            rows: (0..SubstrateId::MAX).take(scene.policy.columns.len()).map(|id| row(scene, table, id)).collect(),
+            envelopes: positions(&table.ground.key.envelopes).collect(),
+            tier: scene.asked.tier,
+            input_tokens: scene.asked.input,
+            output_tokens: scene.asked.output,
+            deadline_us: scene.asked.deadline_us,
+            panic: table.panic,
+            shed_ppm: table.shed_ppm,
+        })
     }
 }
 

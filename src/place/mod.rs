@@ -33,6 +33,7 @@ mod score;
 mod spread;
 pub mod stage;
 mod table;
+mod tally;
 mod trial;
 pub mod underway;
 
@@ -41,7 +42,7 @@ pub(crate) use scene::Scene;
 pub use score::Terms;
 pub use underway::Underway;
 
-use crate::model::{Decision, Facts, Local, Plan, Predicate, Snapshot};
+use crate::model::{Code, Decision, Facts, Local, Plan, Predicate, Snapshot};
 use crate::policy::Policy;
 use core::ops::Deref;
 use ground::{Ground, Grounds, Key};
@@ -122,11 +123,12 @@ impl<P: Deref<Target = Policy>> Placer<P> {
 
     /// Decides where a request runs.
     pub fn place(&mut self, local: &Local, facts: &Facts, now_ms: u64, seed: u64) -> Decision {
-        self.decide((local, facts), now_ms, seed, |_| {}, |_, _, decision| decision)
+        self.decide((local, facts), now_ms, seed, (false, |_| {}), |_, _, decision| decision)
     }
 
-    /// The same; `ended` is told as each stage ends, so that whoever has a clock can time them.
-    pub fn place_watched(
+    /// The same, and counts what rejected the candidates; `ended` is told as each stage ends, so that whoever has a clock
+    /// can time them.
+    pub fn place_counted(
         &mut self,
         local: &Local,
         facts: &Facts,
@@ -134,16 +136,25 @@ impl<P: Deref<Target = Policy>> Placer<P> {
         seed: u64,
         ended: impl FnMut(Stage),
     ) -> Decision {
-        self.decide((local, facts), now_ms, seed, ended, |_, _, decision| decision)
+        self.decide((local, facts), now_ms, seed, (true, ended), |_, _, decision| decision)
     }
 
-    /// The pipeline; `ended` is told of each stage, `then` sees what the decision was made of.
+    /// How many candidates were rejected by each code in the decisions counted since it was asked: every reason that each
+    /// had, as [`Placer::inspect`] shows them.
+    pub fn rejections(&mut self, told: impl FnMut(Code, u64)) {
+        let Table { ground, tally, .. } = &mut self.table;
+        ground.stills.settle(tally);
+        self.grounds.settle(tally);
+        tally.tell(told);
+    }
+
+    /// The pipeline; `counted` adds to the rejections, `ended` is told of each stage, `then` sees what the decision was made of.
     fn decide<T>(
         &mut self,
         (local, facts): (&Local, &Facts),
         now_ms: u64,
         seed: u64,
-        mut ended: impl FnMut(Stage),
+        (counted, mut ended): (bool, impl FnMut(Stage)),
         then: impl FnOnce(&Scene, &Table, Decision) -> T,
     ) -> T {
         if picture::step(now_ms) != self.picture.at_ms {
@@ -160,6 +171,7 @@ impl<P: Deref<Target = Policy>> Placer<P> {
         let law = if known { table.ground.law } else { gate::law(policy, asked, &self.key) };
         let scene = &Scene::new(policy, aligned, picture, (local, facts), asked, law, seed);
         if !known {
+            table.ground.stills.settle(&mut table.tally);
             table.ground.key.copy(&self.key);
             (table.ground.stamp, table.ground.law) = (self.stamp, law);
             lay(scene, &mut table.ground);
@@ -176,6 +188,9 @@ impl<P: Deref<Target = Policy>> Placer<P> {
         let plan = first.map_or_else(Plan::default, |first| attempt::plan(scene, table, first));
         ended(Stage::Attempt);
         let decision = account::account(scene, table, plan);
+        if counted {
+            tally::count(scene, table);
+        }
         ended(Stage::Account);
         then(scene, table, decision)
     }

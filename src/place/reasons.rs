@@ -58,7 +58,7 @@ fn law(scene: &Scene, table: &Table, id: SubstrateId, code: Code) -> (i64, i64) 
         Code::TenantShare => {
             scene.tenant_share(id).map_or((0, 0), |s| (i64::from(s.share_ppm), scene.tenant_use_ppm(s)))
         }
-        Code::Residency | Code::NoEnvelope => (0, 0),
+        Code::Residency | Code::NoEnvelope | Code::Contradicted => (0, 0),
         _ => (envelope(scene, table, id, code), 0),
     }
 }

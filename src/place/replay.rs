@@ -106,6 +106,7 @@ fn facts(facts: &Facts, hash_tenants: bool, pen: &mut Pen) {
         content_bytes,
         headers,
         idempotent,
+        contradicted,
         attempts_left,
     } = *facts;
     for (name, letter) in FactName::ALL.into_iter().zip(LETTERS) {
@@ -132,6 +133,9 @@ fn facts(facts: &Facts, hash_tenants: bool, pen: &mut Pen) {
     }
     if idempotent {
         pen.member('i', |_| Ok(()));
+    }
+    if contradicted {
+        pen.member('c', |_| Ok(()));
     }
     if let Some(left) = attempts_left {
         pen.member('n', |out| write!(out, "{left}"));

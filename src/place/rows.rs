@@ -7,7 +7,7 @@
 use super::ground::{Ground, Most};
 use super::score::{self, Figures};
 use super::table::{PASSING, Table, UNAVAILABLE, cell};
-use super::{Scene, availability, capability, cost};
+use super::{Scene, availability, capability, cost, tally};
 use crate::model::SubstrateId;
 use crate::policy::index::PREPAID;
 
@@ -95,6 +95,7 @@ pub(crate) fn lay(scene: &Scene, ground: &mut Ground) {
         if cell(&ground.codes, id) & !PASSING != 0 {
             ground.at.push(None);
             shut(&mut ground.shut, worth, id);
+            tally::keep(scene, ground, id, &figures, &usage);
             continue;
         }
         most.include(&figures, &usage);
@@ -181,8 +182,8 @@ impl Most {
         self.output_us = self.output_us.max(f.output_us);
     }
 
-    /// Prices, of the open ones.
-    fn include(&mut self, f: &Figures, usage: &Use) {
+    /// Prices.
+    pub(crate) fn include(&mut self, f: &Figures, usage: &Use) {
         self.fixed_pusd = self.fixed_pusd.max(f.fixed_pusd);
         self.input_pusd = self.input_pusd.max(f.input_pusd);
         self.output_pusd = self.output_pusd.max(f.output_pusd);

@@ -5,6 +5,7 @@
 use super::ground::Ground;
 use super::rows::Survey;
 use super::spread::{Luckiest, Ticket};
+use super::tally::Tally;
 use super::{Scene, availability, cost, gate, rows, score};
 use crate::model::{Code, Codes, Dimension, SubstrateId};
 
@@ -39,6 +40,8 @@ pub(crate) struct Table {
     pub(crate) prepaid_ppm: Option<i64>,
     /// Everybody, by policy order: why rejected, and the utility. Only for those who ask.
     pub(crate) whole: Vec<(u64, i64)>,
+    /// What rejected the candidates of all requests that were counted.
+    pub(crate) tally: Tally,
 }
 
 impl Table {

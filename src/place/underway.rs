@@ -112,6 +112,11 @@ mod tests {
             underway.rows[0].load
         };
         assert_eq!([load(&[]), load(&[250_000]), load(&[1_000_000]), load(&[9_000_000])], [1_000, 750, 0, 0]);
+        // The shortest there is.
+        let (mut underway, mut placed) = (Underway::default(), Vec::new());
+        underway.begin(0, 1, &mut placed);
+        underway.elapse(1, &mut placed);
+        assert_eq!(placed, [0]);
         assert_eq!([load(&[0]), load(&[10]), load(&[-5]), load(&[0, 0])], [999, 999, 999, 998]);
     }
 

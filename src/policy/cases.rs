@@ -86,6 +86,7 @@ impl Case {
             content_bytes: self.content_bytes,
             headers,
             idempotent: false,
+            contradicted: false,
             attempts_left: None,
         }
     }

@@ -9,8 +9,12 @@ use crate::support::envoy::Envoy;
 use crate::support::upstream::{Script, Upstream};
 use crate::support::{built, eventually};
 use berth::explain::line::Line;
+use berth::filter::config::{Config, parse};
+use berth::health::{codec, json as picture};
 use berth::manifest::envoy::route::Way;
 use berth::model::metric::{labels, tag_rule};
+use berth::place::inspect;
+use berth::place::replay::{Identity, Replay};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -171,6 +175,7 @@ fn counted(metrics: &BTreeMap<String, u64>) -> Vec<(&String, &u64)> {
         "spillovers",
         "refusals",
         "planned",
+        "rejections",
         "sampled",
         "routers",
         "undecided",
@@ -282,7 +287,9 @@ async fn metrics_logs_and_substrates_agree_to_the_last_request_and_the_log_repla
     // A scrape may fall between two counters of the same tick: two that say the same do not.
     let metrics = eventually("every decision was told", || async {
         let metrics = books.metrics().await;
-        let told = sum(&metrics, "berth_decisions") >= asked_u64;
+        // Ends are told after decisions.
+        let ended = sum(&metrics, "berth_answers") >= sum(&metrics, "berth_run");
+        let told = sum(&metrics, "berth_decisions") >= asked_u64 && ended;
         tokio::time::sleep(std::time::Duration::from_millis(150)).await;
         (told && counted(&books.metrics().await) == counted(&metrics)).then_some(metrics)
     })
@@ -309,6 +316,41 @@ async fn metrics_logs_and_substrates_agree_to_the_last_request_and_the_log_repla
     assert_eq!(sum(&metrics, "berth_undecided"), 0);
     attempts_agree(&books, &lines).await;
     replays(&books, asked).await;
+    rejections_agree(&books, &metrics, &lines);
+}
+
+/// Every reason of every rejected candidate was counted: as many as come out when each line is decided again.
+fn rejections_agree(books: &Books, metrics: &BTreeMap<String, u64>, lines: &[Value]) {
+    let mut snapshots = BTreeMap::new();
+    for file in fs::read_dir(books.envoy.dir().join("snapshots")).unwrap() {
+        let snapshot = picture::read(&fs::read(file.unwrap().path()).unwrap()).unwrap();
+        let checksum = codec::carried_checksum(&codec::encode(&snapshot));
+        snapshots.insert(Identity { writer: snapshot.writer, epoch: snapshot.epoch, checksum }, snapshot);
+    }
+    let mut configuration = attempts::placement(Way::Full);
+    configuration["policy"] = policy();
+    let Config::Placement(config) = parse(configuration.to_string().as_bytes()).unwrap() else { panic!() };
+    let mut expected = BTreeMap::<String, u64>::new();
+    for line in lines {
+        let replay = Replay::parse(line["replay"].as_str().unwrap()).unwrap();
+        let resolved = replay.resolve(&config.policy).unwrap();
+        let snapshot = replay.snapshot.map(|identity| &snapshots[&identity]);
+        let headers = resolved.headers();
+        let facts = resolved.facts(&headers);
+        let seen = inspect(&config.policy, snapshot, &replay.local, &facts, replay.now_ms, replay.seed);
+        for code in seen.rows.iter().flat_map(|row| &row.reasons).map(|reason| reason.code) {
+            let labels = [("dimension", code.dimension().as_str()), ("reason", code.as_str())];
+            *expected.entry(series("berth_rejections", &labels)).or_default() += 1;
+        }
+    }
+    let counted: BTreeMap<String, u64> = metrics
+        .iter()
+        .filter(|(name, n)| name.starts_with("berth_rejections{") && **n > 0)
+        .map(|(name, n)| (name.clone(), *n))
+        .collect();
+    assert_eq!(counted, expected);
+    assert!(counted.len() > 4, "{counted:?}");
+    println!("rejected: {counted:?}");
 }
 
 /// Every placed request came from some zone and went to the zone of its substrate.
@@ -425,6 +467,11 @@ async fn replays(books: &Books, asked: usize) {
     let file = books.envoy.dir().join("policy.json");
     fs::write(&file, policy().to_string()).unwrap();
     // The lines of text say the same as those of JSON.
+    eventually("the lines of text are written", || async {
+        let text = fs::read_to_string(books.envoy.dir().join("access.txt")).unwrap_or_default();
+        (text.lines().count() == asked && text.ends_with('\n')).then_some(())
+    })
+    .await;
     for log in ["access.log", "access.txt"] {
         let log = books.envoy.dir().join(log);
         let output = Command::new(env!("CARGO_BIN_EXE_berth"))

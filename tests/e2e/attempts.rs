@@ -374,6 +374,68 @@ async fn a_late_attempt_is_left_running_beside_the_next_where_the_class_allows_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn hedges_are_three_at_a_time_and_the_others_wait_for_the_first_attempt() {
+    let lanes = std::sync::Arc::new(Lanes::start(Way::Lanes, Home::There).await);
+    // Late enough for another attempt beside it, which begins at half of the deadline, and in time by itself.
+    lanes.a.does(Script::after(430, Script::ok("a")));
+    lanes.b.does(Script::after(430, Script::ok("b")));
+    let overflow = || lanes.envoy.stat("cluster.a-b.upstream_rq_retry_overflow");
+    // The lane's budget is a fifth of what is under way and three at least; what is under way is booked within it.
+    for (many, least, most) in [(3, 3, 3), (60, 3, 6)] {
+        let path = format!("/{many}");
+        let asks: Vec<_> = (0..many).map(|_| tokio::spawn(lanes.ask("hedged").at(&path).send())).collect();
+        for ask in asks {
+            let seen = ask.await.unwrap().unwrap();
+            assert_eq!((seen.status, seen.text().as_str()), (200, "a"), "who is not hedged still has its answer");
+        }
+        let at = |upstream: &Upstream| upstream.received().iter().filter(|r| r.path == path).count();
+        println!("{many} at once, {} hedged", at(&lanes.b));
+        assert_eq!(at(&lanes.a), many);
+        assert!((least..=most).contains(&at(&lanes.b)), "{many} at once, {} hedged", at(&lanes.b));
+        assert_eq!(overflow().await > 0, many > 3);
+    }
+    assert!(lanes.c.received().is_empty() && lanes.forbidden.received().is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_that_is_held_and_then_refused_begins_late_by_what_it_was_held_and_never_by_more() {
+    let lanes = Lanes::start(Way::Full, Home::There).await;
+    let held = 450;
+    lanes.a.does(Script::after(held, Script::overloaded(1)));
+    let deadline = DEADLINE_MS;
+    // What comes after the refusal; the class; whether it streams; what the client sees, where it went, and when: from, to.
+    let rows = [
+        // Each attempt of a stream that may not be begun twice has the whole deadline from where it begins.
+        (300, "once", true, 200, "a b", held + 300, held + 300 + LATE_MS),
+        (2_000, "once", true, 504, "a b", held + deadline - 10, held + deadline + LATE_MS),
+        // Whatever else is held and refused is over at the deadline.
+        (300, "once", false, 504, "a b", deadline - 10, deadline + LATE_MS),
+        (2_000, "once", false, 504, "a b", deadline - 10, deadline + LATE_MS),
+        // Work that may be begun twice is given up for the next attempt, after a third each.
+        (0, "again", true, 200, "a b", deadline / 3, deadline + LATE_MS),
+        (2_000, "again", true, 200, "a b c", deadline * 2 / 3, deadline + LATE_MS),
+    ];
+    for (n, (later, class, stream, status, went, from, to)) in rows.into_iter().enumerate() {
+        lanes.b.does(Script::after(later, Script::ok("b")));
+        for attempt in 0.. {
+            let path = format!("/held/{n}/{attempt}");
+            let ask = lanes.ask(class).at(&path);
+            let ask = if stream { ask.header("x-stream", "true") } else { ask };
+            let seen = ask.send().await.unwrap();
+            let until = seen.chunks_at.first().copied().unwrap_or(seen.took).as_millis() as u64;
+            println!("{path} {class} stream={stream}: {} {} after {until} ms", seen.status, lanes.went(&path));
+            assert_eq!((seen.status, lanes.went(&path).as_str()), (status, went), "{path} after {until} ms");
+            assert!(until >= from, "{path}: {until} ms, from {from} on");
+            if until < to {
+                break;
+            }
+            // A machine that is busy may be late; a proxy that is, is late every time.
+            assert!(attempt < TRIES, "{path}: {until} ms, expected at most {to}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn retries_are_at_most_a_fifth_of_what_is_under_way_and_three_in_any_case() {
     let lanes = std::sync::Arc::new(Lanes::start(Way::Full, Home::There).await);
     // All are turned away at once, and those that are tried again take their time.

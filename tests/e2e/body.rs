@@ -2,7 +2,7 @@
 
 use crate::attempts::{at, placement, usual};
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
-use crate::support::client::{Ask, BOTH};
+use crate::support::client::{Ask, BOTH, Http};
 use crate::support::envoy::Envoy;
 use crate::support::upstream::{Script, Upstream};
 use crate::support::{built, eventually};
@@ -73,6 +73,60 @@ async fn the_model_in_the_body_decides_and_the_body_arrives_whole() {
         b.does(Script::ok("b"));
     }
     assert!(!envoy.log().contains("special"), "the log has nothing of a body");
+}
+
+#[tokio::test]
+async fn no_level_of_the_log_shows_what_a_body_says() {
+    let (envoy, _upstreams) = start().await;
+    for level in ["debug", "trace"] {
+        let set = Ask::post(envoy.admin_address(), &format!("/logging?wasm={level}"), "").send().await.unwrap();
+        assert!(set.text().contains(&format!("wasm: {level}")), "{}", set.text());
+        let before = envoy.log().len();
+        for (n, http) in BOTH.into_iter().enumerate() {
+            // Whole, cut off by the prefix, broken, and of a class that is refused.
+            let long = "prompt-that-nobody-may-see ".repeat(1_000);
+            let said = format!(r#"{{"model": "model-of-the-body", "messages": [{{"content": "{long}"}}]}}"#);
+            for (what, body) in
+                [("whole", said.clone()), ("broken", said.replace("}]}", "]}}}")), ("short", said[..99].into())]
+            {
+                let path = format!("/{level}/{what}/{n}");
+                let seen = ask(&envoy, &path, body.into_bytes()).over(http).send().await.unwrap();
+                assert!(seen.status == 200 || seen.status == 422, "{path}: {}", seen.status);
+            }
+        }
+        // Something is logged at the lowest level, or nothing is shown by what is not there.
+        eventually("what the host calls is in the log", || async {
+            (level != "trace" || envoy.log().len() > before + 1_000).then_some(())
+        })
+        .await;
+        for secret in ["prompt-that-nobody", "model-of-the-body"] {
+            assert!(!envoy.log().contains(secret), "{level}: {secret}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_ends_with_trailers_is_decided_before_it_goes_on() {
+    let (envoy, [a, b, _]) = start().await;
+    // The scanner cannot finish any of them, and each is shorter than what is looked at.
+    let bodies = [
+        ("cut", &br#"{"model": "special", "messages": ["#[..], "b"),
+        ("mark", b"\xef\xbb\xbf{\"model\": \"special\"} ", "b"),
+        ("no-json", b"model=special", "a"),
+        ("none", b"", "a"),
+    ];
+    for (name, body, expected) in bodies {
+        let path = format!("/trailed/{name}");
+        let seen = ask(&envoy, &path, body.to_vec()).over(Http::Two).trailer("x-end", "1").send().await.unwrap();
+        assert_eq!((seen.status, seen.text().as_str()), (200, expected), "{name}");
+        let upstream = if expected == "a" { &a } else { &b };
+        assert!(upstream.received().iter().any(|r| r.path == path && r.body == body), "{name}");
+    }
+    let refused = ask(&envoy, "/unknown", br#"{"model": "nobody-has-it", "#.to_vec());
+    let seen = refused.over(Http::Two).trailer("x-end", "1").send().await.unwrap();
+    assert_eq!(seen.status, 422, "{}", seen.text());
+    assert_eq!(envoy.stat("wasmcustom.berth.body_late").await, 0, "nobody was decided by headers alone");
+    assert!(a.received().iter().chain(&b.received()).all(|r| r.path != "/unknown"));
 }
 
 #[tokio::test]

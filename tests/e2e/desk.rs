@@ -5,7 +5,7 @@ use crate::support::client::{Ask, BOTH, Http, Seen};
 use crate::support::envoy::{Envoy, replace_file, workdir};
 use crate::support::policy::{placement, policy};
 use crate::support::upstream::Upstream;
-use crate::support::{built, eventually};
+use crate::support::{RUN, built, eventually, everywhere};
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -67,14 +67,8 @@ impl Harbour {
     }
 
     pub async fn await_chat_at(&self, substrate: &str) {
-        eventually(&format!("chat goes to {substrate}"), || async {
-            // Connections land on either worker: a run of answers shows that both have the picture.
-            for _ in 0..8 {
-                (self.chat().await.text() == substrate).then_some(())?;
-            }
-            Some(())
-        })
-        .await;
+        let there = || async { self.chat().await.text() == substrate };
+        everywhere(&format!("chat goes to {substrate}"), there).await;
     }
 }
 
@@ -103,13 +97,14 @@ async fn a_report_that_is_handed_in_changes_where_requests_go() {
             seen.text()
         );
         // A full queue closes admission at the second look.
-        harbour.put(http, AGENT, "metal-fr", &queue(next(), 501)).await;
-        harbour.await_chat_at("onprem-de").await;
-        eventually("the queue is told to be empty, and traffic returns", || async {
-            harbour.put(http, AGENT, "metal-fr", &queue(next(), 0)).await;
-            (harbour.chat().await.text() == "metal-fr").then_some(())
-        })
-        .await;
+        for (depth, substrate) in [(501, "onprem-de"), (0, "metal-fr")] {
+            eventually("it is told again, and one worker knows", || async {
+                harbour.put(http, AGENT, "metal-fr", &queue(next(), depth)).await;
+                (harbour.chat().await.text() == substrate).then_some(())
+            })
+            .await;
+            harbour.await_chat_at(substrate).await;
+        }
     }
 }
 
@@ -162,8 +157,9 @@ async fn bad_reports_are_refused_for_their_reason_and_change_nothing() {
         .await;
         assert_eq!(depth, 3, "none of the others was taken");
     }
-    assert_eq!(harbour.envoy.stat("wasmcustom.berth.telemetry.turned-away.reason.unknown-substrate").await, 2);
-    assert_eq!(harbour.envoy.stat("wasmcustom.berth.telemetry.reported").await, 2);
+    for counter in ["turned-away.reason.unknown-substrate", "reported"] {
+        harbour.envoy.await_stat(&format!("wasmcustom.berth.telemetry.{counter}"), |n| n == 2).await;
+    }
 }
 
 /// A body that comes in pieces, without a length.
@@ -243,7 +239,7 @@ async fn the_switch_takes_placement_out_of_the_way_and_back_and_outlives_a_reloa
         let loaded = format!("test-mesh@{}#", newer["policy"]["policy"]["version"]);
         harbour.envoy.replace_file("ecds.json", &ecds_resource(&module, "placement", &loaded, &newer));
         eventually("the new policy is loaded", || async { harbour.envoy.log().contains(&loaded).then_some(()) }).await;
-        for _ in 0..8 {
+        for _ in 0..RUN {
             assert_eq!(harbour.chat().await.text(), "undecided", "the switch outlived the reload");
         }
         assert_eq!(throw(&harbour, http, FLEET, "current").await.status, 200);

@@ -137,7 +137,12 @@ impl World {
             bootstrap = bootstrap.substrate(name, &endpoint);
             all.push(upstream);
         }
-        let filter = wasm_filter(&built("berth-placement.wasm"), "placement", &placement(Way::Full), Carried::Text);
+        let mut configuration = placement(Way::Full);
+        // So long that nothing is late on a busy machine.
+        for class in configuration["policy"]["classes"].as_array_mut().unwrap() {
+            class["deadline_ms"] = 30_000.into();
+        }
+        let filter = wasm_filter(&built("berth-placement.wasm"), "placement", &configuration, Carried::Text);
         bootstrap = bootstrap.filter(filter).routes(Way::Full, &["a", "b", "c", "forbidden"], None);
         let bootstrap = if early { bootstrap } else { bootstrap.without_early_removal() };
         Self { envoy: Envoy::start(&bootstrap.build()).await, all }

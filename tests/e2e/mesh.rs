@@ -1,13 +1,14 @@
 //! A small mesh for tests: three substrates, the telemetry role that pulls their health, the placement role in front.
 
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
-use crate::support::client::Ask;
+use crate::support::client::{Ask, Seen};
 use crate::support::envoy::{Envoy, workdir};
-use crate::support::policy::{observe, placement, policy, telemetry};
+use crate::support::policy::{PERIOD_MS, observe, placement, policy, telemetry};
 use crate::support::upstream::{Script, Upstream};
-use crate::support::{built, eventually};
+use crate::support::{TRIES, built, eventually, everywhere};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// A running mesh.
 #[derive(Debug)]
@@ -79,15 +80,65 @@ impl Mesh {
             .header("x-model", "llama-3.3-70b")
     }
 
-    /// Waits until both workers have had a picture to decide from: connections land on either, so a run of live
-    /// decisions shows that both are.
+    /// Waits until both workers have had a picture to decide from.
     pub async fn await_live(&self) {
-        eventually("decisions are made from a live picture", || async {
-            for _ in 0..12 {
-                let seen = self.chat().send().await.ok()?;
-                seen.header("x-placement-decision").filter(|d| d.contains("fresh=live"))?;
+        everywhere("decisions are made from a live picture", || async {
+            let seen = self.chat().send().await;
+            seen.is_ok_and(|seen| seen.header("x-placement-decision").is_some_and(|d| d.contains("fresh=live")))
+        })
+        .await;
+    }
+
+    /// Waits until both workers send everybody there; says when the last one was answered elsewhere.
+    pub async fn await_all_at(&self, substrate: &str) -> Instant {
+        let elsewhere = std::cell::Cell::new(Instant::now());
+        everywhere(&format!("everybody goes to {substrate}"), || async {
+            let there = self.chat().send().await.unwrap().text() == substrate;
+            if !there {
+                elsewhere.set(Instant::now());
             }
-            Some(())
+            there
+        })
+        .await;
+        elsewhere.get()
+    }
+
+    /// The first substrate reports a deep queue: traffic leaves within two periods, and the ticks of both roles.
+    pub async fn leaves_in_time(&self) -> Seen {
+        for _ in 0..TRIES {
+            self.metal.does_at("/health", health("metal-fr", 500));
+            let started = Instant::now();
+            let left = eventually("traffic leaves", || async {
+                let seen = self.chat().send().await.unwrap();
+                (seen.text() == "onprem-de").then_some(seen)
+            })
+            .await;
+            let took = started.elapsed();
+            if took < Duration::from_millis(2 * PERIOD_MS + 300) {
+                return left;
+            }
+            eprintln!("again: left after {took:?}");
+            self.metal.does_at("/health", health("metal-fr", 0));
+            self.await_all_at("metal-fr").await;
+        }
+        panic!("late {TRIES} times");
+    }
+
+    /// Waits until both workers decide from a picture that was made after now, of what substrates say now.
+    pub async fn await_news(&self) {
+        let all = [&self.metal, &self.onprem, &self.provider];
+        let asked = all.map(|upstream| upstream.asked("/health"));
+        // The next question may be under way already; when the one after it comes, it has been answered.
+        eventually("all are asked twice", || async {
+            all.iter().zip(asked).all(|(upstream, before)| upstream.asked("/health") >= before + 2).then_some(())
+        })
+        .await;
+        let published = self.envoy.stat("wasmcustom.berth.telemetry.epoch").await;
+        everywhere("a newer picture is decided from", || async {
+            let seen = self.chat().send().await.unwrap();
+            let decision = seen.header("x-placement-decision").unwrap_or_default();
+            let epoch = decision.split(", epoch=").nth(1).and_then(|rest| rest.split(',').next()?.parse::<u64>().ok());
+            epoch.is_some_and(|epoch| epoch > published)
         })
         .await;
     }

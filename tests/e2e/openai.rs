@@ -38,6 +38,10 @@ async fn the_official_client_sees_its_answer_and_nothing_of_the_attempts() {
     }
     let mut configuration = placement(Way::Full);
     configuration["body"] = json!({"headers_stop": true});
+    // Nothing here is about time: the client would try again what came too late.
+    for class in configuration["policy"]["classes"].as_array_mut().unwrap() {
+        class["deadline_ms"] = json!(20_000);
+    }
     let mut filter = wasm_filter(&built("berth.wasm"), "placement", &configuration, Carried::Text);
     filter["typed_config"]["config"]["allow_on_headers_stop_iteration"] = json!(true);
     let envoy = Envoy::start(&bootstrap.filter(filter).routes(Way::Full, &["a", "b", "c"], None).build()).await;

@@ -94,7 +94,8 @@ async fn the_page_is_drawn_in_a_browser_and_shows_what_is_known() {
         let seen = Ask::get(to, "/state").send().await.unwrap();
         let state: Value = serde_json::from_slice(&seen.body).unwrap();
         let full = &state["snapshot"]["substrates"][1];
-        (full["admission"] == "closed" && state["sources"]["sources"][1]["failed"].as_u64() > Some(0)).then_some(())
+        let failed = |at: usize| state["sources"]["sources"][at]["failed"].as_u64() > Some(0);
+        (full["admission"] == "closed" && failed(0) && failed(1)).then_some(())
     })
     .await;
     let harbour = Arc::new(harbour);
@@ -108,6 +109,12 @@ async fn the_page_is_drawn_in_a_browser_and_shows_what_is_known() {
             }
         }
     });
+    eventually("as many decisions are known as the page shows", || async {
+        let seen = Ask::get(to, "/state").send().await.unwrap();
+        let state: Value = serde_json::from_slice(&seen.body).unwrap();
+        (state["decisions"].as_array().map_or(0, Vec::len) >= 20).then_some(())
+    })
+    .await;
     let url = format!("http://{to}/");
     let seen = look(&url, &[]);
     assert_eq!(seen.complaints, Vec::<String>::new(), "the script ran, and nothing was kept from it");

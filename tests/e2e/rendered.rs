@@ -6,7 +6,7 @@ use crate::support::client::{Ask, BOTH, Http, Seen};
 use crate::support::envoy::{Envoy, validate, version, workdir};
 use crate::support::patches::{self, yaml};
 use crate::support::upstream::{Script, Upstream};
-use crate::support::{built, eventually};
+use crate::support::{built, eventually, everywhere};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -120,11 +120,14 @@ async fn places_and_keeps_apart(site: &Site, envoy: &Envoy, listener: &str, host
         chat(envoy, listener, http, &headers).await
     };
     for http in BOTH {
-        eventually("a healthy mesh places at home", || async {
-            let seen = ask(http, with(&[("x-tenant", "acme")])).await;
-            (seen.status == 200 && seen.text() == "gpu-de").then_some(())
+        let placed = || ask(http, with(&[("x-tenant", "acme")]));
+        everywhere("both workers place in Europe", || async {
+            let seen = placed().await;
+            seen.status == 200 && ["gpu-de", "gpu-fr"].contains(&seen.text().as_str())
         })
         .await;
+        eventually("a healthy mesh places at home", || async { (placed().await.text() == "gpu-de").then_some(()) })
+            .await;
         // Forged: named by the client, and a place that its envelope forbids.
         let forged = [("x-tenant", "acme"), ("x-placement-cluster", "provider-us"), ("x-envoy-attempt-count", "1")];
         assert!(["gpu-de", "gpu-fr"].contains(&ask(http, with(&forged)).await.text().as_str()));
@@ -190,12 +193,12 @@ async fn a_rendered_envoy_places_falls_back_and_keeps_keys_apart() {
     assert!(decided.contains(digest), "the policy that runs is the one that was written: {decided}, {checked}");
     assert!(lines.iter().any(|line| line.get("decision").is_none() && line["cluster"] == "gpu-fr"), "attempts too");
     // The rendered rules make labels of the metrics.
-    let metrics = envoy.admin_get("/stats/prometheus").await.text();
-    assert!(
-        metrics.lines().any(|line| line.starts_with("berth_decisions{") && line.contains("substrate=\"gpu-fr\"")),
-        "{}",
-        metrics.lines().filter(|l| l.contains("berth")).take(5).collect::<String>()
-    );
+    eventually("a metric has its labels", || async {
+        let metrics = envoy.admin_get("/stats/prometheus").await.text();
+        let mut decisions = metrics.lines().filter(|line| line.starts_with("berth_decisions{"));
+        decisions.any(|line| line.contains("substrate=\"gpu-fr\"")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use crate::support::envoy::{Envoy, replace_file, workdir};
 use crate::support::generated::{configuration, headers, policy};
 use crate::support::random::Random;
 use crate::support::upstream::{Script, Upstream};
-use crate::support::{built, eventually};
+use crate::support::{RUN, built, eventually};
 use berth::filter::Headers;
 use berth::filter::config::{Attach, Config, PlacementConfig, parse};
 use berth::health::{codec, json as picture};
@@ -85,16 +85,16 @@ impl World {
         eventually("both workers decide by the new policy", || async {
             tries.set(tries.get() + 1);
             let path = format!("/which/{version}/{}", tries.get());
-            for _ in 0..10 {
+            for _ in 0..RUN {
                 Ask::get(self.envoy.listener(INGRESS), &path).send().await.ok()?;
             }
             let by =
                 |l: &Value| l["path"] == path.as_str() && l["decision"].as_str().is_some_and(|d| d.contains(digest));
             let seen = eventually("they are in the log", || async {
                 let log = self.envoy.access_log(0).await;
-                (log.iter().filter(|l| l["path"] == path.as_str()).count() == 10).then_some(log)
+                (log.iter().filter(|l| l["path"] == path.as_str()).count() == RUN).then_some(log)
             });
-            (seen.await.iter().filter(|l| by(l)).count() == 10).then_some(())
+            (seen.await.iter().filter(|l| by(l)).count() == RUN).then_some(())
         })
         .await;
     }

@@ -68,18 +68,7 @@ async fn the_load_that_substrates_report_sheds_batch_first_and_in_proportion_and
             let report = json!({"substrate": upstream.name, "signals": {"running": running}});
             upstream.does_at("/health", Script::ok(&report.to_string()));
         }
-        eventually("both workers know", || async {
-            for name in ["metal-fr", "onprem-de"] {
-                mesh.envoy.await_stat(&format!("wasmcustom.berth.health.silent.substrate.{name}"), |n| n == 0).await;
-            }
-            // The picture of the last level is gone when the share of batch work is near the law's.
-            let mut turned = 0.0;
-            for _ in 0..60 {
-                turned += f64::from(u8::from(shed(&ask(&mesh, "overnight", Http::One).send().await.unwrap())));
-            }
-            ((turned / 60.0 - law("overnight", used)).abs() < 0.2).then_some(())
-        })
-        .await;
+        mesh.await_news().await;
         for tier in TIERS {
             let mut turned = 0;
             for http in BOTH.repeat(150) {

@@ -7,7 +7,7 @@ use crate::support::client::{Ask, BOTH, Http, Seen};
 use crate::support::envoy::Envoy;
 use crate::support::policy::{placement, policy, telemetry};
 use crate::support::upstream::Upstream;
-use crate::support::{built, eventually};
+use crate::support::{built, everywhere};
 use serde_json::json;
 
 async fn chat(envoy: &Envoy, http: Http) -> Seen {
@@ -35,28 +35,20 @@ async fn one_vm_on_the_main_thread_pulls_and_publishes_and_both_workers_read() {
         "config": filter["typed_config"]["config"]}}]);
     let envoy = Envoy::start(&bootstrap).await;
 
-    // Connections land on either worker: a run of live decisions shows that both have the picture.
-    eventually("decisions are made from a live picture", || async {
-        for _ in 0..12 {
-            let seen = chat(&envoy, Http::One).await;
-            seen.header("x-placement-decision").filter(|d| d.contains("fresh=live"))?;
-        }
-        Some(())
+    everywhere("decisions are made from a live picture", || async {
+        chat(&envoy, Http::One).await.header("x-placement-decision").is_some_and(|d| d.contains("fresh=live"))
     })
     .await;
     for http in BOTH {
-        metal.does_at("/health", health("metal-fr", 500));
-        eventually("traffic leaves the full substrate on both workers", || async {
-            for _ in 0..12 {
-                (chat(&envoy, http).await.text() == "onprem-de").then_some(())?;
-            }
-            Some(())
-        })
-        .await;
-        metal.does_at("/health", health("metal-fr", 0));
-        eventually("traffic returns", || async { (chat(&envoy, http).await.text() == "metal-fr").then_some(()) }).await;
+        for (depth, substrate) in [(500, "onprem-de"), (0, "metal-fr")] {
+            metal.does_at("/health", health("metal-fr", depth));
+            everywhere(&format!("traffic is at {substrate}"), || async {
+                chat(&envoy, http).await.text() == substrate
+            })
+            .await;
+        }
     }
-    assert_eq!(envoy.stat("wasmcustom.berth.telemetry.leading").await, 1);
+    envoy.await_stat("wasmcustom.berth.telemetry.leading", |leading| leading == 1).await;
     // Two workers and the main thread run the placement filter; one VM runs the telemetry role.
     assert_eq!(envoy.await_stat("wasmcustom.berth.telemetry.members", |members| members == 4).await, 4);
 }

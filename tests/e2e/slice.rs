@@ -4,11 +4,10 @@ use crate::mesh::{Mesh, health};
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, ecds_resource, wasm_filter, wasm_filter_by_ecds};
 use crate::support::client::{Ask, BOTH};
 use crate::support::envoy::{Envoy, replace_file, workdir};
-use crate::support::policy::{PERIOD_MS, placement, policy, telemetry};
+use crate::support::policy::{placement, policy, telemetry};
 use crate::support::upstream::Upstream;
 use crate::support::{built, eventually};
 use serde_json::json;
-use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn a_request_goes_home_and_the_decision_is_in_the_answer_upstream_and_in_the_log() {
@@ -32,26 +31,14 @@ async fn a_request_goes_home_and_the_decision_is_in_the_answer_upstream_and_in_t
 #[tokio::test]
 async fn traffic_leaves_a_substrate_with_a_deep_queue_within_two_periods_and_returns() {
     let mesh = Mesh::start().await;
-    mesh.metal.does_at("/health", health("metal-fr", 500));
-    let started = Instant::now();
-    let spilled = eventually("traffic leaves the full substrate", || async {
-        let seen = mesh.chat().send().await.unwrap();
-        (seen.text() == "onprem-de").then_some(seen)
-    })
-    .await;
-    // One period until the source is asked again, one for good measure, and the ticks of both roles.
-    assert!(started.elapsed() < Duration::from_millis(2 * PERIOD_MS + 300), "took {:?}", started.elapsed());
+    let spilled = mesh.leaves_in_time().await;
     let decision = spilled.header("x-placement-decision").unwrap();
     assert!(decision.contains("spill=metal-fr;x=zone+jurisdiction"), "{decision}");
     // The best of all would still have been the provider, which a border keeps out.
     assert!(decision.contains("binding=sovereignty;by=jurisdiction, unbound=provider-us"), "{decision}");
 
     mesh.metal.does_at("/health", health("metal-fr", 0));
-    eventually("traffic returns", || async {
-        let seen = mesh.chat().send().await.unwrap();
-        (seen.text() == "metal-fr").then_some(())
-    })
-    .await;
+    mesh.await_all_at("metal-fr").await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use crate::support::envoy::{Envoy, replace_file, workdir};
 use crate::support::policy::observe;
 use crate::support::random::Random;
 use crate::support::upstream::{Script, Upstream};
-use crate::support::{built, eventually};
+use crate::support::{PATIENCE, built};
 use berth::manifest::envoy::route::Way;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -33,6 +33,9 @@ const PERMITTED: [(&str, &str, &[&str]); 3] =
     [("acme", "/acme", &["a", "b", "c"]), ("globex", "/globex", &["a", "c"]), ("initech", "/initech", &["forbidden"])];
 /// What a fault may still be felt after it: the deadline and the time a retry or an open circuit takes to pass.
 const FELT_MS: u64 = 1_500;
+/// How much later than asked for this program has to wake up to know that the machine did not let it run: the
+/// substrates are in it, and answer as late.
+const STALLED_MS: u64 = 200;
 
 fn now_ms() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
@@ -64,6 +67,8 @@ struct World {
     upstreams: Vec<Upstream>,
     /// When which substrate was made to fail, and until when.
     faults: std::sync::Mutex<Vec<(usize, u64, u64)>>,
+    /// From when until when nothing here ran.
+    stalls: std::sync::Mutex<Vec<(u64, u64)>>,
     answered: AtomicU64,
     statuses: std::sync::Mutex<BTreeMap<u16, u64>>,
     broken: AtomicU64,
@@ -105,6 +110,7 @@ impl World {
             envoy,
             upstreams,
             faults: std::sync::Mutex::default(),
+            stalls: std::sync::Mutex::default(),
             answered: AtomicU64::default(),
             statuses: std::sync::Mutex::default(),
             broken: AtomicU64::default(),
@@ -299,6 +305,24 @@ impl World {
         faults.iter().any(met)
     }
 
+    /// Writes down when the machine did not let this program run.
+    async fn watch_machine(self: Arc<Self>, done: Arc<AtomicBool>) {
+        while !done.load(Ordering::Relaxed) {
+            let from = now_ms();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let until = now_ms();
+            if until > from + 20 + STALLED_MS {
+                self.stalls.lock().unwrap().push((from, until));
+            }
+        }
+    }
+
+    /// Whether a request was late for no other reason than that nothing ran.
+    fn stalled(&self, line: &Value, begun_ms: u64) -> bool {
+        let within = |(from, until): &(u64, u64)| begun_ms + FELT_MS >= *from && begun_ms <= *until;
+        line["status"] == 504 && self.stalls.lock().unwrap().iter().any(within)
+    }
+
     /// Whether a line of the log has a reason for what the client saw.
     fn explains(&self, line: &Value) -> bool {
         let status = line["status"].as_u64().unwrap_or(0);
@@ -309,7 +333,8 @@ impl World {
         }
         let begun_ms = line["begun"].as_str().and_then(|t| t.parse().ok()).unwrap_or(0);
         let cluster = line["cluster"].as_str().unwrap_or_default();
-        !decision.is_empty() && ((200..300).contains(&status) || self.failed_at(cluster, begun_ms))
+        let explained = (200..300).contains(&status) || self.failed_at(cluster, begun_ms);
+        !decision.is_empty() && (explained || self.stalled(line, begun_ms))
     }
 }
 
@@ -329,7 +354,8 @@ fn read_log(world: &World) -> Logged {
     let file = std::fs::File::open(world.envoy.dir().join("access.log")).unwrap();
     let mut logged = Logged::default();
     for line in BufReader::new(file).lines() {
-        let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        // The last line may be half written.
+        let Ok(line) = serde_json::from_str::<Value>(&line.unwrap()) else { break };
         logged.lines += 1;
         let decision = line["decision"].as_str().unwrap_or_default();
         logged.placed += u64::from(decision.contains(" substrate="));
@@ -386,6 +412,7 @@ async fn under_load_and_faults_every_answer_is_explained_and_nothing_leaves_its_
     let pushing = tokio::spawn(world.clone().push(done.clone()));
     let counting = tokio::spawn(world.clone().count(done.clone()));
     let weighing = tokio::spawn(world.clone().weigh(done.clone()));
+    let watching = tokio::spawn(world.clone().watch_machine(done.clone()));
     let begun = Instant::now();
     let before = world.answered.load(Ordering::Relaxed);
     let busy = (used_s(world.envoy.pid()), used_s(std::process::id()));
@@ -395,23 +422,23 @@ async fn under_load_and_faults_every_answer_is_explained_and_nothing_leaves_its_
     let busy = (used_s(world.envoy.pid()) - busy.0, used_s(std::process::id()) - busy.1);
     done.store(true, Ordering::Relaxed);
     breaking.await.unwrap();
+    watching.await.unwrap();
     let (pushed, (arrived, outside), weights) =
         (pushing.await.unwrap(), counting.await.unwrap(), weighing.await.unwrap());
 
     let answered = world.answered.load(Ordering::Relaxed);
-    let logged = eventually("every request is in the log", || async {
-        Some(read_log(&world)).filter(|logged| logged.lines >= answered)
-    })
-    .await;
-    // Told on the tick: the same twice means that nothing is left to tell.
-    let metrics = eventually("every decision was told", || async {
-        let metrics = counted(&world).await;
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        (counted(&world).await == metrics).then_some(metrics)
-    })
-    .await;
-    let refused_configurations =
-        world.envoy.stat("extension_config_discovery.http_filter.berth.placement.config_fail").await;
+    // Metrics are told on the tick, and the log is written behind: both get the time to agree, and are shown if not.
+    let until = Instant::now() + PATIENCE;
+    let (logged, metrics) = loop {
+        let (logged, metrics) = (read_log(&world), counted(&world).await);
+        let agree = logged.lines >= answered && metrics == (logged.placed, logged.refused);
+        if agree || Instant::now() > until {
+            break (logged, metrics);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let refused = "extension_config_discovery.http_filter.berth.placement.config_fail";
+    let refused_configurations = world.envoy.await_stat(refused, |n| n >= pushed as u64 / 3).await;
     let steady: Vec<(f64, f64)> = weights.iter().filter(|(at, _)| *at > seconds as f64 / 3.0).copied().collect();
     let (steep, first, (last_at, last)) = (slope(&steady), steady[0].1, steady[steady.len() - 1]);
     let deviation = (steady.iter().map(|(x, y)| (y - (first + steep * (x - steady[0].0))).powi(2)).sum::<f64>()
@@ -437,6 +464,10 @@ async fn under_load_and_faults_every_answer_is_explained_and_nothing_leaves_its_
     println!("| tried again | {} |", logged.again);
     println!("| not 2xx, of these unexplained | {}, {} |", logged.not_well, logged.unexplained.len());
     println!("| refused, by reason | {:?} |", logged.reasons);
+    println!(
+        "| times that the machine let nothing run for over {STALLED_MS} ms | {} |",
+        world.stalls.lock().unwrap().len()
+    );
     println!("| outside their envelope | {outside} |");
     println!(
         "| faults, configurations pushed, refused | {}, {pushed}, {refused_configurations} |",

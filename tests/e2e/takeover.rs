@@ -7,7 +7,7 @@ use crate::support::client::{Ask, BOTH};
 use crate::support::envoy::{Envoy, replace_file, workdir};
 use crate::support::policy::{placement, policy, telemetry};
 use crate::support::upstream::Upstream;
-use crate::support::{built, eventually};
+use crate::support::{TRIES, built, eventually, everywhere};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -94,10 +94,11 @@ async fn written(at: SocketAddr) -> Option<(String, u64, u64)> {
 async fn kill(world: &mut World, role: usize) -> Option<(String, u64)> {
     let at = world.at(1 - role).await;
     let mut before = eventually("a snapshot is there", || written(at)).await;
+    let removed = world.envoy.stat("listener_manager.listener_removed").await;
     world.only(&[1 - role]);
     // Envoy lets it drain for two seconds, and it goes on for so long.
     let manager = "listener_manager.total_listeners_draining";
-    world.envoy.await_stat("listener_manager.listener_removed", |n| n >= 1).await;
+    world.envoy.await_stat("listener_manager.listener_removed", |n| n > removed).await;
     let mut gone = None;
     let mut pace = tokio::time::interval(Duration::from_millis(20));
     loop {
@@ -126,10 +127,9 @@ async fn of_two_roles_that_start_at_once_one_leads_and_when_it_is_killed_the_oth
     world.envoy.await_stat("wasmcustom.berth.telemetry.members", |n| n == 9).await;
     let at = world.at(0).await;
     let (writer, from_ms, _) = eventually("a snapshot is there", || written(at)).await;
-    eventually("decisions are live", || async {
-        let ask =
-            Ask::post(world.envoy.listener(INGRESS), "/v1/x", "{}").header("x-tenant", "acme").send().await.ok()?;
-        ask.header("x-placement-decision")?.contains("fresh=live").then_some(())
+    everywhere("decisions are live", || async {
+        let ask = Ask::post(world.envoy.listener(INGRESS), "/v1/x", "{}").header("x-tenant", "acme").send().await;
+        ask.is_ok_and(|seen| seen.header("x-placement-decision").is_some_and(|d| d.contains("fresh=live")))
     })
     .await;
     eventually("three seconds of it are written by the same", || async {
@@ -138,25 +138,30 @@ async fn of_two_roles_that_start_at_once_one_leads_and_when_it_is_killed_the_oth
         (at_ms > from_ms + 3 * PERIOD_MS).then_some(())
     })
     .await;
-    assert_eq!(world.envoy.stat("wasmcustom.berth.telemetry.leading").await, 1);
+    world.envoy.await_stat("wasmcustom.berth.telemetry.leading", |n| n == 1).await;
     assert_eq!(world.envoy.stat("wasmcustom.berth.telemetry.fenced").await, 0);
 
-    let taken = match kill(&mut world, 0).await {
-        Some(taken) => taken,
-        // The other one leads: now it does so alone, the first comes back, and the other is killed.
-        None => {
-            world.only(&[0, 1]);
-            eventually("both are there", || async {
-                (world.envoy.stat("listener_manager.total_listeners_active").await == 3).then_some(())
-            })
-            .await;
-            kill(&mut world, 1).await.expect("one of both led")
+    // One of both is killed. If the other one leads, it does so alone until the first is back, and is killed then.
+    let (mut late, mut role, mut spared) = (Vec::new(), 0, false);
+    while late.len() < TRIES {
+        match kill(&mut world, role).await {
+            Some((next, took_ms)) => {
+                assert_ne!(next, writer);
+                println!("the next snapshot came {took_ms} ms after the last of the one that was killed");
+                if took_ms <= 2 * PERIOD_MS {
+                    world.envoy.await_stat("wasmcustom.berth.telemetry.leading", |n| n == 1).await;
+                    return;
+                }
+                late.push(took_ms);
+            }
+            None => assert!(!std::mem::replace(&mut spared, true), "one of both leads"),
         }
-    };
-    assert_ne!(taken.0, writer);
-    println!("the next snapshot came {} ms after the last of the one that was killed", taken.1);
-    assert!(taken.1 <= 2 * PERIOD_MS, "{} ms without a snapshot", taken.1);
-    assert_eq!(world.envoy.stat("wasmcustom.berth.telemetry.leading").await, 1);
+        // Whoever is left leads.
+        role = 1 - role;
+        world.only(&[0, 1]);
+        world.envoy.await_stat("listener_manager.total_listeners_active", |n| n == 3).await;
+    }
+    panic!("so many milliseconds without a snapshot, each time: {late:?}");
 }
 
 /// Envoy drains a replaced listener, and its filters' roots tick on for so long: two seconds here, ten minutes by default.
@@ -166,29 +171,36 @@ async fn a_role_whose_configuration_was_replaced_falls_silent_while_its_listener
     world.only(&[0]);
     world.envoy.await_stat("listener_manager.total_listeners_draining", |n| n == 0).await;
     world.envoy.await_stat("listener_manager.listener_removed", |n| n == 1).await;
-    let at = world.at(0).await;
-    let (old, ..) = eventually("a snapshot is there", || written(at)).await;
-    let chain = &mut world.files[0]["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"][0];
-    let carried = &mut chain["typed_config"]["config"]["configuration"]["value"];
-    let mut configuration: Value = serde_json::from_str(carried.as_str().unwrap()).unwrap();
-    configuration["tick_ms"] = json!(60);
-    *carried = configuration.to_string().into();
-    world.only(&[0]);
-    world.envoy.await_stat("listener_manager.listener_modified", |n| n == 1).await;
-    let at = world.at(0).await;
-    let (new, ..) = eventually("the new one writes", || async {
-        let now = written(at).await?;
-        (now.0 != old).then_some(now)
-    })
-    .await;
     // Where nothing but its filters changed, Envoy drains these alone.
-    let draining = world.envoy.stat("listener_manager.total_filter_chains_draining").await;
-    assert_eq!(draining, 1, "the old one is still there, and silent");
-    eventually("the old one is gone", || async {
-        world.decide().await;
-        assert_eq!(written(at).await.map_or(new.clone(), |now| now.0), new, "nobody else writes any more");
-        (world.envoy.stat("listener_manager.total_filter_chains_draining").await == 0).then_some(())
-    })
-    .await;
-    assert_eq!(world.envoy.stat("wasmcustom.berth.telemetry.leading").await, 1);
+    let draining = "listener_manager.total_filter_chains_draining";
+    for n in 1..=TRIES as u64 {
+        let at = world.at(0).await;
+        let (old, ..) = eventually("a snapshot is there", || written(at)).await;
+        let chain = &mut world.files[0]["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"][0];
+        let carried = &mut chain["typed_config"]["config"]["configuration"]["value"];
+        let mut configuration: Value = serde_json::from_str(carried.as_str().unwrap()).unwrap();
+        configuration["tick_ms"] = json!(50 + n);
+        *carried = configuration.to_string().into();
+        world.only(&[0]);
+        world.envoy.await_stat("listener_manager.listener_modified", |modified| modified == n).await;
+        let at = world.at(0).await;
+        let (new, ..) = eventually("the new one writes", || async {
+            let now = written(at).await?;
+            (now.0 != old).then_some(now)
+        })
+        .await;
+        if world.envoy.stat(draining).await == 0 {
+            eprintln!("again: the old one was gone before the new one was seen to write");
+            continue;
+        }
+        eventually("the old one is gone", || async {
+            world.decide().await;
+            assert_eq!(written(at).await.map_or(new.clone(), |now| now.0), new, "nobody else writes any more");
+            (world.envoy.stat(draining).await == 0).then_some(())
+        })
+        .await;
+        world.envoy.await_stat("wasmcustom.berth.telemetry.leading", |leading| leading == 1).await;
+        return;
+    }
+    panic!("the old one never lived to see the new one write");
 }

@@ -7,7 +7,7 @@ use crate::support::client::{Ask, Seen};
 use crate::support::envoy::{Envoy, workdir};
 use crate::support::policy::{placement, policy, telemetry};
 use crate::support::upstream::{Script, Upstream};
-use crate::support::{built, eventually};
+use crate::support::{PATIENCE, built, eventually, everywhere};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -47,11 +47,8 @@ impl World {
         let [metal, onprem, provider] = all;
         metal.does_at("/stream", Script::Stream(EVENTS, EVERY));
         let world = Self { envoy, metal, _others: vec![onprem, provider] };
-        eventually("decisions are made from a live picture", || async {
-            for _ in 0..12 {
-                world.ask("/x").await.header("x-placement-decision").filter(|d| d.contains("fresh=live"))?;
-            }
-            Some(())
+        everywhere("decisions are made from a live picture", || async {
+            world.ask("/x").await.header("x-placement-decision").is_some_and(|d| d.contains("fresh=live"))
         })
         .await;
         world
@@ -158,7 +155,9 @@ async fn the_failure_policy_says_what_later_requests_get() {
 async fn a_trap_in_a_tick_costs_the_requests_of_its_worker_within_the_back_off() {
     let world = World::start("berth-placement.wasm", "FAIL_RELOAD", None).await;
     let streams = world.streams().await;
-    assert_eq!(world.strike(ARMS).await.status, 200, "it is served, and arms the tick");
+    // It arms the tick, and is served unless the tick comes before its answer: then it is one of the open streams.
+    let armed = world.strike(ARMS).await.status;
+    assert!([200, 503].contains(&armed), "{armed}");
     eventually("a tick has trapped", || async { world.envoy.log().contains("proxy_on_tick").then_some(()) }).await;
     let after = after(&world, Duration::from_secs(10)).await;
     let lost = lost(streams).await;
@@ -178,8 +177,9 @@ async fn traps_in_ticks_of_telemetry_cost_no_request_and_pictures_go_on() {
     let strike = || (0..ARMS).fold(Ask::get(to, "/"), |ask, n| ask.header(&format!("x-strike-{n}"), "1")).send();
     let (begun, mut epoch, mut changed, mut gap) = (Instant::now(), 0, Instant::now(), Duration::ZERO);
     let (mut asked, mut failed) = (0, 0);
+    let traps = || world.envoy.log().matches("proxy_on_tick").count();
     // Both workers' VMs trap again and again, whichever leads; the one on the main thread cannot be met.
-    while begun.elapsed() < Duration::from_secs(5) {
+    while begun.elapsed() < Duration::from_secs(5) || (traps() < 4 && begun.elapsed() < PATIENCE) {
         strike().await.unwrap();
         let now = world.envoy.stat("wasmcustom.berth.telemetry.epoch").await;
         if now != epoch {
@@ -188,7 +188,7 @@ async fn traps_in_ticks_of_telemetry_cost_no_request_and_pictures_go_on() {
         asked += 1;
         failed += usize::from(world.ask("/x").await.status != 200);
     }
-    let traps = world.envoy.log().matches("proxy_on_tick").count();
+    let traps = traps();
     println!(
         "ticks of telemetry: {traps} traps, at most {gap:?} without a new picture, {failed} of {asked} requests failed"
     );
@@ -200,5 +200,6 @@ async fn traps_in_ticks_of_telemetry_cost_no_request_and_pictures_go_on() {
         seen.header("x-placement-decision").filter(|d| d.contains("fresh=live")).map(drop)
     })
     .await;
-    assert!(world.stat("telemetry", "vm_reload_success").await >= 2, "the listener's requests bring its VMs back");
+    // The listener's requests bring its VMs back.
+    world.envoy.await_stat("wasm.berth.telemetry.vm_reload_success", |n| n >= 2).await;
 }

@@ -292,7 +292,6 @@ fn sources() -> Sources {
         features: Some("x-needs".into()),
         idempotency: Some("idempotency-key".into()),
         predicates: vec![("x-workload".into(), true)],
-        own_router_headers: true,
         ..Sources::default()
     }
 }

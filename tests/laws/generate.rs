@@ -366,6 +366,7 @@ pub(crate) fn facts() -> impl Strategy<Value = Facts<'static>> {
             streaming: sizes.4.map(Fact::claimed),
             features: Features(features % 2),
             idempotent: false,
+            contradicted: left == Some(3) && features == 1,
             attempts_left: left,
             ..Facts::default()
         }

@@ -6,7 +6,9 @@ use super::generate::{Case, case, envelope_};
 use berth::model::*;
 use berth::place::{Inspection, Placer, Row, place};
 use berth::policy::Policy;
+use proptest::collection::vec;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 const POLICY: [Dimension; 2] = [Dimension::Governance, Dimension::Sovereignty];
 
@@ -266,6 +268,36 @@ proptest! {
         placer.refresh(case.snapshot.as_ref(), NOW_MS - 1_234);
         let _ = placer.place(&other.local, &other.facts, NOW_MS - 700, other.seed);
         prop_assert_eq!(placer.place(&case.local, &case.facts, NOW_MS, case.seed), once);
+    }
+
+    #[test]
+    fn what_is_counted_of_many_requests_is_every_reason_that_each_candidate_of_each_had(case in case(), others in vec(case(), 1..4)) {
+        let policy = Policy::new(case.document.clone(), [0; 32]);
+        let mut placer = Placer::new(&policy);
+        let mut expected = BTreeMap::<Code, u64>::new();
+        let mut counted = BTreeMap::<Code, u64>::new();
+        let all: Vec<&Case> = core::iter::once(&case).chain(&others).collect();
+        for (round, pictured) in all.iter().enumerate() {
+            placer.refresh(pictured.snapshot.as_ref(), NOW_MS);
+            for (asked, seed) in all.iter().zip(0..).cycle().take(3 * all.len()) {
+                let seed = asked.seed ^ seed << 40;
+                for local in [&case.local, &asked.local] {
+                    let decision = placer.place_counted(local, &asked.facts, NOW_MS, seed, |_| {});
+                    // Somebody who only looks is not counted.
+                    let seen = placer.inspect(local, &asked.facts, NOW_MS, seed);
+                    prop_assert_eq!(&seen.decision, &decision);
+                    for reason in seen.rows.iter().flat_map(|row| &row.reasons) {
+                        *expected.entry(reason.code).or_default() += 1;
+                    }
+                }
+            }
+            if round % 2 == 0 {
+                placer.rejections(|code, many| *counted.entry(code).or_default() += many);
+            }
+        }
+        placer.rejections(|code, many| *counted.entry(code).or_default() += many);
+        prop_assert_eq!(counted, expected);
+        placer.rejections(|code, many| panic!("{code:?} {many} a second time"));
     }
 
     #[test]

@@ -46,6 +46,65 @@ fn a_queue_is_waited_for_though_the_answers_that_were_measured_stood_in_none() {
     assert_eq!(need_us(&slow) - with(0), 2_800_000);
 }
 
+/// As many run as may be there less what waits, half of them at least, and one at least.
+#[test]
+fn the_wait_is_a_whole_answer_for_each_that_waits_by_how_many_run() {
+    let need = |concurrency: u32, queue: i64, total_us: i64| {
+        let mut document = two();
+        document.substrates[0].capacity.concurrency = concurrency;
+        let readings = [(Signal::FirstToken, 0), (Signal::Total, total_us), (Signal::QueueDepth, queue)];
+        let known = snapshot(vec![health("s0", &readings), health("s1", &[])]);
+        decide(&document, &known, &Facts::default()).rows[0].need_us
+    };
+    let wait = |concurrency, queue, total_us| need(concurrency, queue, total_us) - need(concurrency, 0, total_us);
+    for (concurrency, queue, waited) in [
+        (8, 2, 60_000 * 2 / 6),
+        (8, 4, 60_000),
+        (8, 7, 60_000 * 7 / 4),
+        (1, 1, 60_000),
+        (1, 3, 180_000),
+        (3, 2, 120_000),
+    ] {
+        assert_eq!(wait(concurrency, queue, 60_000), waited, "{queue} wait for {concurrency}");
+    }
+    assert_eq!(wait(8, 4, 0), 0, "nobody knows how long one takes");
+}
+
+/// Each of the four signs counts half a percent at its full.
+#[test]
+fn risk_grows_by_what_is_unsteady_up_to_half_a_percent_a_sign() {
+    let risk_pusd = |readings: &[(Signal, i64)]| {
+        let mut document = two();
+        document.classes[0].worth = class::Worth { answer_uusd: 0, second_uusd: 0, failure_uusd: 1_000_000 };
+        let terms = decide(&document, &snapshot(vec![health("s0", readings), health("s1", &[])]), &Facts::default());
+        -terms.rows[0].terms.risk_uusd
+    };
+    let calm = risk_pusd(&[(Signal::Drift, 0)]);
+    let more = |signal, value| risk_pusd(&[(signal, value)]) - calm;
+    assert_eq!(calm, 10_000, "the prior of one percent");
+    for signal in [Signal::Drift, Signal::Oscillation, Signal::Failover] {
+        assert_eq!([0, 500_000, 1_000_000].map(|ppm| more(signal, ppm)), [0, 2_500, 5_000], "{signal:?}");
+    }
+    // As a part of the declared time to the first token, 200 ms.
+    assert_eq!([0, 100_000, 200_000, 400_000].map(|us| more(Signal::Jitter, us)), [0, 2_500, 5_000, 5_000]);
+    assert_eq!([0, 30_000].map(|ppm| more(Signal::OverloadRate, ppm)), [0, 30_000]);
+    assert_eq!(more(Signal::FailureRate, 50_000), 40_000, "measured, worse than the prior");
+    // Memory between its two limits counts up to a quarter.
+    let pressed = |value| {
+        let mut document = two();
+        document.classes[0].worth = class::Worth { answer_uusd: 0, second_uusd: 0, failure_uusd: 1_000_000 };
+        let limits = settings::Thresholds {
+            memory_soft_ppm: Some(600_000),
+            memory_hard_ppm: Some(1_000_000),
+            ..settings::Thresholds::default()
+        };
+        document.settings.thresholds = [limits; 7];
+        let known = snapshot(vec![health("s0", &[(Signal::MemoryPressure, value)]), health("s1", &[])]);
+        -decide(&document, &known, &Facts::default()).rows[0].terms.risk_uusd - calm
+    };
+    assert_eq!([500_000, 600_000, 700_000, 800_000, 999_999].map(pressed), [0, 0, 62_500, 125_000, 249_999]);
+}
+
 #[test]
 fn what_waits_is_in_flight_too() {
     let mut full = two();

@@ -1,8 +1,9 @@
 //! Changes the gates of `policy/` and the stages of `place/` in small ways and sees whether the tests notice.
 //!
 //! `mutants ROOT TARGET`, with `MUTANTS=i/n` for a share of them (from 0), `MUTANTS=survived` for those that were not
-//! caught last time (of use where tests were only added), or `MUTANTS=word` for those whose line of the list contains it. What was tried with the same sources is
-//! not tried again. Ends with 1 if fewer than 95 % are caught, or the survivors are not those that are explained.
+//! caught last time, or `MUTANTS=word` for those whose line of the list contains it. What was tried is not tried again
+//! while it holds (`report::Known`). Ends with 1 if fewer than 95 % are caught, or the survivors are not those that
+//! are explained.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a tool of the tests")]
 
@@ -13,19 +14,26 @@ mod trial;
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash as _, Hasher as _};
+use std::hash::{Hash, Hasher as _};
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
-use trial::{Outcome, Trial};
+use report::Known;
+use trial::Trial;
 
-fn chosen(word: &str, at: usize, key: &str, last: &BTreeMap<String, Outcome>) -> bool {
+fn chosen(word: &str, at: usize, key: &str, last: &BTreeMap<String, Known>) -> bool {
     match word.split_once('/').map(|(i, n)| (i.parse::<usize>(), n.parse::<usize>())) {
         Some((Ok(i), Ok(n))) => at % n.max(1) == i,
-        _ if word == "survived" => matches!(last.get(key), None | Some(Outcome::Survived | Outcome::Unreached)),
+        _ if word == "survived" => last.get(key).is_some_and(|known| !known.outcome.noticed()),
         _ => key.contains(word),
     }
+}
+
+fn hash(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// What all sources of the copy are, in a number.
@@ -63,21 +71,29 @@ fn main() {
     tree.skipped.iter().for_each(|(why, count)| println!("  {count} {why}"));
     let kept = target.join("outcomes");
     let last = report::read(&kept);
-    let same = last.0 == fingerprint(&tree);
-    let trial = Trial::prepare(&tree);
+    let all_sources = fingerprint(&tree);
+    let trial = Trial::prepare(&tree, &last);
     let fit = |at: &usize| !tree.unfit.contains(&(at + 1));
     let all: Vec<usize> = (0..tree.mutants.len()).filter(fit).collect();
-    let wanted = all.iter().enumerate().filter(|(nth, at)| chosen(&word, *nth, &tree.mutants[**at].key, &last.1));
+    let wanted = all.iter().enumerate().filter(|(nth, at)| chosen(&word, *nth, &tree.mutants[**at].key, &last));
     let mut wanted: Vec<usize> = wanted.map(|(_, at)| *at).collect();
-    // In no order that means something: what was tried when it is ended is a fair share.
+    let list = root.join("tests/mutants/survivors.txt");
+    let explained = report::explained(&list);
+    // What was never tried goes first, and that in no order that means something: what was tried when it is ended is a
+    // fair share.
     wanted.sort_by_key(|at| {
-        let mut hasher = DefaultHasher::new();
-        tree.mutants[*at].key.hash(&mut hasher);
-        hasher.finish()
+        let key = &tree.mutants[*at].key;
+        (last.contains_key(key) || explained.contains(key), hash(key))
     });
-    let known: BTreeMap<String, Outcome> = if same || word == "survived" { last.1 } else { BTreeMap::new() };
+    let file_of = |at: usize| tree.files[tree.mutants[at].key.split(' ').next().unwrap_or_default()];
+    let known: BTreeMap<String, Known> = all
+        .iter()
+        .filter_map(|at| last.get_key_value(&tree.mutants[*at].key).map(|(key, known)| (*at, key, known)))
+        .filter(|(at, _, known)| known.file == file_of(*at))
+        .map(|(_, key, known)| (key.clone(), known.clone()))
+        .collect();
     println!("built and timed in {:.0} s; {} to try", begun.elapsed().as_secs_f64(), wanted.len());
-    let file = report::keep(&kept, fingerprint(&tree), &known);
+    let file = report::keep(&kept, &known);
     let (next, file, outcomes) = (Mutex::new(wanted.iter()), Mutex::new(file), Mutex::new(BTreeMap::new()));
     let jobs = std::env::var("JOBS").ok().and_then(|jobs| jobs.parse().ok());
     let jobs: usize = jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into));
@@ -87,13 +103,18 @@ fn main() {
                 loop {
                     let Some(&at) = next.lock().expect("lock").next() else { return };
                     let mutant = &tree.mutants[at];
-                    let (outcome, by) = match known.get(&mutant.key) {
-                        Some(outcome) if word != "survived" => (*outcome, String::new()),
-                        _ => trial.one(at + 1),
+                    let holds = |known: &&Known| {
+                        known.outcome.noticed() || word != "survived" && known.sources == all_sources
                     };
-                    if !known.contains_key(&mutant.key) || word == "survived" {
-                        let _ = writeln!(file.lock().expect("lock"), "{}\t{}\t{by}", outcome.word(), mutant.key);
-                    }
+                    let outcome = match known.get(&mutant.key).filter(holds) {
+                        Some(known) => known.outcome,
+                        None => {
+                            let (outcome, by) = trial.one(at + 1, word == "survived");
+                            let now = Known { outcome, by, file: file_of(at), sources: all_sources };
+                            let _ = writeln!(file.lock().expect("lock"), "{}", now.line(&mutant.key));
+                            outcome
+                        }
+                    };
                     let mut outcomes = outcomes.lock().expect("lock");
                     outcomes.insert(at, outcome);
                     if outcomes.len() % 200 == 0 {
@@ -104,8 +125,7 @@ fn main() {
         }
     });
     let outcomes = outcomes.into_inner().expect("lock");
-    let well =
-        report::tell(&tree.mutants, &outcomes, &root.join("tests/mutants/survivors.txt"), wanted.len() == all.len());
+    let well = report::tell(&tree.mutants, &outcomes, &explained, wanted.len() == all.len());
     println!("{:.0} s", begun.elapsed().as_secs_f64());
     std::process::exit(i32::from(!well));
 }

@@ -1,9 +1,10 @@
 //! The mutated copy: every mutant behind a switch, all in one build. What does not compile is found by the compiler and
 //! left out, as no mutant.
 
+use crate::hash;
 use crate::operators::{Change, File, Mutant, Skipped, walk};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ pub struct Tree {
     pub skipped: Skipped,
     /// Mutants that do not compile.
     pub unfit: BTreeSet<usize>,
+    /// Each file that is changed and what it is without the tests in it, in a number.
+    pub files: BTreeMap<String, u64>,
     pub at: PathBuf,
     pub build: PathBuf,
 }
@@ -162,7 +165,9 @@ impl Tree {
             }
             if unfit.len() == before.1 {
                 assert!(errors.is_empty(), "the mutated copy does not compile:\n{}", errors.join("\n"));
-                return Self { mutants, skipped, unfit, at, build };
+                let shipped = |source: &str| hash(&source.split("\n#[cfg(test)]\nmod ").next());
+                let files = sources.iter().map(|(path, source)| (path.clone(), shipped(source))).collect();
+                return Self { mutants, skipped, unfit, files, at, build };
             }
             println!("left out as they do not compile: {}", unfit.len());
         }

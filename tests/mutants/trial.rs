@@ -1,15 +1,17 @@
 //! The trial: which test reaches which mutant, then each mutant against the tests that reach it, quick ones first, until
 //! one fails.
 
+use crate::report::Known;
 use crate::tree::{Tree, cargo};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::UNIX_EPOCH;
 
 /// What tests the core, besides the units in `src/`: what decides, and what reads or tells a decision.
 const SUITES: [&str; 9] = ["laws", "cases", "core", "decisions", "trust", "replay", "policy", "roles", "accounts"];
@@ -17,16 +19,22 @@ const SUITES: [&str; 9] = ["laws", "cases", "core", "decisions", "trust", "repla
 const NOT: &str = "an_editor_is_content_with_the_library_and_not_with_what_is_wrong";
 /// Tests that take less are run together.
 const QUICK_S: f64 = 0.03;
-/// What a mutant is worth: this part of the time that all tests take. What the tests that notice most do not notice in
-/// it counts as survived.
-const MOST: f64 = 0.5;
-/// Known to notice much, and so first.
+/// What a mutant is worth at first: this part of the time that all tests take. What the tests that notice most do not
+/// notice in it counts as survived, until survivors are tried against all that reach them.
+const MOST: f64 = 0.05;
+/// Known to notice much, and so first, whatever they take.
 const FIRST: [&str; 2] = [
     "the_library_compiles_to_the_same_documents_and_decides_the_same",
     "still::generated_cases_are_decided_as_they_were",
 ];
 /// A test of which a notice costs less than this goes before the quick ones.
 const CHEAP_S: f64 = 0.05;
+/// So many times the time that the tests take is too much for a mutant.
+const MANY: f64 = 5.0;
+const HOUR_S: u64 = 3600;
+const SIGKILL: i32 = 9;
+/// Its share of the processor's time is used up.
+const SIGXCPU: i32 = 24;
 /// No mutant may fill the machine's memory.
 const MOST_KIB: u64 = 4 << 20;
 
@@ -59,6 +67,11 @@ pub enum Outcome {
 impl Outcome {
     pub const ALL: [Self; 4] = [Self::Caught, Self::Endless, Self::Survived, Self::Unreached];
 
+    /// Whether a test noticed.
+    pub fn noticed(self) -> bool {
+        matches!(self, Self::Caught | Self::Endless)
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             Self::Caught => "caught",
@@ -84,27 +97,34 @@ fn build(tree: &Tree) -> Vec<PathBuf> {
 }
 
 /// A test binary that reads nothing from where it was started but what every run reads.
-fn command(at: &Path, binary: &Path, switch: &str) -> Command {
+/// `most` is the processor's time that it may take, in seconds: the clock's would say that a busy machine has noticed.
+fn command(at: &Path, binary: &Path, switch: &str, most: u64) -> Command {
     let mut command = Command::new("sh");
-    command.arg("-c").arg(format!("ulimit -v {MOST_KIB}; exec \"$0\" \"$@\"")).arg(binary);
+    command.arg("-c").arg(format!("ulimit -v {MOST_KIB}; ulimit -t {most}; exec \"$0\" \"$@\"")).arg(binary);
     command.current_dir(at).env("BERTH_MUTANT", switch).env("CARGO_MANIFEST_DIR", at);
     // What failed once must not be tried again with the next mutant, and how small it can be made is of no interest.
     command.env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true").env("PROPTEST_MAX_SHRINK_ITERS", "0");
     // The harness then tells how long a test took, which it otherwise does with a nightly compiler only.
     command.env("RUSTC_BOOTSTRAP", "1").env_remove("BLESS").env("RUST_BACKTRACE", "0");
+    // A case that fails need not be made smaller: that it fails is enough.
+    command.env("PROPTEST_MAX_SHRINK_ITERS", "0");
     command
 }
 
 impl Trial {
     /// Builds, sees that the copy does as the original with every switch off, and asks who reaches what.
-    pub fn prepare(tree: &Tree) -> Self {
+    pub fn prepare(tree: &Tree, last: &BTreeMap<String, Known>) -> Self {
         let binaries = build(tree);
         assert_eq!(binaries.len(), SUITES.len() + 1, "{binaries:?}");
         let (at, noticed) = (tree.at.clone(), Mutex::default());
         let mut trial = Self { binaries, at, seconds: BTreeMap::new(), reached: BTreeMap::new(), noticed };
         for binary in 0..trial.binaries.len() {
-            trial.time(binary);
-            trial.record(binary, &tree.build.join("reached"));
+            trial.record(binary);
+        }
+        for known in last.values() {
+            if let Some(test) = trial.seconds.keys().find(|test| test.name == known.by) {
+                *trial.noticed.get_mut().expect("lock").entry(test.clone()).or_insert(0) += 1;
+            }
         }
         println!(
             "with every mutant off all {} tests pass, in {:.0} s",
@@ -114,27 +134,31 @@ impl Trial {
         trial
     }
 
-    fn time(&mut self, binary: usize) {
-        let mut command = command(&self.at, &self.binaries[binary], "0");
-        command.args(["--skip", NOT, "--test-threads=1", "-Z", "unstable-options", "--format=json", "--report-time"]);
-        let output = command.output().expect("a test binary");
-        let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "a test fails in the copy with every mutant off:\n{lines}");
-        for line in lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+    /// Runs all tests of one program, once for each time that it is built: which pass, how long they take, and what
+    /// each comes by.
+    fn record(&mut self, binary: usize) {
+        let path = &self.binaries[binary];
+        let built = path.metadata().and_then(|of| of.modified()).expect("a test binary");
+        let built = built.duration_since(UNIX_EPOCH).expect("a time").as_millis();
+        let (times, marks) = (path.with_extension(format!("{built}.times")), path.with_extension(format!("{built}.marks")));
+        if !times.exists() {
+            let _ = fs::remove_file(&marks);
+            let mut command = command(&self.at, path, &format!("record:{}", marks.display()), HOUR_S);
+            // More than one thread: only then each test has one of its own, which is named after it.
+            command.args(["--skip", NOT, "--test-threads=2", "-Z", "unstable-options", "--format=json", "--report-time"]);
+            let output = command.output().expect("a test binary");
+            let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success(), "a test fails in the copy with every mutant off:\n{lines}");
+            fs::write(&times, lines).expect("written");
+        }
+        for line in fs::read_to_string(&times).expect("read").lines() {
+            let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
             if line["type"] == "test" && line["event"] == "ok" {
                 let name = line["name"].as_str().unwrap_or_default().to_string();
                 self.seconds.insert(Test { binary, name }, line["exec_time"].as_f64().unwrap_or(1.0));
             }
         }
-    }
-
-    fn record(&mut self, binary: usize, file: &Path) {
-        let _ = std::fs::remove_file(file);
-        let mut command = command(&self.at, &self.binaries[binary], &format!("record:{}", file.display()));
-        // More than one thread: only then each test has one of its own, which is named after it.
-        command.args(["--skip", NOT, "--test-threads=2", "-q"]).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().expect("a test binary");
-        for line in std::fs::read_to_string(file).unwrap_or_default().lines() {
+        for line in fs::read_to_string(&marks).unwrap_or_default().lines() {
             let Some((name, mutant)) = line.split_once('\t') else { continue };
             let Ok(mutant) = mutant.parse() else { continue };
             let test = Test { binary, name: name.into() };
@@ -148,14 +172,14 @@ impl Trial {
         }
     }
 
-    /// Tries one mutant; says who noticed.
-    pub fn one(&self, mutant: usize) -> (Outcome, String) {
+    /// Tries one mutant, against all tests that reach it or those that are worth most; says who noticed.
+    pub fn one(&self, mutant: usize, against_all: bool) -> (Outcome, String) {
         let Some(tests) = self.reached.get(&mutant) else { return (Outcome::Unreached, String::new()) };
         let mut slow: Vec<(&Test, f64)> = tests.iter().map(|test| (test, self.seconds[test])).collect();
         let noticed = self.noticed.lock().expect("lock").clone();
+        let first = |test: &Test| FIRST.contains(&test.name.as_str());
         let worth = |(test, seconds): &(&Test, f64)| {
-            let before = if FIRST.contains(&test.name.as_str()) { 100 } else { 0 };
-            seconds / f64::from(1 + before + noticed.get(*test).copied().unwrap_or(0))
+            if first(test) { 0.0 } else { seconds / f64::from(1 + noticed.get(*test).copied().unwrap_or(0)) }
         };
         slow.sort_by(|a, b| worth(a).total_cmp(&worth(b)));
         let quick: Vec<(&Test, f64)> = slow.iter().copied().filter(|(_, seconds)| *seconds < QUICK_S).collect();
@@ -169,8 +193,9 @@ impl Trial {
         groups.extend(dear.into_iter().map(|one| vec![one]));
         let (mut spent, most) = (0.0, MOST * self.seconds.values().sum::<f64>());
         groups.retain(|group| {
-            spent += group.iter().map(|(_, seconds)| seconds).sum::<f64>();
-            spent < most || group.len() > 1
+            let always = against_all || group.len() > 1 || group.iter().any(|(test, _)| first(test));
+            spent += if always { 0.0 } else { group.iter().map(|(_, seconds)| seconds).sum::<f64>() };
+            always || spent < most
         });
         for group in groups.iter().filter(|group| !group.is_empty()) {
             if let Some(found) = self.run(mutant, group) {
@@ -184,38 +209,22 @@ impl Trial {
     }
 
     fn run(&self, mutant: usize, group: &[(&Test, f64)]) -> Option<(Outcome, String)> {
-        let mut command = command(&self.at, &self.binaries[group[0].0.binary], &mutant.to_string());
+        let usual = group.iter().map(|(_, seconds)| seconds).sum::<f64>();
+        let most = (5.0 + MANY * usual).ceil() as u64;
+        let mut command = command(&self.at, &self.binaries[group[0].0.binary], &mutant.to_string(), most);
         command.args(["--test-threads=1", "--exact"]).args(group.iter().map(|(test, _)| &test.name));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a test binary");
-        let most = Duration::from_secs_f64(10.0 + 10.0 * group.iter().map(|(_, seconds)| seconds).sum::<f64>());
         let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let child = Arc::new(Mutex::new(child));
-        let ended = Arc::new((Mutex::new(false), Condvar::new()));
-        let late = Arc::new(AtomicBool::new(false));
-        let watch = std::thread::spawn({
-            let (child, ended, late) = (child.clone(), ended.clone(), late.clone());
-            move || {
-                let guard = ended.0.lock().expect("lock");
-                let (ended, waited) = ended.1.wait_timeout_while(guard, most, |ended| !*ended).expect("lock");
-                drop(ended);
-                if waited.timed_out() {
-                    late.store(true, Ordering::Relaxed);
-                    let _ = child.lock().expect("lock").kill();
-                }
-            }
-        });
         let failed = lines.map_while(Result::ok).find(|line| line.starts_with("test ") && line.ends_with("FAILED"));
         if failed.is_some() {
-            let _ = child.lock().expect("lock").kill();
+            let _ = child.kill();
         }
-        // Its output has ended: so has the process, or it was ended.
-        *ended.0.lock().expect("lock") = true;
-        ended.1.notify_all();
-        watch.join().expect("the watch");
-        let status = child.lock().expect("lock").wait().expect("its end");
+        let status = child.wait().expect("its end");
         match failed {
-            _ if late.load(Ordering::Relaxed) => Some((Outcome::Endless, group[0].0.name.clone())),
             Some(line) => Some((Outcome::Caught, line[5..].trim_end_matches(" ... FAILED").to_string())),
+            None if [Some(SIGXCPU), Some(SIGKILL)].contains(&status.signal()) => {
+                Some((Outcome::Endless, group[0].0.name.clone()))
+            }
             None if !status.success() => Some((Outcome::Caught, format!("{} ended with {status}", group[0].0.name))),
             None => None,
         }

@@ -17,6 +17,9 @@ pub(crate) fn of(q: &Question, demand: &Demand, at: usize, s: &Substrate) -> BTr
         Bug::UntrustedPermits => !trusted.is_empty() || !claimed.is_empty(),
         _ => !trusted.is_empty(),
     };
+    if q.facts.contradicted && q.bug != Bug::ContradictionIgnored {
+        codes.insert(Code::Contradicted);
+    }
     if !speaks {
         codes.insert(Code::NoEnvelope);
     }

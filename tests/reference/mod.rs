@@ -34,6 +34,7 @@ pub(crate) enum Bug {
     QueueAtLimitIsFull,
     ClaimedTierCounts,
     ClaimedResidencyIgnored,
+    ContradictionIgnored,
     ClaimedApprovalCounts,
     ExpiredApprovalCounts,
     EgressIsFree,
@@ -52,7 +53,7 @@ pub(crate) enum Bug {
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::ForbidIgnored,
         Self::OnePermitIsEnough,
         Self::NobodySpeaksForIt,
@@ -71,6 +72,7 @@ impl Bug {
         Self::QueueAtLimitIsFull,
         Self::ClaimedTierCounts,
         Self::ClaimedResidencyIgnored,
+        Self::ContradictionIgnored,
         Self::ClaimedApprovalCounts,
         Self::ExpiredApprovalCounts,
         Self::EgressIsFree,

@@ -60,6 +60,31 @@ fn a_body_in_a_few_frames_is_decided_as_soon_as_nothing_more_is_wanted() {
 }
 
 #[test]
+fn what_came_of_a_body_is_paid_for_also_where_nobody_said_how_long_it_is() {
+    let host = FakeHost::new();
+    let mut configuration = configuration();
+    configuration["policy"]["classes"][0]["limits"] = json!({"cost_usd": 0.0005});
+    let mut role = start(&host, &configuration);
+    let kept = hold(&host, &mut role);
+    let body = format!(r#"{{"model": "llama-3.3-70b", "messages": "{}"}}"#, "x".repeat(60_000));
+    host.set_request_body(body.as_bytes());
+    assert_eq!(role.on_body(&host, &kept, body.len(), true), Verdict::Answered);
+    assert!(decision(&host).contains("reason=cost/request-cost"), "{}", decision(&host));
+}
+
+#[test]
+fn a_body_that_ended_without_saying_so_is_decided_when_its_trailers_come() {
+    let host = FakeHost::new();
+    let mut role = start(&host, &configuration());
+    let kept = hold(&host, &mut role);
+    let body = b"{\"model\": \"nobody-has-it\", \"messages\": ";
+    host.set_request_body(body);
+    assert_eq!(role.on_body(&host, &kept, body.len(), false), Verdict::Held);
+    assert_eq!(role.on_body(&host, &kept, body.len(), true), Verdict::Answered, "as the edge says it of trailers");
+    assert!(decision(&host).contains("reason=workload/model"), "{}", decision(&host));
+}
+
+#[test]
 fn bodies_are_refused_where_the_filter_may_not_wait_for_them() {
     let mut configuration = configuration();
     configuration["body"] = json!({"hold_ms": 100});

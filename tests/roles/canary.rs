@@ -115,6 +115,34 @@ fn a_candidate_is_refused_that_would_place_where_nothing_leads() {
     assert_eq!(refused(&|substrates| drop(substrates.as_array_mut().unwrap().pop())), "", "it may have fewer");
 }
 
+#[test]
+fn there_is_no_way_back_to_a_policy_whose_substrates_may_be_gone() {
+    let back_from = |change: &dyn Fn(&mut Value)| {
+        let (host, vm) = (FakeHost::new(), Vm::default());
+        let mut next = policy::policy();
+        next["policy"]["version"] = json!(4);
+        change(&mut next["substrates"]);
+        let mut role = start(&host, &configuration(&next));
+        for policy in [policy::policy(), next] {
+            host.set_configuration(&configuration(&policy).to_string());
+            role = Role::configure_in(&host, &vm).unwrap();
+        }
+        store::throw(&host, Switch::Previous, None, host.now_ms()).unwrap();
+        role.on_tick(&host);
+        ask(&host, &mut role, &CHAT);
+        decision(&host)
+    };
+    // Another cluster, or none: requests would find out whether the old one is still there.
+    let moved = back_from(&|substrates| substrates[1]["cluster"] = json!("elsewhere"));
+    assert!(moved.contains("test-mesh@4#"), "{moved}");
+    let renamed = back_from(&|substrates| {
+        let mut other = substrates[0].clone();
+        (other["name"], other["cluster"]) = (json!("metal-nl"), json!("metal-nl"));
+        substrates.as_array_mut().unwrap().push(other);
+    });
+    assert!(renamed.contains("test-mesh@3#"), "one more is no matter: {renamed}");
+}
+
 /// Whether a request was the candidate's.
 fn tried(host: &FakeHost, role: &mut Role, more: &[(&str, &str)]) -> bool {
     ask(host, role, &[&CHAT[..2], &CHAT[4..], more].concat());
@@ -175,4 +203,153 @@ fn requests_that_the_candidate_may_not_have_are_not_compared_with_its_own() {
     }
     assert!(both[1] > 150, "{both:?}");
     assert_eq!(host.shared(RECALL), None, "{both:?}");
+}
+
+/// The version by which a request was decided.
+fn version(host: &FakeHost, role: &mut Role) -> String {
+    ask(host, role, &CHAT);
+    let text = decision(host);
+    text.split("test-mesh@").nth(1).and_then(|rest| rest.split('#').next()).unwrap_or_default().into()
+}
+
+/// A configuration whose policy is this version.
+fn versioned(version: u32) -> Value {
+    let mut policy = policy::policy();
+    policy["policy"]["version"] = json!(version);
+    configuration(&policy)
+}
+
+#[test]
+fn the_policy_before_is_the_one_that_ruled_last_also_after_a_way_back() {
+    let (host, vm) = (FakeHost::new(), Vm::default());
+    let mut before = Vec::new();
+    for next in [1, 2, 1, 3, 3] {
+        host.set_configuration(&versioned(next).to_string());
+        let mut role = Role::configure_in(&host, &vm).unwrap();
+        store::throw(&host, Switch::Previous, None, host.now_ms()).unwrap();
+        role.on_tick(&host);
+        before.push(version(&host, &mut role));
+        store::throw(&host, Switch::Current, None, host.now_ms()).unwrap();
+    }
+    assert_eq!(before, ["1", "1", "2", "1", "1"]);
+}
+
+#[test]
+fn filters_of_one_vm_are_not_each_other_s_past() {
+    let (host, vm) = (FakeHost::new(), Vm::default());
+    let mut roles = Vec::new();
+    for (name, next) in [("inside", 1), ("outside", 2), ("inside", 3)] {
+        host.set_property(&["plugin_name"], name.as_bytes());
+        host.set_configuration(&versioned(next).to_string());
+        roles.push(Role::configure_in(&host, &vm).unwrap());
+    }
+    store::throw(&host, Switch::Previous, None, host.now_ms()).unwrap();
+    let before = roles.iter_mut().map(|role| {
+        role.on_tick(&host);
+        version(&host, role)
+    });
+    assert_eq!(before.collect::<Vec<_>>(), ["1", "2", "1"], "the first ones have nothing to go back to");
+}
+
+#[test]
+fn where_there_is_no_way_back_the_switch_still_ends_the_trial() {
+    let host = FakeHost::new();
+    let mut trying = versioned(3);
+    trying["candidate"] = versioned(4)["policy"].clone();
+    trying["candidate"]["rollout"] = json!({"share": 1});
+    let mut role = start(&host, &trying);
+    assert_eq!(version(&host, &mut role), "4");
+    store::throw(&host, Switch::Previous, None, host.now_ms()).unwrap();
+    role.on_tick(&host);
+    assert_eq!(version(&host, &mut role), "3");
+}
+
+/// A role that tries a candidate of this version on half of its requests, and what comes of these many of them.
+fn trying(version: u32) -> Value {
+    let mut trying = versioned(3);
+    trying["candidate"] = versioned(version)["policy"].clone();
+    trying["candidate"]["rollout"] = json!({"share": 0.5});
+    trying["canary"] = json!({"by": "request", "least": 20});
+    trying
+}
+
+/// Asks so often; what the candidate decides is never answered.
+fn leave_unanswered(host: &FakeHost, role: &mut Role, of: &str, requests: u32) {
+    for n in 0..requests {
+        let id = format!("{n}-{of}");
+        host.set_headers(MapKind::RequestHeaders, &[&CHAT[..2], &CHAT[3..], &[("x-request-id", &*id)]].concat());
+        role.arrive(host, n, true);
+        if !decision(host).contains(&format!("test-mesh@{of}#")) {
+            host.set_headers(MapKind::ResponseHeaders, &[(":status", "200")]);
+            role.on_response(host, n);
+        }
+        role.on_done(host, n);
+        role.forget(n);
+        host.advance_ms(10);
+        if n % 10 == 0 {
+            role.on_tick(host);
+        }
+    }
+}
+
+#[test]
+fn a_candidate_whose_requests_are_never_answered_goes_back() {
+    let host = FakeHost::new();
+    let mut role = start(&host, &trying(4));
+    leave_unanswered(&host, &mut role, "4", 1_000);
+    assert_eq!(host.metric_value("berth.canary"), 2);
+    let recall = store::recalls(&host).pop().unwrap();
+    assert!(recall.why.contains("failure_ppm=1000000 current=0"), "{recall:?}");
+}
+
+#[test]
+fn candidates_of_two_listeners_stay_back_both() {
+    let host = FakeHost::new();
+    let both = [4, 5].map(|candidate| {
+        let vm = host.another_vm();
+        let mut role = start(&vm, &trying(candidate));
+        leave_unanswered(&vm, &mut role, &candidate.to_string(), 1_000);
+        (vm, role)
+    });
+    for (at, (vm, mut role)) in both.into_iter().enumerate() {
+        role.on_tick(&vm);
+        let taken = (0..40).filter(|n| {
+            let id = format!("after-{n}");
+            ask(&vm, &mut role, &[&CHAT[..2], &CHAT[3..], &[("x-request-id", &*id)]].concat());
+            !decision(&vm).contains("test-mesh@3#")
+        });
+        assert_eq!(taken.count(), 0, "of candidate {at}");
+    }
+}
+
+#[test]
+fn a_tenant_s_share_is_one_whichever_policy_decides() {
+    let placed = |candidate: bool| {
+        let mut current = policy::policy();
+        for substrate in current["substrates"].as_array_mut().unwrap() {
+            substrate["capacity"] = json!({"concurrency": 64, "tenant_share": {"acme": 0.25}});
+        }
+        let mut configuration = configuration(&current);
+        if candidate {
+            current["policy"]["version"] = json!(4);
+            current["rollout"] = json!({"share": 0.5});
+            configuration["candidate"] = current;
+            configuration["canary"] = json!({"by": "request"});
+        }
+        let host = FakeHost::new();
+        let mut role = start(&host, &configuration);
+        let mut sides = [0, 0];
+        for n in 0..200 {
+            let id = format!("{n}");
+            ask(&host, &mut role, &[&CHAT[..2], &CHAT[3..], &[("x-request-id", &*id)]].concat());
+            let decision = decision(&host);
+            if decision.contains("substrate=") {
+                sides[usize::from(decision.contains("test-mesh@4#"))] += 1;
+            }
+        }
+        sides
+    };
+    let ([alone, _], both) = (placed(false), placed(true));
+    assert!(alone > 0 && both[1] > 0, "{both:?}");
+    assert_eq!(both[0] + both[1], alone, "{both:?}");
 }

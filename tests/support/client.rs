@@ -26,6 +26,7 @@ pub struct Ask {
     path: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    trailers: Option<hyper::HeaderMap>,
 }
 
 /// What the client saw.
@@ -53,7 +54,15 @@ impl Seen {
 
 impl Ask {
     pub fn get(to: SocketAddr, path: &str) -> Self {
-        Self { to, http: Http::One, method: "GET", path: path.into(), headers: Vec::new(), body: Vec::new() }
+        Self {
+            to,
+            http: Http::One,
+            method: "GET",
+            path: path.into(),
+            headers: Vec::new(),
+            body: Vec::new(),
+            trailers: None,
+        }
     }
 
     pub fn post(to: SocketAddr, path: &str, body: impl Into<Vec<u8>>) -> Self {
@@ -79,6 +88,13 @@ impl Ask {
         self
     }
 
+    /// Ends the body with a trailer.
+    pub fn trailer(mut self, name: &'static str, value: &'static str) -> Self {
+        let value = hyper::header::HeaderValue::from_static(value);
+        self.trailers.get_or_insert_default().insert(hyper::header::HeaderName::from_static(name), value);
+        self
+    }
+
     /// Sends it; an error is a connection that ended without an answer.
     pub async fn send(self) -> Result<Seen, String> {
         let started = Instant::now();
@@ -99,7 +115,12 @@ impl Ask {
         for (k, v) in self.headers.iter().filter(|(name, _)| name != "host") {
             request = request.header(k, v);
         }
-        let request = request.body(Full::new(Bytes::from(self.body))).map_err(|e| e.to_string())?;
+        let body = Full::new(Bytes::from(self.body));
+        let body = match self.trailers {
+            None => body.boxed(),
+            Some(trailers) => body.with_trailers(std::future::ready(Some(Ok(trailers)))).boxed(),
+        };
+        let request = request.body(body).map_err(|e| e.to_string())?;
         let response = match self.http {
             Http::One => {
                 let (mut sender, connection) =

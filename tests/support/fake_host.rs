@@ -421,12 +421,6 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    fn clear_route_cache(&self) -> Result<(), HostError> {
-        self.enter("clear_route_cache")?;
-        self.vm.borrow_mut().route_clears += 1;
-        Ok(())
-    }
-
     fn turn_to(&self, _context: u32) -> Result<(), HostError> {
         self.enter("turn_to")
     }

@@ -23,7 +23,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// How long a condition may take before a test gives up on it.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `condition` gives a value; fails with `what` when it never does.
 pub async fn eventually<T, F, Fut>(what: &str, mut condition: F) -> T
@@ -38,6 +38,45 @@ where
         }
         assert!(Instant::now() < end, "gave up waiting until {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// So many in a row have asked both workers: connections land on either, and on one alone once in a million runs.
+pub const RUN: usize = 20;
+
+/// Waits until so many in a row are as wanted that both workers are: each learns of a change at its own tick.
+pub async fn everywhere<F, Fut>(what: &str, condition: F)
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    let condition = &condition;
+    eventually(what, || async move {
+        for _ in 0..RUN {
+            condition().await.then_some(())?;
+        }
+        Some(())
+    })
+    .await;
+}
+
+/// How often a measurement of time is made: on a machine that is busy with something else one may be late; a proxy that
+/// is, is late every time.
+pub const TRIES: usize = 10;
+
+/// An address at which nobody listens, for as long as this is held: nobody else gets its port either.
+#[derive(Debug)]
+pub struct Nobody(std::net::SocketAddr, #[allow(dead_code, reason = "held")] tokio::net::TcpSocket);
+
+impl Nobody {
+    pub fn here() -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self(socket.local_addr().unwrap(), socket)
+    }
+
+    pub const fn address(&self) -> std::net::SocketAddr {
+        self.0
     }
 }
 

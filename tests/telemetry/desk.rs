@@ -4,7 +4,8 @@ use crate::fake_host::{EVERY_ERROR, FakeHost};
 use crate::policy::{placement, policy};
 use berth::filter::observing::{ObserveConfig, Observing};
 use berth::filter::store::{
-    LAST, ROLLOUT, Recall, RolloutReader, SnapshotReader, Switch, TRAYS, deliver, recent_key, rollout, tray_key,
+    LAST, RECALL, ROLLOUT, Recall, RolloutReader, SnapshotReader, Switch, TRAYS, deliver, recalls, recent_key, rollout,
+    tray_key,
 };
 use berth::filter::{Kept, MapKind, Role, Verdict};
 use berth::health::heard::Heard;
@@ -438,6 +439,17 @@ fn the_snapshot_is_shown_as_the_tool_prints_it_and_the_page_draws_it() {
     let why = String::from("class=standard failure_ppm=500000 current=0");
     Recall { digest: 0x9f2c_41ab, at_ms: 7, why: why.clone() }.tell(&vm.host).unwrap();
     assert_eq!(vm.ask("GET", "/snapshot", &[], "").unwrap().1["rollout"]["recalled"]["why"], json!(why));
+    // Another listener's candidate is called back; the first is so still, and as often as anybody says it again.
+    for digest in (0..20).chain([0x9f2c_41ab]) {
+        let recall = Recall { digest, at_ms: 8, why: "€".repeat(200) };
+        recall.tell(&vm.host).unwrap();
+        let all = recalls(&vm.host);
+        assert!(all.len() <= 16 && all.iter().filter(|r| r.digest == digest).count() == 1);
+        assert!(digest > 14 || all.iter().any(|r| r.digest == 0x9f2c_41ab));
+        assert_eq!(all.last().map(|r| (r.digest, r.why.len())), Some((digest, 255)), "cut between characters");
+    }
+    vm.host.plant(RECALL, b"BRRS, and then rubbish");
+    assert_eq!(recalls(&vm.host), []);
     let (_, state) = vm.ask("GET", "/state", &[], "").unwrap();
     assert_eq!(state["snapshot"]["substrates"][0]["signals"]["queue_depth"]["value"], 3);
     assert_eq!(

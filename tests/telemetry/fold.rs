@@ -10,7 +10,13 @@ use proptest::prelude::*;
 
 const T: u64 = 1_790_000_000_000;
 
-fn slot(incarnation: u64, rows: &[(&str, Answers)]) -> SlotRecord {
+/// The record of the `nth` VM, which began shortly before `T`.
+fn slot(nth: u64, rows: &[(&str, Answers)]) -> SlotRecord {
+    born(T - 1_000, nth, rows)
+}
+
+fn born(born_ms: u64, nth: u64, rows: &[(&str, Answers)]) -> SlotRecord {
+    let incarnation = born_ms * 1_000_000 + nth;
     let row = |(name, answers): &(&str, Answers)| Row {
         substrate: key_of(name),
         placed: answers.good + answers.failed,
@@ -94,6 +100,80 @@ fn counters_that_were_there_before_this_vm_led_are_not_counted_again() {
     fold.absorb(2, slot(1, &[("a", failed(501))]), T + 200);
     fold.fold(T + 200);
     assert!(matches!(circuit(&fold, "a", T), Circuit::Open { .. }));
+}
+
+#[test]
+fn a_vm_that_was_silent_for_long_is_not_counted_from_its_beginning_again() {
+    let mut fold = started(watch(&["a"]));
+    let failures = |fold: &Fold| matches!(circuit(fold, "a", T), Circuit::Open { .. });
+    fold.absorb(0, slot(1, &[("a", good(500))]), T + 100);
+    fold.fold(T + 100);
+    // It stalls, or the clock jumps: what it said is forgotten, and of what it says then only what follows is new.
+    fold.gone(0);
+    let later = T + 90_000;
+    fold.fold(later);
+    let both = |failed| Answers { failed, ..good(500) };
+    fold.absorb(0, slot(1, &[("a", both(4))]), later + 100);
+    fold.fold(later + 1_000);
+    assert_eq!(fold.snapshot(1, later).of("a").unwrap().share_ppm, 0, "nothing was placed since");
+    assert!(!failures(&fold));
+    fold.absorb(0, slot(1, &[("a", both(40))]), later + 1_100);
+    fold.fold(later + 1_100);
+    assert!(failures(&fold));
+    // One that has begun meanwhile counts in full.
+    fold.absorb(1, born(later + 1_900, 2, &[("a", good(7))]), later + 2_000);
+    fold.fold(later + 2_000);
+    assert_eq!(fold.snapshot(1, later).of("a").unwrap().share_ppm, 1_000_000);
+}
+
+#[test]
+fn only_who_places_now_shares_the_capacity_and_is_asked_to_probe() {
+    let mut fold = started(watch(&["a"]));
+    // Three workers of the configuration before, three of the new one, a main thread of each.
+    for vm in 0..6_u8 {
+        fold.absorb(vm, slot(u64::from(vm) + 1, &[("a", good(9))]), T + 100);
+    }
+    for vm in [6, 7] {
+        fold.absorb(vm, slot(u64::from(vm) + 1, &[]), T + 100);
+    }
+    fold.fold(T + 100);
+    assert_eq!(fold.snapshot(1, T + 100).slots, 6);
+    let mut placed = 9;
+    let mut probers = std::collections::BTreeSet::new();
+    for second in 1..=120 {
+        let now_ms = T + second * 1_000;
+        placed += 1;
+        for vm in 0..8 {
+            fold.keep(vm, now_ms);
+        }
+        for vm in 3..6_u8 {
+            let answers = Answers { failed: placed - 9, ..good(9) };
+            fold.absorb(vm, slot(u64::from(vm) + 1, &[("a", answers)]), now_ms);
+        }
+        fold.fold(now_ms);
+        if second > 15 {
+            let snapshot = fold.snapshot(1, now_ms);
+            assert_eq!(snapshot.slots, 3, "after {second} s");
+            if let Circuit::HalfOpen { slot, .. } = snapshot.of("a").unwrap().circuit {
+                probers.insert(slot);
+            }
+        }
+    }
+    assert_eq!(probers.into_iter().collect::<Vec<_>>(), [3, 4, 5]);
+}
+
+#[test]
+fn a_clock_that_jumps_back_leaves_those_who_place_now() {
+    let mut fold = started(watch(&["a"]));
+    fold.absorb(0, slot(1, &[("a", good(9))]), T + 3_600_000);
+    fold.absorb(1, slot(2, &[("a", good(9))]), T + 3_600_000);
+    fold.fold(T + 3_600_000);
+    for second in 1..30 {
+        fold.absorb(1, slot(2, &[("a", good(9 + second))]), T + second * 1_000);
+        fold.keep(0, T + second * 1_000);
+        fold.fold(T + second * 1_000);
+    }
+    assert_eq!(fold.snapshot(1, T).slots, 1);
 }
 
 #[test]

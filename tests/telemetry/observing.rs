@@ -4,10 +4,11 @@ use crate::fake_host::{EVERY_ERROR, FakeHost};
 use crate::role::{TICK_MS, published, watch};
 use berth::filter::observing::{ObserveConfig, Observing};
 use berth::filter::store::slot_key;
-use berth::filter::telemetry::{PULL_HEADER, Telemetry};
+use berth::filter::telemetry::Telemetry;
 use berth::filter::telemetry_config::TelemetryConfig;
 use berth::filter::{MapKind, Role, Vm};
 use berth::health::{codec, slot};
+use berth::model::contract::PULL_HEADER;
 use berth::model::{Circuit, Signal, Snapshot};
 
 /// A VM with the role and a filter inside its clusters.
@@ -78,6 +79,32 @@ fn however_many_roots_a_vm_has_it_has_one_slot() {
     host.reset_counts();
     filters.iter_mut().for_each(|filter| filter.on_tick(&host));
     assert_eq!(host.count("shared_set"), 1, "what one root has told the others need not tell again");
+}
+
+#[test]
+fn whoever_leaves_gives_its_slot_and_the_lease_back_at_once() {
+    let (host, vm) = (FakeHost::new(), Vm::default());
+    let policy = r#"{"role": "telemetry", "observe": true}"#;
+    host.set_configuration(policy);
+    let mut roles: Vec<Role> = (0..2).map(|_| Role::configure_in(&host, &vm).unwrap()).collect();
+    roles.iter_mut().for_each(|role| role.on_tick(&host));
+    let taken = || host.shared(&slot_key(0)).is_some_and(|bytes| !bytes.is_empty());
+    roles[0].leave(&host);
+    assert!(taken(), "the other one is still there");
+    roles[1].leave(&host);
+    assert!(!taken());
+
+    let config = TelemetryConfig::new(watch(&["metal-fr"]), 100, Vec::new());
+    let mut first = Telemetry::configure(&host, config.clone()).unwrap();
+    first.on_tick(&host);
+    assert!(first.published().is_some());
+    let other = host.another_vm();
+    let mut second = Telemetry::configure(&other, config).unwrap();
+    second.on_tick(&other);
+    assert!(second.published().is_none(), "one leads");
+    first.leave(&host);
+    second.on_tick(&other);
+    assert!(second.published().is_some(), "and hands over without anybody waiting");
 }
 
 #[test]
@@ -268,4 +295,35 @@ fn in_a_cluster_of_clusters_each_attempt_counts_where_its_host_says_that_it_belo
         proxy.attempt("lane", Some(&[(":status", "500")]), true);
     }
     assert_eq!(proxy.snapshot().of("onprem-de").unwrap().circuit, Circuit::Closed);
+}
+
+#[test]
+fn an_attempt_that_follows_a_failed_one_of_the_same_request_is_a_fallback_by_its_cause() {
+    let mut proxy = Proxy::start(FakeHost::new());
+    let counted = |proxy: &Proxy| {
+        ["overloaded", "failed", "broken"]
+            .map(|cause| proxy.host.metric_value(&format!("berth.observed.fallbacks.cause.{cause}")))
+    };
+    let name =
+        |proxy: &Proxy, id: &str| proxy.host.set_property(&["request", "headers", "x-request-id"], id.as_bytes());
+    let answered = |status: &'static str| [(":status", status)];
+    name(&proxy, "1");
+    proxy.attempt("metal-fr", Some(&answered("429")), true);
+    name(&proxy, "2");
+    proxy.attempt("metal-fr", Some(&answered("500")), true);
+    // Another request, and one that is bad: neither follows.
+    name(&proxy, "3");
+    proxy.attempt("onprem-de", Some(&answered("400")), true);
+    proxy.attempt("onprem-de", Some(&answered("200")), true);
+    assert_eq!(counted(&proxy), [0, 0, 0]);
+    name(&proxy, "1");
+    proxy.attempt("onprem-de", None, false);
+    assert_eq!(counted(&proxy), [1, 0, 0]);
+    proxy.attempt("metal-fr", Some(&answered("200")), true);
+    assert_eq!(counted(&proxy), [1, 0, 1]);
+    // Later than any retry: another request under the same name.
+    proxy.host.advance_ms(2_000);
+    name(&proxy, "2");
+    proxy.attempt("onprem-de", Some(&answered("200")), true);
+    assert_eq!(counted(&proxy), [1, 0, 1]);
 }

@@ -31,7 +31,8 @@ pub(crate) fn answers(import: &str) -> Vec<Answer> {
 }
 
 /// Every host call of the modules.
-pub(crate) const CALLED: [&str; 18] = [
+pub(crate) const CALLED: [&str; 19] = [
+    "proxy_call_foreign_function",
     "proxy_continue_stream",
     "proxy_define_metric",
     "proxy_get_buffer_bytes",

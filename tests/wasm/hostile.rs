@@ -147,7 +147,7 @@ fn hostile_requests_do_not_grow_the_memory() {
     }
 }
 
-/// How many requests a VM serves in a test run; BERTH_REQUESTS is another number (100,000 were tried).
+/// How many requests a VM serves in a test run; BERTH_REQUESTS is another number (1,000,000 were tried).
 const REQUESTS: usize = 20_000;
 /// Requests until each of the worst has come by, whose size memory then keeps.
 const WARM: usize = 5_000;

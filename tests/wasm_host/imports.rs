@@ -114,8 +114,30 @@ fn data(caller: &mut Caller<'_, State>, name: &str, a: &[u64]) -> Result<Vec<u8>
             put(caller, a[4], &token.to_le_bytes());
             Ok(bytes)
         }
-        "proxy_call_foreign_function" => host.clear_route_cache().map(|()| Vec::new()),
+        "proxy_call_foreign_function" => {
+            let (name, argument) = (text(caller, a[0], a[1]), read(caller, a[2], a[3]));
+            foreign(caller.data_mut(), &name, &argument)
+        }
         _ => Err(HostError::Unimplemented),
+    }
+}
+
+/// Constant expressions, which the proxy keeps by root and evaluates in the root's streams.
+fn foreign(state: &mut State, name: &str, argument: &[u8]) -> Result<Vec<u8>, HostError> {
+    let root = state.parents.get(&state.entered).copied().unwrap_or(state.entered);
+    let kept = state.expressions.entry(root).or_default();
+    match name {
+        "expr_create" => {
+            let constant = std::str::from_utf8(argument).ok().and_then(|text| text.parse::<i64>().ok());
+            kept.push(constant.ok_or(HostError::BadArgument)?);
+            Ok(u32::try_from(kept.len() - 1).unwrap().to_le_bytes().into())
+        }
+        "expr_evaluate" => {
+            let token = argument.first_chunk().map(|token| u32::from_le_bytes(*token)).ok_or(HostError::BadArgument)?;
+            let constant = kept.get(size(u64::from(token))).ok_or(HostError::NotFound)?;
+            Ok(constant.to_le_bytes().into())
+        }
+        _ => Err(HostError::NotFound),
     }
 }
 

@@ -61,6 +61,10 @@ pub(crate) struct State {
     pub entries: BTreeMap<String, u64>,
     pub upcalls: u64,
     pub log: Vec<(u32, String)>,
+    /// Whose callback runs, the roots of streams, and what each root has left to be evaluated.
+    pub entered: u32,
+    pub parents: BTreeMap<u32, u32>,
+    pub expressions: BTreeMap<u32, Vec<i64>>,
     limits: StoreLimits,
 }
 
@@ -100,6 +104,9 @@ impl Built {
             entries: BTreeMap::new(),
             upcalls: 0,
             log: Vec::new(),
+            entered: 0,
+            parents: BTreeMap::new(),
+            expressions: BTreeMap::new(),
             limits: StoreLimitsBuilder::new().memory_size(MOST_MEMORY).build(),
         };
         let mut store = Store::new(self.linker.engine(), state);
@@ -149,6 +156,12 @@ impl Vm {
 
     /// Enters the VM, if it exports this; gives its result.
     pub fn enter(&mut self, export: &str, arguments: &[u32]) -> Result<Option<u32>, Trapped> {
+        self.state().entered = arguments.first().copied().unwrap_or(0);
+        if let ("proxy_on_context_create", &[stream, root]) = (export, arguments)
+            && root > 0
+        {
+            self.state().parents.insert(stream, root);
+        }
         let Some(func) = self.instance.get_func(&self.store, export) else { return Ok(None) };
         *self.state().entries.entry(export.to_string()).or_default() += 1;
         let arguments: Vec<Val> = arguments.iter().map(|a| Val::I32(a.cast_signed())).collect();

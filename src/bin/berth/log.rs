@@ -1,10 +1,12 @@
 //! `berth log`: an access log summed up: where work went, what bound, what spilled, what was refused.
 
+mod fallbacks;
 mod follow;
 
 use crate::lines::{self, Logged};
 use crate::table::{percent, table, usd};
 use berth::explain::line::{Item, Line};
+use fallbacks::Awaited;
 use follow::{Cutter, Tail};
 use serde_json::{Value, json};
 use std::{
@@ -60,6 +62,8 @@ struct Summary {
     broken: u64,
     retried: u64,
     attempts: u64,
+    awaited: Awaited,
+    fallbacks: BTreeMap<String, u64>,
     statuses: BTreeMap<String, u64>,
     classes: BTreeMap<String, Class>,
     substrates: BTreeMap<String, u64>,
@@ -76,7 +80,12 @@ impl Summary {
         self.lines += 1;
         match logged.decision.as_deref().map(Line::parse) {
             // The router's own log has a line an attempt in the same stream, which are no answers to anybody.
-            None if logged.fields.get("failure").is_some() => self.attempts += 1,
+            None if logged.fields.get("failure").is_some() => {
+                self.attempts += 1;
+                if let Some(fallback) = self.awaited.attempt(logged) {
+                    count(&mut self.fallbacks, &fallback);
+                }
+            }
             None => self.foreign += 1,
             Some(Err(_)) => self.broken += 1,
             Some(Ok(line)) => {
@@ -147,6 +156,7 @@ impl Summary {
             ("bound by", &self.binding),
             ("better, but kept away", &self.unbound),
             ("spillover", &self.spills),
+            ("tried again", &self.fallbacks),
             ("refused", &self.refusals),
             ("status", &self.statuses),
             ("picture", &self.fresh),
@@ -190,7 +200,7 @@ impl Summary {
         }).collect();
         json!({
             "lines": self.lines, "without_decision": self.foreign, "cut_off": self.broken, "tried_again": self.retried,
-            "attempts": self.attempts,
+            "attempts": self.attempts, "fallbacks": self.fallbacks,
             "decisions": self.requests(), "classes": classes, "substrates": self.substrates, "binding": self.binding,
             "unbound": self.unbound, "spillover": self.spills, "refused": self.refusals, "status": self.statuses,
             "fresh": self.fresh, "policies": self.policies,

@@ -1,7 +1,7 @@
 //! The plugin configuration as it is written. What it means is decided beside this.
 
 use super::read::Section;
-use super::{Attach, Mode};
+use super::{Attach, Mode, refuse};
 use crate::filter::canary::SplitBy;
 use crate::policy::order;
 use crate::policy::tree::{Entry, Node, shorten};
@@ -179,16 +179,30 @@ fn hops(node: &Node) -> Result<RawHops, String> {
 
 #[derive(Debug)]
 pub(super) struct RawSource {
-    pub(super) header: String,
+    pub(super) from: RawFrom,
     pub(super) trusted: bool,
+}
+
+/// What carries a fact.
+#[derive(Debug)]
+pub(super) enum RawFrom {
+    Header(String),
+    Property(Vec<String>),
 }
 
 #[inline(never)]
 fn source(entry: &Entry) -> Result<(&str, RawSource), String> {
     let place = format!("facts.{}.", shorten(&entry.key));
-    let s = Section::open(&entry.node, &place, &["header", "trusted"])?;
-    let header = s.text("header")?.ok_or_else(|| s.missing("header", "the name of a header"))?;
-    Ok((&entry.key, RawSource { header, trusted: s.flag("trusted")?.unwrap_or(false) }))
+    let s = Section::open(&entry.node, &place, &["header", "property", "trusted"])?;
+    let from = match (s.text("header")?, s.texts("property")?) {
+        (Some(header), None) => RawFrom::Header(header),
+        (None, Some(path)) => RawFrom::Property(path),
+        (None, None) => return Err(s.missing("header", "the name of a header, or `property`, the way to one")),
+        (Some(_), Some(_)) => {
+            return Err(refuse(&format!("{place}property: found beside `header`, expected one of them")));
+        }
+    };
+    Ok((&entry.key, RawSource { from, trusted: s.flag("trusted")?.unwrap_or(false) }))
 }
 
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 use super::{PlacementConfig, refuse};
 use crate::filter::facts::{MOST_PREDICATES, Sources};
+use crate::model::Substrate;
 use crate::policy::Policy;
 
 /// Has the headers read that the policy and the candidate ask for.
@@ -18,8 +19,29 @@ fn too_many_headers(place: &str, count: usize) -> String {
 }
 
 impl PlacementConfig {
+    /// Whether the policy before this one can rule again: every substrate of it is one of the current policy's, and it
+    /// sees all that it asks for.
+    pub(in crate::filter) fn leads_back_to(&mut self, before: &Policy) -> bool {
+        self.reaches_all_of(before) && self.shows_all_to(before)
+    }
+
+    /// The proxy has clusters for the current policy's substrates, and telemetry watches these: whether another one's
+    /// cluster is still there nobody knows, and requests would find out.
+    fn reaches_all_of(&self, before: &Policy) -> bool {
+        let known = |name: &str| self.policy.substrate_id(name).and_then(|id| self.policy.substrate(id));
+        let there = |s: &Substrate| known(s.name.as_str()).is_some_and(|known| known.cluster == s.cluster);
+        let gone = before.document().substrates.iter().find(|s| !there(s));
+        if let Some(gone) = gone {
+            let (before, name, cluster) = (before.label(), gone.name.as_str(), &gone.cluster);
+            log::warn!(
+                "berth: no way back to {before}: the current policy has no substrate {name} with cluster {cluster}"
+            );
+        }
+        gone.is_none()
+    }
+
     /// Whether the policy before this one sees all that it asks for: to go back to it blind would not bind it.
-    pub(in crate::filter) fn shows_all_to(&mut self, before: &Policy) -> bool {
+    fn shows_all_to(&mut self, before: &Policy) -> bool {
         let asked = self.sources.ask_for(before.wanted_headers());
         if let Err(count) = asked {
             log::warn!("berth: no way back to {}: {count} headers would have to be looked at", before.label());

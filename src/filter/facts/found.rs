@@ -7,11 +7,14 @@ impl<'a> Found<'a> {
     pub(super) fn put(&mut self, fact: FactName, value: &'a str, trusted: bool) {
         let Some(slot) = self.text.get_mut(fact as usize) else { return };
         match slot {
-            // A trusted source speaks louder than a claim; two of the same trust that differ cancel each other.
-            Some(old) if old.trusted == trusted && old.value != value => self.ambiguous |= 1 << fact as u32,
-            Some(old) if old.trusted && !trusted => {}
+            Some(old) if old.value != value => self.ambiguous |= 1 << fact as u32,
             _ => *slot = Some(Fact { value, trusted }),
         }
+    }
+
+    /// So many bytes of the body have come: it has no fewer.
+    pub(in crate::filter) fn weighs(&mut self, bytes: usize) {
+        self.content_bytes = self.content_bytes.max(u64::try_from(bytes).ok());
     }
 
     /// What the body says of a fact: less than a trusted source, more than a claim elsewhere.
@@ -105,13 +108,25 @@ impl<'a> Found<'a> {
             region: self.text(FactName::Region),
             zone: self.text(FactName::Zone),
             approval: self.text(FactName::Approval),
-            streaming: self.text(FactName::Streaming).map(|f| Fact { value: f.value == "true", trusted: f.trusted }),
-            method: self.text(FactName::Method),
-            path: self.text(FactName::Path),
+            streaming: self
+                .text(FactName::Streaming)
+                .map(|f| Fact { value: f.value == "true", trusted: f.trusted })
+                .or(self.takes_events.then_some(Fact::claimed(true))),
+            method: louder(self.text(FactName::Method), self.method),
+            path: louder(self.text(FactName::Path), self.path),
             content_bytes: self.content_bytes,
             headers: &self.kept,
             idempotent: self.idempotent,
+            contradicted: self.ambiguous != 0 || self.cancelled != 0,
             attempts_left: None,
         }
+    }
+}
+
+/// A trusted source speaks louder than a claim; of equals, the one that the configuration names.
+fn louder<'a>(named: Option<Fact<&'a str>>, own: Option<Fact<&'a str>>) -> Option<Fact<&'a str>> {
+    match (named, own) {
+        (Some(named), Some(own)) if own.trusted && !named.trusted => Some(own),
+        (named, own) => named.or(own),
     }
 }

@@ -70,6 +70,7 @@ impl Metrics {
             planned: these(&metric::PLANNED, &each(&ATTEMPTS)),
             last_resort: these(&metric::LAST_RESORT, &alone),
             undecided: these(&metric::UNDECIDED, &each(&CAUSES)),
+            unslotted: these(&metric::UNSLOTTED, &alone),
             late: these(&metric::BODY_LATE, &alone),
             cost: these(&metric::COST, &pairs(&cost_classes, &Regime::ALL.map(Regime::as_str))),
             sampled: these(&metric::SAMPLED, &alone),

@@ -1,19 +1,18 @@
 //! What becomes of a decision: the record, the cluster header, the plan for the router, or an answer at once.
 
-use super::{Placement, Side, Verdict};
+use super::{Asked, Placement, Side, Verdict};
 use crate::filter::arm::Arm;
 use crate::filter::canary::Canary;
 use crate::filter::config::{Attach, Mode};
 use crate::filter::metrics::Cause;
-use crate::filter::refusal::Client;
 use crate::filter::{Host, MapKind, attempts, refusal};
 use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE, SHADOW_HEADER};
 use crate::model::{Decision, Kind, Outcome};
 use crate::place::record::write_record;
-use crate::policy::Policy;
 
 impl Placement {
-    pub(super) fn act<H: Host>(&mut self, host: &H, side: Side, decision: &Decision, client: Client) -> Verdict {
+    pub(super) fn act<H: Host>(&mut self, host: &H, asked: &Asked<'_>, decision: &Decision) -> Verdict {
+        let side = asked.side;
         let policy = at_work(side, &self.current, self.canary.as_deref(), self.previous.as_deref()).policy();
         if self.config.accounting.on {
             write_record(policy, decision, &mut self.record);
@@ -26,15 +25,15 @@ impl Placement {
         }
         match (decision.outcome, decision.plan.first()) {
             (Outcome::Placed, Some(first)) => {
-                self.count(side, first.substrate, decision.expected_us);
-                self.send(host, side, decision, first.substrate)
+                self.count(asked, first.substrate, decision.expected_us);
+                self.send(host, asked, decision, first.substrate)
             }
             _ => {
-                if !client.known {
+                if asked.tenant.is_none_or(|tenant| !tenant.trusted) {
                     refusal::coarse(decision, &mut self.record);
                 }
                 let told = self.config.decision_response.then_some(self.record.as_str());
-                refusal::answer(host, decision, told, client.grpc)
+                refusal::answer(host, decision, told, asked.grpc)
             }
         }
     }
@@ -51,8 +50,8 @@ impl Placement {
         }
     }
 
-    fn send<H: Host>(&mut self, host: &H, side: Side, decision: &Decision, substrate: u16) -> Verdict {
-        let policy = at_work(side, &self.current, self.canary.as_deref(), self.previous.as_deref()).policy();
+    fn send<H: Host>(&mut self, host: &H, asked: &Asked<'_>, decision: &Decision, substrate: u16) -> Verdict {
+        let policy = at_work(asked.side, &self.current, self.canary.as_deref(), self.previous.as_deref()).policy();
         let Some(substrate) = policy.substrate(substrate) else { return Verdict::Continue };
         let lane = attempts::lane(&self.config.lanes, policy, decision);
         let cluster = lane.map_or(&substrate.cluster, |lane| &lane.cluster);
@@ -61,6 +60,9 @@ impl Placement {
         } else {
             lane.map_or(1, |l| l.substrates.len())
         };
+        if self.config.attach != Attach::Simple {
+            asked.steering.end(host);
+        }
         let bound = match self.config.deadline_header {
             true => attempts::bound(host, decision, tries, &mut self.number),
             false => Ok(()),
@@ -71,7 +73,8 @@ impl Placement {
             Attach::Full => attempts::leave(host, policy, decision, &mut self.number),
             Attach::Lanes => attempts::follow(host, lane, decision, &mut self.number),
         };
-        let told = self.config.hops.tell(host, decision, left_over(policy, decision, tries), &mut self.number);
+        let most = policy.class(decision.class).attempts.most;
+        let told = self.config.hops.tell(host, decision, asked.told.left(tries, most), &mut self.number);
         let led = host.set_header(MapKind::RequestHeaders, CLUSTER_HEADER, cluster);
         if self.config.decision_upstream && substrate.kind != Kind::Provider {
             let _ = host.set_header(MapKind::RequestHeaders, DECISION_HEADER, &self.record);
@@ -86,11 +89,12 @@ impl Placement {
     }
 
     /// Counts a placement, for every policy at work: the substrates are the same.
-    fn count(&mut self, side: Side, substrate: u16, expected_us: i64) {
-        let arm = at_work(side, &self.current, self.canary.as_deref(), self.previous.as_deref());
+    fn count(&mut self, asked: &Asked<'_>, substrate: u16, expected_us: i64) {
+        let arm = at_work(asked.side, &self.current, self.canary.as_deref(), self.previous.as_deref());
         let Some(at) = arm.among_all(substrate) else { return };
         self.reporter.observer.placed(at);
-        self.arms().for_each(|arm| arm.began(at, expected_us));
+        let tenant = asked.tenant.map(|tenant| tenant.value);
+        self.arms().for_each(|arm| arm.began(at, expected_us, tenant));
     }
 }
 
@@ -102,9 +106,4 @@ fn at_work<'a>(side: Side, current: &'a Arm, canary: Option<&'a Canary>, previou
         Side::Previous => previous,
     };
     other.unwrap_or(current)
-}
-
-/// How many attempts the next hop may make: its class's, unless this one tries again itself.
-fn left_over(policy: &Policy, decision: &Decision, tries: usize) -> u8 {
-    if tries > 1 { 1 } else { policy.class(decision.class).attempts.most }
 }

@@ -5,6 +5,10 @@ use crate::filter::{Host, MapKind};
 use crate::model::Decision;
 
 impl Placement {
+    pub(in crate::filter) const fn tick_ms(&self) -> u32 {
+        self.config.refresh_ms
+    }
+
     /// Has the answer of a request counted for its side, while a canary is judged.
     #[inline(never)]
     pub(super) fn judge<H: Host>(&mut self, host: &H, context: u32, side: Side, decision: &Decision) {
@@ -27,8 +31,12 @@ impl Placement {
         canary.answered(ticket, failed, host.now_ns());
     }
 
-    /// A stream has ended, and the proxy still knows how.
+    /// A stream has ended, and the proxy still knows how. Who was never answered was not served: left out, the slowest
+    /// would not count against whoever chose them.
     pub fn on_end<H: Host>(&mut self, host: &H, context: u32) {
+        if let (Some(ticket), Some(canary)) = (self.tickets.take(context), self.canary.as_deref_mut()) {
+            canary.answered(ticket, true, host.now_ns());
+        }
         self.arms().for_each(|arm| arm.ended(host, context));
     }
 
@@ -38,8 +46,9 @@ impl Placement {
         let now_ms = self.now_ms;
         self.arms().for_each(|arm| {
             arm.settle(host, now_ms, 0);
-            arm.account.leave(host);
+            arm.leave(host);
         });
+        self.reporter.fall_silent(host);
     }
 
     /// A stream is gone.

@@ -8,6 +8,8 @@ use crate::health::slot::SlotRecord;
 /// A slot lives through so many ticks without renewal, and at least so long.
 const TICKS: u64 = 5;
 const LEAST_MS: u64 = 5_000;
+/// Who has had nothing to tell for so long needs no slot.
+const IDLE_MS: u64 = 30_000;
 
 /// What a VM tells the others.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Reporter {
     keeper: SlotKeeper,
     record: SlotRecord,
     told_ms: Option<u64>,
+    /// When there was something to tell for the last time.
+    busy_ms: Option<u64>,
 }
 
 impl Reporter {
@@ -32,6 +36,7 @@ impl Reporter {
             keeper: SlotKeeper::new(born_ns, tick_ms.saturating_mul(TICKS).max(LEAST_MS)),
             record: SlotRecord { places, ..SlotRecord::default() },
             told_ms: None,
+            busy_ms: None,
         }
     }
 
@@ -45,6 +50,24 @@ impl Reporter {
         let slot = self.keeper.publish(host, now_ms, &mut self.record)?;
         self.recent.tell(host, slot);
         Ok(slot)
+    }
+
+    /// There is something to tell at the next tick.
+    pub const fn busy(&mut self, now_ms: u64) {
+        self.busy_ms = Some(now_ms);
+    }
+
+    /// Tells as long as there was something to tell within the last while; otherwise it falls silent, and somebody else
+    /// may have its slot: a configuration that was replaced, or a thread that no request comes to.
+    ///
+    /// # Errors
+    /// As [`Reporter::tell`].
+    pub fn tell_while_busy<H: Host>(&mut self, host: &H, now_ms: u64) -> Result<Option<u8>, Unslotted> {
+        if self.busy_ms.is_some_and(|busy_ms| now_ms.abs_diff(busy_ms) < IDLE_MS) {
+            return self.tell(host, now_ms).map(Some);
+        }
+        self.fall_silent(host);
+        Ok(None)
     }
 
     /// Tells, unless it has been told within so many milliseconds.

@@ -7,7 +7,7 @@ use super::counters::Counters;
 use super::guard::{self, Rate};
 use super::{ingest, page};
 use crate::filter::placement::Verdict;
-use crate::filter::store::{SnapshotReader, kept, recalled, rollout};
+use crate::filter::store::{SnapshotReader, kept, recalls, rollout};
 use crate::filter::telemetry_config::desk::DeskConfig;
 use crate::filter::{Headers, Host, MapKind};
 use crate::health::json::text::{compact, put, quote};
@@ -248,7 +248,7 @@ pub(super) fn switch<H: Host>(host: &H) -> String {
         Err(_) => out.push_str("null"),
     }
     out.push_str(",\"recalled\":");
-    match recalled(host) {
+    match recalls(host).pop() {
         Some(recall) => {
             out.push_str("{\"candidate\":");
             quote(&mut out, &format!("{:08x}", recall.digest));

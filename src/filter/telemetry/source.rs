@@ -11,6 +11,7 @@ use crate::health::json::text::quote;
 use crate::health::prometheus::{Before, MOST_SCRAPE, Scrape};
 use crate::health::query;
 use crate::health::report::{self, Report};
+use crate::model::contract::PULL_HEADER;
 use crate::model::{Attestation, Reading, Signal, Watch, order};
 
 /// The longest document that is read.
@@ -166,7 +167,7 @@ impl Source {
             (":path", self.config.path.as_str()),
             (":authority", authority),
             ("user-agent", "berth"),
-            (super::PULL_HEADER, "1"),
+            (PULL_HEADER, "1"),
         ];
         host.call(&self.config.cluster, &headers, &[], self.config.timeout_ms)
     }

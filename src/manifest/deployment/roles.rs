@@ -5,6 +5,7 @@ use super::forms::Anything;
 use crate::model::FactName;
 use crate::model::contract::Key;
 use crate::policy::{
+    codes,
     forms::{Decimal, Flag, Header, Text, Word, decimal, ratio, whole},
     source::{Source, must_to, up_to},
 };
@@ -45,11 +46,22 @@ pub fn placement<S: Source>(s: &mut S) -> Option<()> {
     });
     s.optional("candidate", "A policy that is tried on a share of the traffic.", Anything);
     s.section_if("canary", "When the candidate is called back.", canary);
-    s.section_map("facts", "The header of each fact.", Word(&FactName::ALL, FactName::as_str), |s| {
-        s.required("header", "The header.", Text(128));
-        s.optional("trusted", "Whether nobody but your own proxy can set it.", Flag);
-        Some(())
-    });
+    s.section_map(
+        "facts",
+        "What says each fact: a header or a property.",
+        Word(&FactName::ALL, FactName::as_str),
+        |s| {
+            s.optional("header", "The header.", Text(128));
+            s.list("property", "The way to a property of the stream, instead.", Text(256), up_to(16));
+            match (s.has("header"), s.has("property")) {
+                (false, false) => s.wrong("header", codes::MISSING_FIELD, "a header, or a `property`"),
+                (true, true) => s.wrong("property", codes::CONTRADICTION, "one of `header` and `property`"),
+                _ => {}
+            }
+            s.optional("trusted", "Whether nobody but your own proxy can set it.", Flag);
+            Some(())
+        },
+    );
     s.optional("features_header", "The header that lists features.", Header);
     s.optional("idempotency_header", "The header of requests that may be done twice.", Header);
     s.list("trusted_headers", "Headers in predicates that can be believed.", Text(128), up_to(256));

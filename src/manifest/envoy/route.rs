@@ -2,7 +2,7 @@
 
 use super::matcher;
 use crate::model::contract::{
-    ATTEMPT_HEADER, CLUSTER_HEADER, DECISION_HEADER, ORIGINAL_PATH_HEADER, OWN_HEADERS, SHADOW_HEADER,
+    ATTEMPT_HEADER, CLUSTER_HEADER, DECISION_HEADER, ORIGINAL_PATH_HEADER, OWN_HEADERS, PULL_HEADER, SHADOW_HEADER,
 };
 use serde_json::{Value, json};
 
@@ -99,7 +99,7 @@ impl Routes<'_> {
 #[must_use]
 pub fn early_removal(from_hops: bool) -> Value {
     let own = if from_hops {
-        let names = [CLUSTER_HEADER, DECISION_HEADER, SHADOW_HEADER, ATTEMPT_HEADER, ORIGINAL_PATH_HEADER];
+        let names = [CLUSTER_HEADER, DECISION_HEADER, SHADOW_HEADER, PULL_HEADER, ATTEMPT_HEADER, ORIGINAL_PATH_HEADER];
         names.map(|name| json!({"remove": name})).to_vec()
     } else {
         let prefix = json!({"remove_on_match": {"key_matcher": {"prefix": OWN_HEADERS}}});

@@ -65,6 +65,7 @@ pub struct Replay {
     features: Features,
     content_bytes: Option<u64>,
     idempotent: bool,
+    contradicted: bool,
     attempts_left: Option<u8>,
     missing: String,
 }
@@ -102,6 +103,7 @@ impl Replay {
             features: Features::default(),
             content_bytes: None,
             idempotent: false,
+            contradicted: false,
             attempts_left: None,
             missing: String::new(),
         };
@@ -123,6 +125,7 @@ impl Replay {
             'f' => self.features = Features(value.parse().ok()?),
             'b' => self.content_bytes = Some(value.parse().ok()?),
             'i' => self.idempotent = true,
+            'c' => self.contradicted = true,
             'n' => self.attempts_left = Some(value.parse().ok()?),
             'l' => self.local.slot = value.parse().ok()?,
             'q' => counts(value, &mut self.local.probes)?,
@@ -205,6 +208,7 @@ impl Resolved {
             content_bytes: self.replay.content_bytes,
             headers,
             idempotent: self.replay.idempotent,
+            contradicted: self.replay.contradicted,
             attempts_left: self.replay.attempts_left,
         }
     }

@@ -54,7 +54,9 @@ pub(super) const fn fact_doc(fact: FactName) -> &'static str {
         FactName::Tenant => "Who pays.",
         FactName::Class => "The class that the caller names.",
         FactName::Model => "The model asked for.",
-        FactName::InputTokens => "Input tokens, claimed or estimated.",
+        FactName::InputTokens => {
+            "Input tokens as they are claimed; what is estimated from the size of a request does not count here."
+        }
         FactName::OutputTokens => "The output token limit.",
         FactName::Data => "The data class.",
         FactName::Residency => "Where the data must stay.",

@@ -104,7 +104,7 @@ impl Ours {
             ticked_ms: now_ms,
             observer: Observer::new(policy.document().substrates.iter().map(|s| s.name.as_str())),
             record: SlotRecord {
-                incarnation: u64::from(proxy) * 64 + u64::from(slot) + 1,
+                incarnation: now_ms.saturating_mul(1_000_000) + u64::from(proxy) * 64 + u64::from(slot) + 1,
                 expires_ms: u64::MAX,
                 places: true,
                 rows: Vec::new(),

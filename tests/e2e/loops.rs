@@ -1,0 +1,125 @@
+//! Requests that come back: a substrate whose address is the proxy itself, and answers that Envoy follows by itself
+//! (internal redirects). Each time the request is placed anew, by its own facts; and it ends.
+
+use crate::attempts::{at, placement};
+use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
+use crate::support::built;
+use crate::support::client::{Ask, Seen};
+use crate::support::envoy::Envoy;
+use crate::support::upstream::{Script, Upstream};
+use berth::manifest::envoy::cluster::Endpoint;
+use berth::manifest::envoy::route::Way;
+use serde_json::{Value, json};
+use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+/// What the deadline of these tests' classes (600 ms) may be missed by: hundreds of streams end at once.
+const MOST: Duration = Duration::from_millis(1_500);
+
+struct World {
+    envoy: Envoy,
+    all: [Upstream; 4],
+}
+
+impl World {
+    /// The substrates of `attempts`, of which `turned` are at the proxy's own listener; `redirects` are followed.
+    async fn start(way: Way, turned: &[&str], redirects: Option<u32>) -> Self {
+        let names = ["a", "b", "c", "forbidden"];
+        let all = [
+            Upstream::start("a").await,
+            Upstream::start("b").await,
+            Upstream::start("c").await,
+            Upstream::start("forbidden").await,
+        ];
+        let own = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let itself = Endpoint { hosts: vec![(own.ip().to_string(), own.port())], ..Endpoint::default() };
+        let filter = wasm_filter(&built("berth-placement.wasm"), "placement", &placement(way), Carried::Text);
+        let bootstrap = all
+            .iter()
+            .fold(Bootstrap::default(), |bootstrap, upstream| {
+                let turned = turned.contains(&upstream.name.as_str());
+                bootstrap.substrate(&upstream.name, &if turned { itself.clone() } else { at(upstream, false) })
+            })
+            .filter(filter)
+            .routes(way, &names, None);
+        let mut bootstrap = bootstrap.build();
+        let ingress = &mut bootstrap["static_resources"]["listeners"][0];
+        ingress["address"]["socket_address"]["port_value"] = json!(own.port());
+        if let Some(most) = redirects {
+            follow(ingress, most);
+        }
+        Self { envoy: Envoy::start(&bootstrap).await, all }
+    }
+
+    async fn ask(&self, tenant: &str, path: &str, streaming: &str) -> Seen {
+        let ask = Ask::post(self.envoy.listener(INGRESS), path, "x").header("x-tenant", tenant);
+        ask.header("x-workload", "once").header("x-stream", streaming).send().await.unwrap()
+    }
+
+    fn asked(&self, path: &str) -> [usize; 4] {
+        self.all.each_ref().map(|upstream| upstream.asked(path))
+    }
+
+    /// How many requests have gone through the filter by now, when none is under way.
+    async fn passes(&self) -> u64 {
+        self.envoy.await_stat(&format!("http.{INGRESS}.downstream_rq_active"), |active| active == 0).await;
+        self.envoy.stat(&format!("http.{INGRESS}.downstream_rq_total")).await
+    }
+}
+
+/// Has each route that places follow what an answer says, at most so often.
+fn follow(ingress: &mut Value, most: u32) {
+    let routes = &mut ingress["filter_chains"][0]["filters"][0]["typed_config"]["route_config"];
+    for route in routes["virtual_hosts"][0]["routes"].as_array_mut().unwrap() {
+        if route["route"].is_object() {
+            route["route"]["internal_redirect_policy"] =
+                json!({"max_internal_redirects": most, "redirect_response_codes": [307]});
+        }
+    }
+}
+
+/// Nothing counts how often a request came by: what ends it is the time of the first pass, which every class has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_substrate_that_is_the_proxy_itself_ends_with_its_deadline_and_others_are_served_meanwhile() {
+    for way in [Way::Simple, Way::Full] {
+        for streaming in ["false", "true"] {
+            let world = World::start(way, &["a"], None).await;
+            let (round, others) = tokio::join!(world.ask("acme", "/round", streaming), async {
+                let mut all = Vec::new();
+                for _ in 0..20 {
+                    all.push(world.ask("initech", "/other", "false").await);
+                }
+                all
+            });
+            let passes = world.passes().await - 20;
+            let slowest = others.iter().map(|seen| seen.took).max();
+            println!(
+                "{way:?}, streaming {streaming}: {} after {:?} and {passes} passes; others waited {slowest:?} at most",
+                round.status, round.took
+            );
+            assert!(round.status == 504 && round.took < MOST, "{} {:?}", round.status, round.took);
+            assert!(passes > 2, "it did come back");
+            assert!(others.iter().all(|seen| seen.status == 200 && seen.text() == "forbidden"), "theirs, and served");
+            assert_eq!(world.asked("/round"), [0; 4], "nowhere else, and never outside its envelope");
+            assert_eq!(world.ask("initech", "/after", "false").await.status, 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_envoy_follows_by_itself_is_placed_anew_and_no_oftener_than_the_route_says() {
+    let world = World::start(Way::Full, &[], Some(3)).await;
+    let to = |path: &str| {
+        let location = format!("http://{}{path}", world.envoy.listener(INGRESS));
+        Script::Answer(307, vec![("location".into(), location)], String::new())
+    };
+    world.all[0].does_at("/first", to("/second"));
+    let seen = world.ask("acme", "/first", "false").await;
+    assert_eq!((seen.status, seen.text().as_str()), (200, "a"), "{}", world.envoy.log());
+    assert_eq!((world.asked("/first"), world.asked("/second")), ([1, 0, 0, 0], [1, 0, 0, 0]));
+    assert_eq!(world.passes().await, 2, "placed twice");
+
+    world.all[0].does_at("/round", to("/round"));
+    assert_eq!(world.ask("acme", "/round", "false").await.status, 307, "the client gets the last one");
+    assert_eq!(world.asked("/round"), [4, 0, 0, 0], "once, and three times more");
+}

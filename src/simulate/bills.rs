@@ -39,7 +39,7 @@ fn spent(results: &Results, ours: &Figures) -> Option<Goal> {
     let (label, goodput) = (cheapest.variant.label(), percent(cheapest.figures.goodput_ppm));
     Some(Goal {
         column: "cost of all",
-        wanted: "a request, answered in time or not, costs at most what the least that anybody spends who keeps the envelope",
+        wanted: "a request, answered in time or not, costs at most what it costs whoever spends least and keeps the envelope",
         met: own <= theirs,
         short: format!("+{}", percent(more)),
         seen: format!("{own} against {theirs} micro-dollars ({label}, goodput {goodput})"),

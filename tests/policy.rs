@@ -649,6 +649,25 @@ mod layers {
 }
 
 #[test]
+fn the_queue_that_is_too_long_grows_with_the_substrate_unless_the_policy_says_a_number() {
+    use berth::model::Kind;
+    let starter = fs::read_to_string(root("policies/starter.yaml")).unwrap();
+    let limit = |thresholds: &str, kind: Kind, concurrency: u32| {
+        let document = read_yaml(&format!("{starter}\n{thresholds}\n")).unwrap().document;
+        let mut substrate = document.substrates[0].clone();
+        (substrate.kind, substrate.capacity.concurrency) = (kind, concurrency);
+        document.settings.thresholds_of(&substrate).queue_depth
+    };
+    assert_eq!([8, 100, 512].map(|n| limit("", Kind::Gpu, n)), [Some(20), Some(20), Some(102)]);
+    assert_eq!([8, 512].map(|n| limit("", Kind::Silicon, n)), [Some(5), Some(102)]);
+    assert_eq!(limit("", Kind::Provider, 512), None, "a provider says nothing of its queue");
+    assert_eq!(limit("thresholds: {gpu: {queue_depth: 7}}", Kind::Gpu, 512), Some(7), "what is written holds");
+    assert_eq!(limit("thresholds: {gpu: {queue_depth: none}}", Kind::Gpu, 512), None);
+    assert_eq!(limit("thresholds: {gpu: {queue_share: 0.5}}", Kind::Gpu, 512), Some(256));
+    assert_eq!(limit("thresholds: {gpu: {queue_depth: 7, queue_share: 0.5}}", Kind::Gpu, 10), Some(7), "the larger");
+}
+
+#[test]
 fn the_readme_shows_the_starter_in_forty_lines() {
     let starter = fs::read_to_string(root("policies/starter.yaml")).unwrap();
     let readme = fs::read_to_string(root("README.md")).unwrap();

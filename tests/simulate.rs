@@ -3,9 +3,13 @@
 #![cfg(not(target_family = "wasm"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+use berth::health::{Beginning, Ending};
 use berth::policy::Policy;
+use berth::simulate::START_MS;
+use berth::simulate::arrivals::Arrival;
 use berth::simulate::experiment::{Run, Setup, Variant};
-use berth::simulate::router::{Tuning, grid};
+use berth::simulate::router::{Answer, Ask, Router, Stop, Tuning, Words, grid};
+use berth::simulate::server::Server;
 use berth::simulate::{Figures, read};
 use std::process::{Command, Output};
 use std::{fs, path::Path};
@@ -326,10 +330,133 @@ fn a_page_is_one_file_that_asks_for_nothing() {
     berth(&["simulate", "cascade.yaml", "--quiet", "--untuned", "--shorten", "20", "--report", file]);
     let page = fs::read_to_string(&out).unwrap();
     fs::remove_file(&out).unwrap();
-    assert!(page.contains("<svg") && page.contains("prefers-color-scheme:dark") && page.contains("seed 1"));
+    assert!(
+        page.contains("<svg") && page.contains("prefers-color-scheme:dark") && page.contains("color-scheme:light dark")
+    );
+    // The whole envelope of the experiment: version, digests, seed, parameters, and both files as they were read.
+    let policy = fs::read_to_string(folder().join("three-world.yaml")).unwrap();
+    let first = policy.lines().find(|line| line.contains("- name: gpu-a")).unwrap();
+    for part in [
+        env!("CARGO_PKG_VERSION"),
+        "seed 1",
+        "fingerprint",
+        "three-equals@1#",
+        "cool-down ms",
+        "over jurisdiction",
+        first,
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
     for outside in ["src=", "href=", "<script", "url(", "@import"] {
         assert!(!page.contains(outside), "{outside}");
     }
+}
+
+/// Who is told what of which answer, and when.
+#[derive(Default)]
+struct Told {
+    heads: Vec<(u64, u64)>,
+    ends: Vec<(u64, u64)>,
+}
+
+/// Everything goes to the first substrate, and what is told is written down.
+struct Scribe(std::rc::Rc<std::cell::RefCell<Told>>);
+
+impl Router for Scribe {
+    fn ask(&mut self, ask: &Ask, _: &[Server]) -> Answer {
+        let stop = Stop { substrate: 0, per_try_ms: ask.class.deadline_ms };
+        Answer::Go { stops: [Some(stop), None, None], whole: true }
+    }
+    fn again(&mut self, _: &Ask, _: &[Server]) -> Option<Stop> {
+        None
+    }
+    fn began(&mut self, _: &Arrival, _: u16) {}
+    fn answered(&mut self, arrival: &Arrival, _: usize, _: &Beginning<'_>, now_ms: u64) {
+        self.0.borrow_mut().heads.push((arrival.id, now_ms - START_MS));
+    }
+    fn ended(&mut self, arrival: &Arrival, _: usize, ending: &Ending, now_ms: u64) {
+        if matches!(ending, Ending::Whole { .. }) {
+            self.0.borrow_mut().ends.push((arrival.id, now_ms - START_MS));
+        }
+    }
+    fn hear(&mut self, _: usize, _: &Words, _: u64) {}
+}
+
+#[test]
+fn the_head_of_a_stream_is_seen_before_its_end_and_what_runs_feels_a_fault_at_once() {
+    let faults = "events:\n  - {at_s: 20, until_s: 24, what: slow, to: [gpu-a], by: 1000}\n";
+    let changes = [
+        ("duration_s: 120", "duration_s: 40"),
+        ("events:\n", faults),
+        ("rps: 80", "rps: 5"),
+        ("{model:", "{streaming: true, model:"),
+    ];
+    let setup = setup("cascade", &changes);
+    let told = std::rc::Rc::new(std::cell::RefCell::new(Told::default()));
+    let router = Box::new(Scribe(told.clone()));
+    let _ = berth::simulate::run(&setup.scenario, &setup.document, router, &[], 1_000_000, &mut |_| {});
+    let told = told.borrow();
+    let heads: std::collections::HashMap<u64, u64> = told.heads.iter().copied().collect();
+    assert_eq!(heads.len(), told.heads.len(), "each head is told once");
+    assert!(told.ends.len() > 100, "{}", told.ends.len());
+    assert!(told.ends.iter().all(|(id, at)| heads[id] < *at), "a stream's head comes before its end");
+    let ended = |from: u64, until: u64| told.ends.iter().filter(|(_, at)| (from..until).contains(at)).count();
+    assert!(ended(17_000, 20_000) > 5);
+    assert_eq!(ended(20_010, 24_000), 0, "a thousand times slower, nothing comes to its end");
+    assert!(ended(24_000, 27_000) > 5, "and then it goes on");
+}
+
+#[test]
+fn drift_is_found_from_metrics_alone_and_a_quiet_fleet_raises_no_alarm() {
+    for seed in [1, 8] {
+        let mut drifting = setup("drift", &[]);
+        drifting.scenario.seed = seed;
+        let (at_ms, substrate) = figures(&drifting, plain("berth")).found.expect("an alarm");
+        let drift = &drifting.scenario.events[0];
+        assert!((drift.from_ms..drift.until_ms).contains(&at_ms), "seed {seed}: {at_ms}");
+        assert_eq!(drifting.document.substrates[usize::from(substrate)].name.as_str(), "gpu-de");
+        let mut quiet = setup("five-failures", &[("duration_s: 90", "duration_s: 240")]);
+        quiet.scenario.seed = seed;
+        assert_eq!(figures(&quiet, plain("berth")).found, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_goal_that_the_ideal_misses_too_is_out_of_reach_and_what_is_missed_says_why() {
+    let mut setup = setup("locality-collapse", &[]);
+    setup.scenario.routers = ["berth", "locality-failover", "ideal"].map(String::from).to_vec();
+    let results = setup.all(&mut |_, _| {});
+    let goals = berth::simulate::goals::goals(&setup, &results);
+    let of = |column: &str| goals.iter().find(|goal| goal.column == column).unwrap();
+    let mesh = of("1.3 × mesh");
+    assert_eq!(mesh.verdict(), "out of reach", "{}", mesh.seen);
+    assert!(mesh.short.contains("ideal 1.") && mesh.why.contains("more than can be answered at all"), "{mesh:?}");
+    let cost = of("cost");
+    assert_eq!(cost.verdict(), "missed", "{}", cost.seen);
+    assert!(cost.why.contains("micro-dollars each"), "{}", cost.why);
+    assert_eq!(of("envelope").verdict(), "met");
+}
+
+/// In the form of the public traces of inference; `TRACE=FILE` plays one of those instead.
+#[test]
+fn a_public_trace_is_played_from_its_file() {
+    let text = match std::env::var("TRACE") {
+        Ok(file) => fs::read_to_string(file).unwrap(),
+        Err(_) => String::from(
+            "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,4808,10\n2023-11-16 18:17:04.0319600,3180,8\n",
+        ),
+    };
+    let lines = text.lines().count() - 1;
+    let mut setup = setup("cascade", &[("load:\n", "load:\n  trace: {file: trace.csv, speed: 2}\n")]);
+    setup.trace = berth::simulate::arrivals::trace(&text).unwrap();
+    assert_eq!(setup.trace.len(), lines);
+    (setup.scenario.warmup_ms, setup.scenario.duration_ms) = (0, 86_400_000);
+    setup.scenario.events.clear();
+    let seen = figures(&setup, plain("berth"));
+    println!("{} requests, {} answered in time", seen.offered, seen.good);
+    assert_eq!(seen.offered, u64::try_from(lines).unwrap());
+    assert_eq!(seen.offered, seen.good + seen.late + seen.refused + seen.failed);
+    assert_eq!(seen.outside(), 0);
 }
 
 #[test]

@@ -115,6 +115,7 @@ mod tests {
     const HARD_MS: u64 = 10_000;
     const LIMITS: Thresholds = Thresholds {
         queue_depth: Some(100),
+        queue_share_ppm: None,
         memory_soft_ppm: None,
         memory_hard_ppm: Some(900_000),
         interconnect_ppm: None,

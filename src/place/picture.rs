@@ -126,8 +126,7 @@ impl Picture {
         for (id, substrate) in (0..SubstrateId::MAX).zip(&policy.document().substrates) {
             let health = aligned.health.get(usize::from(id)).and_then(Option::as_ref);
             let hearing = Hearing::new(health, fresh != Freshness::Stale, self.at_ms, self.age_ms, ages);
-            let thresholds = policy.document().settings.thresholds.get(substrate.kind as usize);
-            self.add(policy, id, &hearing, &thresholds.copied().unwrap_or_default());
+            self.add(policy, id, &hearing, &policy.document().settings.thresholds_of(substrate));
         }
     }
 

@@ -90,8 +90,8 @@ impl<'a> Scene<'a> {
     }
 
     pub(crate) fn thresholds(&self, id: SubstrateId) -> Thresholds {
-        let kind = self.policy.substrate(id).map_or(0, |s| s.kind as usize);
-        self.policy.document().settings.thresholds.get(kind).copied().unwrap_or_default()
+        let settings = &self.policy.document().settings;
+        self.policy.substrate(id).map_or_else(Thresholds::default, |s| settings.thresholds_of(s))
     }
 
     fn hearing(&self, id: SubstrateId) -> Hearing<'a> {

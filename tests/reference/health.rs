@@ -194,8 +194,11 @@ pub(crate) fn of(q: &Question, demand: &Demand, at: usize, s: &Substrate) -> BTr
     on(Code::NoHost, heard.value(Signal::Hosts) == Some(0));
     on(Code::Admission, state.is_some_and(|h| h.admission != Admission::All));
     on(Code::RetryAfter, state.and_then(|h| h.retry_at_ms).is_some_and(|until| until > heard.now_ms));
-    let at_limit = heard.value(Signal::QueueDepth).map(|q| q as u32) == t.queue_depth && t.queue_depth.is_some();
-    on(Code::QueueFull, above(Signal::QueueDepth, t.queue_depth) || (q.bug == Bug::QueueAtLimitIsFull && at_limit));
+    // As long as either bound lets it wait, it may.
+    let share = t.queue_share_ppm.map(|ppm| (f64::from(s.capacity.concurrency) * f64::from(ppm) / 1e6) as u32);
+    let most = [t.queue_depth, share].into_iter().flatten().max();
+    let at_limit = heard.value(Signal::QueueDepth).map(|q| q as u32) == most && most.is_some();
+    on(Code::QueueFull, above(Signal::QueueDepth, most) || (q.bug == Bug::QueueAtLimitIsFull && at_limit));
     on(Code::QueueFull, above(Signal::QueueDepth, demand.max_queue));
     let hard = heard.value(Signal::MemoryPressure).zip(t.memory_hard_ppm);
     on(Code::MemoryFull, hard.is_some_and(|(value, hard)| value >= i128::from(hard)));

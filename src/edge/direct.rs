@@ -6,24 +6,27 @@
 //!
 //! * Nearly always a VM has one root, whose the stream then is. Where there are several (while listeners drain, or with
 //!   several placement filters in one VM), each leaves its id with the proxy as a constant expression, which the proxy keeps by root
-//!   and evaluates in its streams. A proxy that cannot do that has the newest configuration rule.
+//!   and evaluates in its streams. Where a proxy cannot do that, the newest configuration of a filter rules, and a second filter
+//!   is refused: its streams must not be decided by another's policy.
 //! * A root's end shows by its ticks, which have ended. The others' ticks notice, so that what it counted last is told.
 
 use super::abi::{Proxy, foreign};
-use super::{ROOTS, SharedRole, action};
-use crate::filter::HostError;
+use super::{Known, ROOTS, SharedRole, action};
+use crate::filter::{HostError, identity};
 use proxy_wasm::types::Action;
 
 /// What shows whether a root is still there.
 #[derive(Default)]
 pub(super) struct Life {
+    /// Which of the VM's filters it is.
+    identity: Vec<u8>,
     /// It has left its id with the proxy.
     marked: bool,
     /// For how long others have ticked since it did.
     silent_ms: u64,
 }
 
-/// The token of a root's first expression, which is the only one.
+/// The token of a root's first expression. Later ones, of a root that is configured again, say the same.
 const FIRST: [u8; 4] = 0_u32.to_le_bytes();
 
 /// A root that has missed so many of its ticks, and nothing for so long, has ended.
@@ -31,7 +34,7 @@ const MISSED: u64 = 20;
 const LEAST_MS: u64 = 10_000;
 
 fn mark(root: u32) -> bool {
-    foreign("expr_create", root.to_string().as_bytes()).is_ok_and(|token| token == FIRST)
+    foreign("expr_create", root.to_string().as_bytes()).is_ok_and(|token| token.len() == FIRST.len())
 }
 
 /// The id that was left with the root of the stream whose callback this is: a number of 64 bits.
@@ -51,17 +54,41 @@ fn role() -> Option<SharedRole> {
                 Ok(id) => roots.iter().find(|known| known.id == id),
                 // Of those that came when others were there, each has left its id.
                 Err(HostError::NotFound) if newest.life.marked => roots.iter().find(|known| !known.life.marked),
-                Err(_) => Some(newest),
+                Err(_) => Some(newest).filter(|_| alike(roots)),
             },
         };
         known.map(|known| known.role.clone())
     })
 }
 
+/// Whether all roots are configurations of one filter.
+fn alike(roots: &[Known]) -> bool {
+    let mut identities = roots.iter().map(|known| &known.life.identity);
+    identities.next().is_none_or(|first| identities.all(|another| another == first))
+}
+
 /// A root has a configuration; says whether it is taken.
 pub(super) fn on_configure(context: u32) -> bool {
-    let taken = super::configure(context).is_some();
+    if super::configure(context).is_none() {
+        return false;
+    }
+    let identity = identity(&Proxy);
+    ROOTS.with_borrow_mut(|roots| {
+        roots
+            .iter_mut()
+            .filter(|known| known.id == context)
+            .for_each(|known| known.life.identity.clone_from(&identity));
+    });
     mark_if_several(context);
+    let told_apart = |known: &Known| known.id != context || known.life.marked;
+    let taken = ROOTS.with_borrow(|roots| alike(roots) || roots.iter().all(told_apart));
+    if !taken {
+        super::forget(context);
+        log::error!(
+            "berth: configuration refused: this VM has another placement filter, and the proxy does not say whose a stream is; \
+             give each its own VM configuration, or grant `proxy_call_foreign_function`"
+        );
+    }
     taken
 }
 

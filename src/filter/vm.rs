@@ -2,7 +2,6 @@
 //! observed there and however many configurations are replaced.
 
 use super::Host;
-use super::fallen::Fallen;
 use super::store::Reporter;
 use crate::policy::Policy;
 use std::cell::RefCell;
@@ -21,8 +20,6 @@ struct Inner {
     joined: u64,
     /// The policies that ruled here, the last one at the end: two of each name and root, as far as there is room.
     ruled: Vec<Reign>,
-    /// Attempts that failed just now.
-    fallen: Fallen,
 }
 
 /// A policy and where it ruled.
@@ -50,11 +47,16 @@ const ROOT: [[&str; 1]; 2] = [["plugin_name"], ["plugin_root_id"]];
 /// The most policies that are remembered; the oldest gives way.
 const MOST_RULED: usize = 8;
 
+/// Which of the VM's filters the root is whose callback this is.
+pub fn identity<H: Host>(host: &H) -> Vec<u8> {
+    ROOT.map(|path| host.property(&path).unwrap_or_default()).join(&0)
+}
+
 impl Vm {
     /// A policy begins to rule at a root; the one that ruled there before it under the same name, if this VM has had
     /// one. To come back to a policy is to begin anew: what ruled in between is then the one before.
     pub(super) fn succeed<H: Host>(&self, host: &H, policy: &Rc<Policy>) -> Option<Rc<Policy>> {
-        let root = ROOT.map(|path| host.property(&path).unwrap_or_default()).join(&0);
+        let root = identity(host);
         let mut inner = self.0.try_borrow_mut().ok()?;
         let name = &policy.document().identity.name;
         let here = |reign: &Reign| reign.root == root && reign.policy.document().identity.name == *name;
@@ -87,11 +89,6 @@ impl Member {
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Reporter) -> T) -> Option<T> {
         let mut inner = self.vm.0.try_borrow_mut().ok()?;
         inner.reporter.as_mut().map(act)
-    }
-
-    /// Does something with the attempts that failed just now.
-    pub(super) fn with_fallen<T>(&self, act: impl FnOnce(&mut Fallen) -> T) -> Option<T> {
-        self.vm.0.try_borrow_mut().ok().map(|mut inner| act(&mut inner.fallen))
     }
 
     /// Who this root is to other VMs and to other roots of this one, once the VM has had a slot.

@@ -14,12 +14,16 @@ const TICK_MS: u64 = 100;
 
 /// Configures another root, whose policy has this version.
 fn configure(vm: &mut Vm, host: &FakeHost, root: u32, version: u32) {
+    assert_eq!(offer(vm, host, root, version), Some(1), "{:?}", vm.log());
+}
+
+fn offer(vm: &mut Vm, host: &FakeHost, root: u32, version: u32) -> Option<u32> {
     let mut policy = policy::policy();
     policy["policy"]["version"] = version.into();
     let configuration = policy::placement(&policy).to_string();
     host.set_configuration(&configuration);
     let size = u32::try_from(configuration.len()).unwrap();
-    assert_eq!(vm.enter("proxy_on_configure", &[root, size]).unwrap(), Some(1), "{:?}", vm.log());
+    vm.enter("proxy_on_configure", &[root, size]).unwrap()
 }
 
 fn start() -> (FakeHost, Vm) {
@@ -71,6 +75,26 @@ fn a_proxy_that_keeps_nothing_by_root_has_the_newest_rule() {
         configure(&mut vm, &host, 20, 2);
         tick(&mut vm, &host, &[ROOT, 20], 3);
         assert_eq!([(11, ROOT), (12, 20)].map(|of| ask(&mut vm, &host, of)), [Some(2), Some(2)]);
+    }
+}
+
+#[test]
+fn where_streams_cannot_be_told_apart_a_second_filter_is_refused_and_the_first_goes_on() {
+    for answer in [Answer::Status(1), Answer::Status(12)] {
+        let (host, mut vm) = start();
+        host.set_property(&["plugin_name"], b"another");
+        vm.answer("proxy_call_foreign_function", answer.clone());
+        assert_eq!(offer(&mut vm, &host, 20, 2), Some(0));
+        assert!(vm.log().iter().any(|(_, line)| line.contains("another placement filter")), "{:?}", vm.log());
+        assert_eq!(ask(&mut vm, &host, (11, ROOT)), Some(1));
+        vm.heal();
+        configure(&mut vm, &host, 30, 3);
+        // Configured again, it has not lost its mark.
+        configure(&mut vm, &host, 30, 4);
+        assert_eq!([(12, ROOT), (13, 30)].map(|of| ask(&mut vm, &host, of)), [Some(1), Some(4)]);
+        // Told apart no longer: nobody's policy decides for another's stream.
+        vm.answer("proxy_call_foreign_function", answer);
+        assert_eq!(ask(&mut vm, &host, (14, 30)), None);
     }
 }
 

@@ -23,12 +23,8 @@ const NAMED: [&str; 10] = [
 ];
 
 /// Those of them that come with the telemetry role or the SDK's streams only.
-const OF_TELEMETRY: [&str; 4] = [
-    "env.proxy_close_stream",
-    "env.proxy_dequeue_shared_queue",
-    "env.proxy_enqueue_shared_queue",
-    "env.proxy_set_header_map_pairs",
-];
+const OF_TELEMETRY: [&str; 3] =
+    ["env.proxy_close_stream", "env.proxy_enqueue_shared_queue", "env.proxy_set_header_map_pairs"];
 
 const PLACEMENT: [&str; 7] = [
     "_initialize",

@@ -975,7 +975,7 @@ fn a_policy_that_went_through_a_protobuf_struct_has_the_same_digest_and_says_the
 fn every_warning_is_raised_by_what_it_warns_of() {
     let starter = fs::read_to_string(root("policies/starter.yaml")).unwrap();
     let eu = "permit: {jurisdictions: [EU, US]}";
-    let cases: [(&str, &str, &str); 10] = [
+    let cases: [(&str, &str, &str); 11] = [
         ("BTH0201", "    tier: critical\n", "    tier: critical\n    needs: [embeddings]\n"),
         ("BTH0202", eu, "permit: {jurisdictions: [EU]}"),
         (
@@ -993,6 +993,7 @@ fn every_warning_is_raised_by_what_it_warns_of() {
         ("BTH0207", eu, "permit: {jurisdictions: [EU, US]}\n    forbid: {accounts: [trial]}"),
         ("BTH0208", "  - name: everyone\n", "  - name: everyone\n    applies_to: {classes: [other]}\n"),
         ("BTH0209", eu, "permit: {jurisdictions: [EU, US], kinds: [provider]}"),
+        ("BTH0212", "    deadline_ms: 8000", "    deadline_ms: 8000\n    attempts: {hedge: true}"),
         ("BTH0009", "[AT, BE", "[NO, BE"),
     ];
     for (code, from, to) in cases {

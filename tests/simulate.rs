@@ -104,6 +104,76 @@ fn old_pictures_do_not_make_a_herd_of_berth_where_they_make_one_of_always_taking
     }
 }
 
+/// Three substrates of which one is twice as fast, four in five of their slots in use: with everything as it ships.
+const UNEQUAL: &str = r#"
+berth: 1
+policy: {name: unequal, version: 1, owner: simulation}
+substrates:
+  - name: a
+    kind: gpu
+    location: {jurisdiction: DE, region: r, zone: z1}
+    account: own
+    capabilities: {models: {m: {quality: 0.7}}, context_tokens: 32768, features: [streaming]}
+    latency: {first_token_ms: 200, prefill_ms_per_ktok: 40, ms_per_token: 18}
+    cost: {regime: reserved, input_usd_per_mtok: 0.1, output_usd_per_mtok: 0.3}
+    capacity: {concurrency: 32}
+  - {name: b, like: a, location: {zone: z2}, latency: {ms_per_token: 9}}
+  - {name: c, like: a, location: {zone: z3}}
+classes:
+  - {name: k, home: [a, b, c], deadline_ms: 60000}
+default_class: k
+envelopes:
+  - {name: all, permit: {}, spillover: any}
+"#;
+
+fn unequal(rps: u32, proxies: u32, workers: u32, delay_ms: u64, more: &str) -> Setup {
+    let text = format!(
+        "simulate: 1\nname: old-news\ntitle: \"Old news\"\npolicy: none.yaml\nduration_s: 90\nwarmup_s: 20\n\
+         fleet: {{proxies: {proxies}, workers: {workers}, period_ms: 1000, delay_ms: {delay_ms}}}\n\
+         load:\n  rps: {rps}\n  shape: poisson\n  mix:\n    - {{model: m, region: r, \
+         input: {{median: 200, spread: 0.5, most: 2000}}, output: {{median: 60, spread: 0.8, most: 400}}}}\n\
+         physics:\n  a: {{slots: 32, queue: 64}}\n  b: {{slots: 32, queue: 64}}\n  c: {{slots: 32, queue: 64}}\n{more}"
+    );
+    let checked = berth::policy::read_yaml(UNEQUAL).unwrap();
+    let policy = Policy::new(checked.document, checked.digest.0);
+    let document = policy.document().clone();
+    Setup { scenario: read(&text).unwrap(), document, digest: *policy.digest(), trace: Vec::new(), tunes: false }
+}
+
+/// Up to where news, a period old when the next come, are too old to count, with the defaults that ship: what can be answered is, and shares turn back no
+/// more often than twice as much as those of a router that knows everything.
+#[test]
+fn news_however_old_make_nothing_oscillate_with_the_defaults_that_ship() {
+    let ages = unequal(40, 4, 2, 0, "").document.settings.ages;
+    for (proxies, workers) in [(4, 2), (16, 1)] {
+        for delay_ms in [100, 1_000, 2_000, ages.soft_ms, ages.hard_ms - 2_000] {
+            let setup = unequal(40, proxies, workers, delay_ms, "");
+            let (ours, ideal) = (figures(&setup, plain("berth")), figures(&setup, plain("ideal")));
+            assert!(ideal.goodput_ppm > 999_000, "it is feasible: {}", ideal.goodput_ppm);
+            assert!(ours.goodput_ppm >= 970_000, "{proxies} proxies, {delay_ms} ms: {}", ours.goodput_ppm);
+            let (swings, most) = (ours.swings_ppm, 2 * ideal.swings_ppm);
+            assert!(swings <= most, "{proxies} proxies, {delay_ms} ms: {swings} swings, not {most}");
+        }
+        // Now known, now not: worse, and still nothing like refusing all.
+        let between = figures(&unequal(40, proxies, workers, ages.hard_ms - 500, ""), plain("berth"));
+        assert!(between.goodput_ppm >= 850_000, "{proxies} proxies: {}", between.goodput_ppm);
+    }
+}
+
+/// One of three is lost. What the others get then is what they have room for, by all proxies and workers together.
+#[test]
+fn no_survivor_exceeds_its_limit_because_the_third_is_gone() {
+    let gone = "events:\n  - {at_s: 40, until_s: 70, what: down, to: [b]}\n";
+    for (proxies, workers) in [(1, 16), (4, 4), (10, 2)] {
+        let setup = unequal(40, proxies, workers, 100, gone);
+        let (ours, blind) = (figures(&setup, plain("berth")), figures(&setup, plain("round-robin")));
+        println!("{proxies} proxies of {workers}: {} of 1000000, blindly {}", ours.peak_ppm, blind.peak_ppm);
+        // Once more what was free: at most half of it while half is in use.
+        assert!(ours.peak_ppm <= 1_500_000, "{proxies} proxies of {workers}: {}", ours.peak_ppm);
+        assert!(ours.peak_ppm < blind.peak_ppm, "{} {}", ours.peak_ppm, blind.peak_ppm);
+    }
+}
+
 #[test]
 fn overload_that_nobody_sheds_stays_after_its_cause_is_gone_and_berth_is_back_within_twice_the_ideals_time() {
     let mut setup = setup("metastable", &[]);
@@ -122,7 +192,7 @@ fn overload_that_nobody_sheds_stays_after_its_cause_is_gone_and_berth_is_back_wi
     let checked = berth::policy::read_yaml(&twice).unwrap();
     (setup.document, setup.digest) = (checked.document, checked.digest.0);
     let crowded = figures(&setup, plain("berth"));
-    assert!(crowded.recovery_ms.is_none_or(|ms| ms > 10 * back), "{:?}", crowded.recovery_ms);
+    assert!(crowded.recovery_ms.is_none_or(|ms| ms > 5 * back), "{:?}", crowded.recovery_ms);
 }
 
 /// The best rivals that keep the envelope, with what the grid found for them, as in the report; and by how much Berth may be
@@ -136,7 +206,7 @@ fn berth_answers_as_many_in_time_as_the_best_tuned_rival() {
         ("degraded-node", "sku-only", 5_000, 2, 15_000),
         ("metastable", "cost-only", 1_000, 2, 0),
         ("cascade", "least-request", 1_000, 2, 0),
-        ("drift", "latency-only", 5_000, 2, 0),
+        ("drift", "latency-only", 5_000, 2, 1_000),
     ] {
         let mut setup = setup(name, &[]);
         setup.scenario.capacity = false;

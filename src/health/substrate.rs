@@ -182,7 +182,7 @@ impl State {
             // The circuit speaks of failures now, and a rate beside it would keep its probes out.
             self.health.forget(Signal::FailureRate);
         }
-        self.gate.judge(&self.health, &watched.thresholds, &watch.breaking, now_ms, watch.ages.hard_ms);
+        self.gate.judge(&self.health, &watched.thresholds, &watch.breaking, seen.seed, now_ms, watch.ages.hard_ms);
         self.health.admission = self.gate.admission();
         self.placed = self.placed.saturating_add(self.fresh.placed);
         self.fresh = Fresh::default();

@@ -159,19 +159,11 @@ fn usage(scene: &Scene, id: SubstrateId) -> Use {
     Use {
         after_ppm: if prepaid { 0 } else { cell(&columns.burst_after_ppm, id) },
         prepaid: prepaid.then(|| i32::try_from(cell(&picture.prepaid, id)).unwrap_or(i32::MAX)),
-        room: if shrinks { room(free, limit, cell(&picture.ended_ppm, id)) } else { limit },
+        room: if shrinks { free } else { limit },
         shrinks,
         ramp_ppm: cell(&picture.ramp_ppm, id),
         share_ppm: cell(&picture.share_ppm, id),
     }
-}
-
-/// What is free, as far as that is still so: who was full a while ago need not be, and who was free may be full by now. Old
-/// news says no more of who has room than what is declared.
-fn room(free: i32, limit: i32, ended_ppm: u32) -> i32 {
-    let taken = i64::from(limit.saturating_sub(free).max(0));
-    let ended = taken * i64::from(ended_ppm) / crate::model::WHOLE_PPM;
-    free.saturating_add(i32::try_from(ended).unwrap_or(0))
 }
 
 impl Most {
@@ -237,6 +229,8 @@ pub(crate) struct Survey {
     pub(crate) able: i64,
     pub(crate) load: i64,
     pub(crate) capacity: i64,
+    /// Capacity of those that stand.
+    pub(crate) left: i64,
     pub(crate) standing: usize,
     /// Rows and utilities of the best few, the later of equals first: of the best one and its runner-up, and enough for
     /// a plan whose first choice it is.
@@ -257,6 +251,7 @@ impl Survey {
         self.capacity += able * whole;
         if codes == 0 {
             self.standing += 1;
+            self.left += whole;
             if self.bar.is_none_or(|bar| utility >= bar) {
                 self.rank(utility);
             }
@@ -292,4 +287,46 @@ impl Survey {
 pub(crate) fn pressed(scene: &Scene, ground: &Ground, id: SubstrateId) -> u64 {
     let need = score::rated(scene, ground, id).need_us;
     capability::now(scene, ground, id, need) | availability::now(scene, id) | cost::ceiling(scene, id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Code, Codes};
+
+    #[test]
+    fn room_is_what_was_free_and_what_has_ended_since() {
+        assert_eq!([0, 500_000, 1_000_000].map(|ended_ppm| room(16, 64, ended_ppm)), [16, 40, 64]);
+        assert_eq!(room(64, 64, 1_000_000), 64, "nothing was taken, nothing has ended");
+        assert_eq!(room(70, 64, 1_000_000), 70);
+    }
+
+    #[test]
+    fn the_best_few_are_remembered_in_order_and_the_rest_counted() {
+        let worth = Affine { fixed: 0, input: 0, output: 0 };
+        let open = |load| Open {
+            codes: 0,
+            worth,
+            need_us: 0,
+            need_input_us: 0,
+            need_output_us: 0,
+            tokens: 0,
+            places: 0,
+            load,
+            concurrency: 10,
+        };
+        let mut survey = Survey::default();
+        // Of equals the later comes first; who is rejected has a row and no place.
+        for (codes, utility, load) in
+            [(0, 5, 1), (Codes::of(Code::Model).0, 99, 1), (0, 7, 2), (0, 5, 20), (0, 1, 0), (0, 6, 0), (0, 9, 0)]
+        {
+            survey.see(&open(load), codes, utility, 3);
+        }
+        assert_eq!(survey.top, [Some((6, 9)), Some((2, 7)), Some((5, 6)), Some((3, 5))]);
+        assert_eq!((survey.best(), survey.second()), (Some((6, 9)), Some((2, 7))));
+        assert_eq!(survey.standing, 6);
+        assert_eq!((survey.able, survey.capacity), (6, 60));
+        // What runs there and what was placed since, as much as it holds at most.
+        assert_eq!(survey.load, 4 + 5 + 10 + 3 + 3 + 3);
+    }
 }

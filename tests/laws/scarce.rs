@@ -48,7 +48,8 @@ fn standing(mark: Mark, well: usize) -> Inspection {
 #[test]
 fn the_panic_rule_ignores_load_rather_than_pile_onto_the_last_one_and_never_a_circuit() {
     for (mark, enough, few, none) in [
-        (Mark::Full, 2, 4, 0),
+        // Marks of load alone refuse nobody.
+        (Mark::Full, 2, 4, 4),
         // What fails too often is better than nothing.
         (Mark::Failing, 2, 4, 4),
         (Mark::Circuit, 2, 1, 0),
@@ -65,6 +66,20 @@ fn the_panic_rule_ignores_load_rather_than_pile_onto_the_last_one_and_never_a_ci
                 assert_eq!(status, 503, "{mark:?}");
             }
         }
+    }
+}
+
+/// Two are closed by load. What is in flight decides whether the other two can carry it.
+#[test]
+fn load_is_ignored_where_the_rest_could_not_carry_it() {
+    for (in_flight, stand) in [(10, 2), (32, 2), (33, 4), (40, 4)] {
+        let readings = [(Signal::InFlight, in_flight)];
+        let mut snapshot = snapshot((0..4).map(|n| health(&format!("s{n}"), &readings)).collect());
+        snapshot.substrates.iter_mut().skip(2).for_each(|health| marked(health, Mark::Full));
+        let policy = Policy::new(four(), [0; 32]);
+        let seen = inspect(&policy, Some(&snapshot), &Local::default(), &Facts::default(), NOW_MS, 1);
+        let rows = seen.rows.iter().filter(|row| row.dimensions.is_empty()).count();
+        assert_eq!(rows, stand, "{in_flight} of 64 in flight on each");
     }
 }
 
@@ -91,4 +106,29 @@ fn whoever_would_have_been_chosen_among_equals_is_named_whatever_their_order() {
         policy.document().substrates[usize::from(id)].name.as_str().to_string()
     };
     assert_eq!(unbound(false), unbound(true));
+}
+
+/// What the reason knows, rounded up to seconds, between one and a minute; else what the policy says.
+#[test]
+fn a_refusal_says_when_to_try_again() {
+    let after = |change: &dyn Fn(&mut Health)| {
+        let mut known = health("s0", &[]);
+        change(&mut known);
+        let mut document = four();
+        document.substrates.truncate(1);
+        document.settings.shedding.retry_after_s = 9;
+        let known = snapshot(vec![known]);
+        let policy = Policy::new(document, [0; 32]);
+        let decision = inspect(&policy, Some(&known), &Local::default(), &Facts::default(), NOW_MS, 1).decision;
+        let Outcome::Refused { status: 503, reason, retry_after_s } = decision.outcome else { panic!("{decision:?}") };
+        (reason.code, retry_after_s.unwrap())
+    };
+    let open = |until_ms| after(&|health| health.circuit = Circuit::Open { until_ms });
+    let times = [0, 1, 999, 1_000, 1_001, 59_001, 100_000].map(|ms| open(NOW_MS + ms));
+    assert_eq!(times.map(|(_, seconds)| seconds), [1, 1, 1, 1, 2, 60, 60]);
+    assert_eq!(open(u64::MAX), (Code::CircuitOpen, 60));
+    let asked = |ms| after(&|health| health.retry_at_ms = Some(NOW_MS + ms));
+    assert_eq!([asked(7_000), asked(7_001)], [(Code::RetryAfter, 7), (Code::RetryAfter, 8)]);
+    let nobody = after(&|health| health.set(Signal::Hosts, Reading { value: 0, at_ms: NOW_MS }));
+    assert_eq!(nobody, (Code::NoHost, 9));
 }

@@ -8,7 +8,7 @@ use berth::policy::Policy;
 use berth::simulate::START_MS;
 use berth::simulate::arrivals::Arrival;
 use berth::simulate::experiment::{Run, Setup, Variant};
-use berth::simulate::router::{Answer, Ask, Router, Stop, Tuning, Words, grid};
+use berth::simulate::router::{Answer, Ask, NAMES, Router, Stop, Tuning, Words, grid};
 use berth::simulate::server::Server;
 use berth::simulate::{Figures, read};
 use std::process::{Command, Output};
@@ -195,14 +195,15 @@ fn overload_that_nobody_sheds_stays_after_its_cause_is_gone_and_berth_is_back_wi
     assert!(crowded.recovery_ms.is_none_or(|ms| ms > 5 * back), "{:?}", crowded.recovery_ms);
 }
 
-/// The best rivals that keep the envelope, with what the grid found for them, as in the report.
+/// The best rivals that keep the envelope, with what the grid found for them, as in the report; and by how much Berth may be
+/// short of them: luck in the first, requests refused that some would have answered in time in the other (see the report).
 #[test]
 fn berth_answers_as_many_in_time_as_the_best_tuned_rival() {
     for (name, router, cool_ms, taste, less_ppm) in [
         ("five-failures", "latency-only", 1_000, 2, 2_000),
         ("spillover", "latency-only", 5_000, 2, 0),
         ("locality-collapse", "latency-only", 5_000, 0, 0),
-        ("degraded-node", "sku-only", 5_000, 2, 1_000),
+        ("degraded-node", "sku-only", 5_000, 2, 15_000),
         ("metastable", "cost-only", 1_000, 2, 0),
         ("cascade", "least-request", 1_000, 2, 0),
         ("drift", "latency-only", 5_000, 2, 1_000),
@@ -352,6 +353,109 @@ fn a_page_is_one_file_that_asks_for_nothing() {
     }
 }
 
+/// Everything that can happen on the time line does something to a fleet that was well, and to the same one each time.
+#[test]
+fn every_fault_of_a_time_line_is_felt() {
+    let run = |events: &str| {
+        let mut setup = setup("five-failures", &[("duration_s: 90", "duration_s: 40")]);
+        let text = format!(
+            "simulate: 1\nname: x\ntitle: t\npolicy: world.yaml\nduration_s: 40\nwarmup_s: 10\nload: {{rps: 1, mix: [{{}}]}}\nevents:\n{events}"
+        );
+        setup.scenario.events = read(&text).unwrap().events;
+        format!("{:?}", figures(&setup, plain("berth")))
+    };
+    let at = "at_s: 15, until_s: 30";
+    let quiet = run("  - {at_s: 39, until_s: 40, what: lapse, to: [edge-nl]}");
+    for event in [
+        "what: down, to: [metal-fr]",
+        "what: cut, to: [edge-nl]",
+        "what: slow, to: [gpu-de], by: 4",
+        "what: drift, to: [gpu-de], by: 4",
+        "what: errors, to: [provider-eu, provider-us], by: 0.3",
+        "what: price, to: [provider-us], by: 20",
+        "what: failover, to: [metal-fr], country: US",
+        "what: lapse, to: [metal-fr, gpu-de]",
+        "what: silence, to: [metal-fr, gpu-de]",
+        "what: delay, by: 6",
+        "what: surge, by: 3",
+    ] {
+        let felt = run(&format!("  - {{{at}, {event}}}"));
+        assert_ne!(felt, quiet, "{event}");
+        assert_eq!(felt, run(&format!("  - {{{at}, {event}}}")), "{event}");
+    }
+}
+
+/// What each part is for: without it something is worse, somewhere.
+#[test]
+fn each_part_that_can_be_switched_off_is_for_something() {
+    let mut overload = setup("metastable", &[]);
+    overload.scenario.capacity = false;
+    let back_ms = |router| figures(&overload, plain(router)).recovery_ms.unwrap_or(u64::MAX);
+    let whole = back_ms("berth");
+    for part in ["berth-no-freshness", "berth-no-hysteresis"] {
+        assert!(back_ms(part) > whole, "{part}: back after {} ms, and with it after {whole}", back_ms(part));
+    }
+    let herd = setup("herd", &[("proxies: 100", "proxies: 10")]);
+    let crowd = |router| figures(&herd, plain(router)).imbalance_ppm;
+    assert!(crowd("berth-no-spread") > 2 * crowd("berth"));
+}
+
+#[test]
+fn what_the_grid_finds_is_the_best_of_it_on_the_seed_it_was_tuned_on() {
+    let mut setup = setup("cascade", &[("duration_s: 120", "duration_s: 40"), ("until_s: 70", "until_s: 35")]);
+    setup.tunes = true;
+    setup.scenario.routers = vec!["least-request".into()];
+    let results = setup.all(&mut |_, _| {});
+    let found = results.runs.iter().find(|run| run.variant.is_listed()).unwrap();
+    setup.scenario.seed += 1_000_003;
+    let others = grid().into_iter().map(|tuning| Variant { router: "least-request", tuning: Some(tuning) });
+    let best = others.map(|variant| figures(&setup, variant).goodput_ppm).max();
+    assert_eq!((found.trained_ppm, grid().len()), (best, 9));
+    assert_eq!(figures(&setup, found.variant).goodput_ppm, best.unwrap());
+}
+
+#[test]
+fn every_measure_is_there_for_every_router() {
+    let args = ["simulate", "metastable.yaml", "--quiet", "--untuned", "--shorten", "12", "--format", "json"];
+    let told: serde_json::Value = serde_json::from_slice(&berth(&args).stdout).unwrap();
+    let experiment = &told["experiments"][0];
+    let runs = experiment["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 4 + 2 * 10 + 1, "ours and its parts, ten rivals as they are and listed, the ideal");
+    for run in runs {
+        for measure in [
+            "outside",
+            "goodput_ppm",
+            "by_class",
+            "late",
+            "cost_uusd",
+            "egress_uusd",
+            "spilled",
+            "shed",
+            "quality_ppm",
+            "max_over_mean_ppm",
+            "swings_per_minute_ppm",
+            "recovers",
+        ] {
+            assert!(!run[measure].is_null(), "{}: {measure}", run["router"]);
+        }
+    }
+    let capacity = experiment["capacity"].as_array().unwrap();
+    assert!(capacity.len() == 12 && capacity.iter().all(|c| c["floor_us"].as_u64() > Some(0)), "{capacity:?}");
+    for router in NAMES.into_iter().filter(|name| *name != "berth") {
+        let readme = fs::read_to_string(folder().join("README.md")).unwrap();
+        assert!(readme.contains(&format!("`{router}`")), "{router} is documented");
+    }
+}
+
+#[test]
+fn progress_is_told_from_the_beginning_to_the_end() {
+    let mut told = Vec::new();
+    let setup = setup("cascade", &[]);
+    setup.run(plain("round-robin"), 1_000_000, &mut |label, done| told.push((label.to_owned(), done)));
+    assert!(told.len() >= 99 && told.is_sorted(), "{}", told.len());
+    assert_eq!(told.last().unwrap(), &("round-robin".into(), 1_000_000));
+}
+
 /// Who is told what of which answer, and when.
 #[derive(Default)]
 struct Told {
@@ -450,7 +554,8 @@ fn a_public_trace_is_played_from_its_file() {
     let mut setup = setup("cascade", &[("load:\n", "load:\n  trace: {file: trace.csv, speed: 2}\n")]);
     setup.trace = berth::simulate::arrivals::trace(&text).unwrap();
     assert_eq!(setup.trace.len(), lines);
-    (setup.scenario.warmup_ms, setup.scenario.duration_ms) = (0, 86_400_000);
+    let last_us = setup.trace.last().unwrap().at_us;
+    (setup.scenario.warmup_ms, setup.scenario.duration_ms) = (0, last_us / 2_000 + 60_000);
     setup.scenario.events.clear();
     let seen = figures(&setup, plain("berth"));
     println!("{} requests, {} answered in time", seen.offered, seen.good);

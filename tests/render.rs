@@ -160,6 +160,28 @@ fn what_is_wrong_with_a_deployment_is_said_with_its_place() {
     assert!(code == 2 && found.contains("no-such-policy.yaml"), "{found}");
 }
 
+/// What a waypoint cannot be told is not rendered for it, and what is rendered says what that is.
+#[test]
+fn a_waypoint_gets_the_filter_alone_and_hears_what_that_lacks() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dir = folder("waypoint");
+    let text = fs::read_to_string(root.join("examples/istio/deployment.yaml")).unwrap();
+    assert!(text.contains("place: sidecar"));
+    fs::write(dir.join("deployment.yaml"), text.replace("place: sidecar", "place: waypoint\n  target: waypoint"))
+        .unwrap();
+    fs::copy(root.join("examples/istio/policy.yaml"), dir.join("policy.yaml")).unwrap();
+    let out = dir.join("out");
+    let file = dir.join("deployment.yaml");
+    let (code, said) = berth(&["render", "istio", file.to_str().unwrap(), "-o", out.to_str().unwrap()]);
+    assert_eq!(code, 0, "{said}");
+    assert!(!out.join("envoyfilter.yaml").exists());
+    for name in ["wasmplugin.yaml", "trafficextension.yaml"] {
+        let text = fs::read_to_string(out.join(name)).unwrap();
+        assert!(text.contains("It cannot say: the routes that obey the filter"), "{name}: {text}");
+        assert!(text.contains("name: waypoint"), "{name}: {text}");
+    }
+}
+
 /// A policy that readers of YAML would take for different ones is in no manifest.
 #[test]
 fn an_ambiguous_policy_is_not_rendered() {

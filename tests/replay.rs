@@ -277,6 +277,11 @@ fn another_version_is_named_as_such() {
         assert_eq!(Replay::parse(text), Err(Unreadable::Foreign), "{text}");
     }
     assert_eq!(Replay::parse("r1;k1;t1"), Err(Unreadable::Cut));
+    let least = Replay::parse("r1;k1;.").unwrap();
+    assert_eq!(
+        (least.policy.as_str(), least.now_ms, least.seed, least.snapshot, least.local),
+        ("1", 0, 0, None, Local::default())
+    );
     for member in
         ["t-1", "sx", "w1.2", "T", "Tacme", "T+%4", "T+%zz", "T+#q", "p1", "p1:x", "p65536:1", "hx-a", "z1", "n300"]
     {

@@ -67,8 +67,15 @@ fn whole(effort: Effort) {
     let upstream = upstream::start().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let measured = runtime.block_on(rounds::measure(&variants, upstream, effort));
-    if only.is_some() {
+    if let Some(only) = only {
         print(&variants, &measured);
+        if only.split(',').any(|id| id == "streams") {
+            let (whole_ms, added) = runtime.block_on(beside::streams(&modules, upstream, 6, 30));
+            println!(
+                "a stream of 1,000 events {whole_ms:.1} ms, and {:.0} µs, {:.0} to {:.0}",
+                added.value, added.low, added.high
+            );
+        }
         return;
     }
     let repeats = if quick { 1 } else { 5 };
@@ -77,7 +84,7 @@ fn whole(effort: Effort) {
     let starts = runtime.block_on(start::starts(&modules, upstream, repeats));
     let pushes = runtime.block_on(start::pushes(&modules, upstream, repeats + 2));
     say("streams");
-    let streams = runtime.block_on(beside::streams(&modules, upstream, 1 + repeats / 2, 4 + repeats));
+    let streams = runtime.block_on(beside::streams(&modules, upstream, 1 + repeats, 6 * repeats));
     say("telemetry");
     let telemetry =
         runtime.block_on(beside::telemetry(&modules, upstream, repeats.min(3) + 1, if quick { 2 } else { 4 }));

@@ -8,7 +8,6 @@ pub mod canary;
 pub mod config;
 mod ends;
 pub mod facts;
-mod fallen;
 mod held;
 pub mod hop;
 pub mod host;

@@ -1,7 +1,6 @@
 //! The telemetry role inside a cluster: it sees every attempt that goes there, also those that the router tries again,
 //! and keeps account of how each begins and ends. It knows no policy: whoever folds knows who is behind a cluster.
 
-use super::fallen::Cause;
 use super::vm::{Member, Vm};
 use super::wire_struct::metadata_text;
 use super::{Host, MapKind, MetricKind};
@@ -116,11 +115,7 @@ impl Observing {
         } else {
             add(host, self.counters.strangers, 1);
         }
-        let begun_ns = host.now_ns();
-        if let Some(cause) = self.member.with_fallen(|fallen| fallen.follow(host, begun_ns)).flatten() {
-            add(host, self.counters.fallbacks.get(cause as usize).copied().flatten(), 1);
-        }
-        Attempt { at, begun_ns, ..Attempt::default() }
+        Attempt { at, begun_ns: host.now_ns(), ..Attempt::default() }
     }
 
     /// Where the attempt's cluster stands in the account. Its host is asked where the cluster is another than the last
@@ -157,9 +152,6 @@ impl Observing {
             retry_after_s: answer.retry_after_s,
         };
         self.member.with(|reporter| reporter.observer.answered(at, &beginning, now_ns / 1_000_000));
-        if let Some(cause) = Cause::of(meaning) {
-            self.member.with_fallen(|fallen| fallen.fell(host, cause, now_ns));
-        }
         self.counters.answered(host, meaning);
         self.counters.dropped(host, &answer.dropped);
     }
@@ -169,11 +161,7 @@ impl Observing {
         let Some(at) = attempt.at.take() else { return };
         let ending = Self::ending(host, attempt);
         match ending {
-            Ending::Broken => {
-                self.counters.answered(host, Meaning::Failed);
-                let now_ns = host.now_ns();
-                self.member.with_fallen(|fallen| fallen.fell(host, Cause::Broken, now_ns));
-            }
+            Ending::Broken => self.counters.answered(host, Meaning::Failed),
             Ending::Abandoned => add(host, self.counters.abandoned, 1),
             Ending::Whole { .. } => {}
         }
@@ -210,7 +198,6 @@ pub(super) fn number(bytes: &[u8]) -> Option<u64> {
 struct Counters {
     answered: [Option<u32>; 4],
     dropped: [Option<u32>; Drop::ALL.len()],
-    fallbacks: [Option<u32>; Cause::WORDS.len()],
     abandoned: Option<u32>,
     strangers: Option<u32>,
     unslotted: Option<u32>,
@@ -222,7 +209,6 @@ impl Counters {
         Self {
             answered: ["good", "failed", "overloaded", "refused"].map(|word| counter(&["berth.observed.", word])),
             dropped: Drop::ALL.map(|why| counter(&["berth.telemetry.dropped.reason.", why.as_str()])),
-            fallbacks: Cause::WORDS.map(|word| counter(&["berth.observed.fallbacks.cause.", word])),
             abandoned: counter(&["berth.observed.abandoned"]),
             strangers: counter(&["berth.observed.strangers"]),
             unslotted: counter(&["berth.telemetry.unslotted"]),

@@ -231,16 +231,15 @@ impl Placement {
     fn decide<H: Host>(&mut self, host: &H, context: u32, headers: &Headers, known: Known<'_>) -> Verdict {
         let mut answers = None;
         let mut found = self.config.sources.read(headers);
-        match known {
-            Known::Arrived { ends } => {
-                if let Some(verdict) = self.receive(host, &found, ends) {
-                    return verdict;
-                }
-            }
-            Known::Body(body, size) => body.tell(size, &mut found),
-            Known::Late => {}
+        if let Known::Arrived { ends } = known
+            && let Some(verdict) = self.receive(host, &found, ends)
+        {
+            return verdict;
         }
         found.hear(answers.insert(self.config.sources.ask(host)));
+        if let Known::Body(body, size) = known {
+            body.tell(size, &mut found);
+        }
         self.requests = self.requests.wrapping_add(1);
         self.reporter.busy(self.now_ms);
         let told = self.config.hops.hear(host, found.budget);

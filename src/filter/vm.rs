@@ -2,7 +2,6 @@
 //! observed there and however many configurations are replaced.
 
 use super::Host;
-use super::fallen::Fallen;
 use super::store::Reporter;
 use crate::policy::Policy;
 use std::cell::RefCell;
@@ -21,8 +20,6 @@ struct Inner {
     joined: u64,
     /// The policies that ruled here, the last one at the end: two of each name and root, as far as there is room.
     ruled: Vec<Reign>,
-    /// Attempts that failed just now.
-    fallen: Fallen,
 }
 
 /// A policy and where it ruled.
@@ -92,11 +89,6 @@ impl Member {
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Reporter) -> T) -> Option<T> {
         let mut inner = self.vm.0.try_borrow_mut().ok()?;
         inner.reporter.as_mut().map(act)
-    }
-
-    /// Does something with the attempts that failed just now.
-    pub(super) fn with_fallen<T>(&self, act: impl FnOnce(&mut Fallen) -> T) -> Option<T> {
-        self.vm.0.try_borrow_mut().ok().map(|mut inner| act(&mut inner.fallen))
     }
 
     /// Who this root is to other VMs and to other roots of this one, once the VM has had a slot.

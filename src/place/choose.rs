@@ -179,6 +179,22 @@ mod tests {
     use crate::policy::index::mix;
 
     #[test]
+    fn a_weight_is_what_is_free_in_sixteenths_and_never_nothing() {
+        let of = |room, shrinks, ramp_ppm, placed| {
+            weight(&Use { after_ppm: 0, prepaid: None, room, shrinks, ramp_ppm, share_ppm: 0 }, placed)
+        };
+        assert_eq!(of(4, false, 1_000_000, 3), 64, "declared: what was placed is no matter");
+        assert_eq!([0, 3, 4, 9].map(|placed| of(4, true, 1_000_000, placed)), [64, 16, 16, 16], "one at least");
+        assert_eq!([0, -5].map(|room| of(room, true, 1_000_000, 0)), [16, 16]);
+        assert_eq!([0, 1, 250_000].map(|ramp_ppm| of(4, true, ramp_ppm, 0)), [1, 1, 16]);
+        let most = 1 << 24;
+        assert_eq!(
+            [(1 << 20) - 1, 1 << 20, i32::MAX].map(|room| of(room, true, 1_000_000, 0)),
+            [most - 16, most, most]
+        );
+    }
+
+    #[test]
     fn shares_are_those_that_a_division_gives() {
         for i in 0..50_000_u64 {
             let total = (mix(i) >> (24 + i % 40)).max(1);

@@ -186,3 +186,56 @@ impl Grounds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Visits {
+        grounds: Grounds,
+        present: Box<Ground>,
+        rows: usize,
+    }
+
+    impl Visits {
+        /// Whether a kind's ground is found, which is laid otherwise.
+        fn finds(&mut self, kind: u16, stamp: u64) -> bool {
+            let key = Key { class: kind, ..Key::default() };
+            self.grounds.swap(&mut self.present, &key, stamp, self.rows);
+            let known = self.present.stamp == stamp && self.present.key == key;
+            (self.present.stamp, self.present.key) = (stamp, key);
+            known
+        }
+
+        fn found(&mut self, kinds: core::ops::Range<u16>, stamp: u64) -> usize {
+            kinds.filter(|kind| self.finds(*kind, stamp)).count()
+        }
+    }
+
+    /// As many besides the present one as is said, whatever comes by: their memory is bounded.
+    #[test]
+    fn so_many_kinds_are_found_again_and_beyond_that_each_gives_way_in_turn() {
+        for (rows, most) in [(0, 32), (1, 32), (512, 32), (2_048, 8), (16_384, 4), (100_000, 4)] {
+            let mut visits = Visits { rows, ..Visits::default() };
+            let all = most as u16 + 1;
+            assert_eq!(visits.found(0..all, 1), 0, "{rows} rows: none is known at first");
+            assert_eq!(visits.found(0..all, 1), usize::from(all), "{rows} rows: then all");
+            assert_eq!(visits.grounds.kept.len(), most);
+            // As many new ones drive all of the old ones out.
+            assert_eq!(visits.found(100..100 + all, 1), 0);
+            assert_eq!(visits.found(100..100 + all, 1), usize::from(all), "{rows} rows: the new ones");
+            assert_eq!(visits.grounds.kept.len(), most);
+        }
+    }
+
+    #[test]
+    fn grounds_of_an_older_picture_are_never_found_and_give_way_first() {
+        let mut visits = Visits { rows: 1, ..Visits::default() };
+        visits.found(0..20, 1);
+        assert_eq!(visits.found(0..5, 2), 0, "another picture");
+        assert_eq!(visits.found(0..5, 2), 5);
+        // Nineteen were kept besides the present one: the memory of the old ones is used again.
+        assert_eq!(visits.grounds.kept.len(), 19);
+    }
+}

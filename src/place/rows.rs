@@ -288,3 +288,45 @@ pub(crate) fn pressed(scene: &Scene, ground: &Ground, id: SubstrateId) -> u64 {
     let need = score::rated(scene, ground, id).need_us;
     capability::now(scene, ground, id, need) | availability::now(scene, id) | cost::ceiling(scene, id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Code, Codes};
+
+    #[test]
+    fn room_is_what_was_free_and_what_has_ended_since() {
+        assert_eq!([0, 500_000, 1_000_000].map(|ended_ppm| room(16, 64, ended_ppm)), [16, 40, 64]);
+        assert_eq!(room(64, 64, 1_000_000), 64, "nothing was taken, nothing has ended");
+        assert_eq!(room(70, 64, 1_000_000), 70);
+    }
+
+    #[test]
+    fn the_best_few_are_remembered_in_order_and_the_rest_counted() {
+        let worth = Affine { fixed: 0, input: 0, output: 0 };
+        let open = |load| Open {
+            codes: 0,
+            worth,
+            need_us: 0,
+            need_input_us: 0,
+            need_output_us: 0,
+            tokens: 0,
+            places: 0,
+            load,
+            concurrency: 10,
+        };
+        let mut survey = Survey::default();
+        // Of equals the later comes first; who is rejected has a row and no place.
+        for (codes, utility, load) in
+            [(0, 5, 1), (Codes::of(Code::Model).0, 99, 1), (0, 7, 2), (0, 5, 20), (0, 1, 0), (0, 6, 0), (0, 9, 0)]
+        {
+            survey.see(&open(load), codes, utility, 3);
+        }
+        assert_eq!(survey.top, [Some((6, 9)), Some((2, 7)), Some((5, 6)), Some((3, 5))]);
+        assert_eq!((survey.best(), survey.second()), (Some((6, 9)), Some((2, 7))));
+        assert_eq!(survey.standing, 6);
+        assert_eq!((survey.able, survey.capacity), (6, 60));
+        // What runs there and what was placed since, as much as it holds at most.
+        assert_eq!(survey.load, 4 + 5 + 10 + 3 + 3 + 3);
+    }
+}

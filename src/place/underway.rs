@@ -91,6 +91,8 @@ mod tests {
         assert_eq!(placed, [100]);
         underway.clear(&mut placed);
         assert_eq!(placed, [0]);
+        underway.begin(0, 60_000_000, &mut placed);
+        assert_eq!(placed, [1], "nothing is left of those before");
     }
 
     #[test]

@@ -3,6 +3,9 @@
 use crate::rendered::{Site, berth, policy};
 use crate::support::envoy::Envoy;
 use crate::support::eventually;
+use berth::manifest::doctor::{Patient, examine};
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -62,6 +65,59 @@ async fn every_broken_part_is_named() {
     }
 }
 
+/// The rest of the page's table: what a proxy says of itself when it is well, with one thing changed in it.
+#[tokio::test]
+async fn every_other_finding_is_made_of_what_a_proxy_says() {
+    let site = Site::open(&policy(), "").await;
+    let file = site.dir.join("deployment.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("  tick_ms: 50\n", "  tick_ms: 50\n  listener: {read: anyone}\n")).unwrap();
+    site.render("envoy");
+    let envoy = Envoy::start_file(site.dir.clone(), "envoy.yaml").await;
+    envoy.await_stat("wasmcustom.berth.snapshot.epoch", |epoch| epoch > 0).await;
+    let says = async |path: &str| serde_json::from_slice::<Value>(&envoy.admin_get(path).await.body).unwrap();
+    let [dump, stats, server] =
+        [says("/config_dump").await, says("/stats?format=json").await, says("/server_info").await];
+    let well = Patient { name: "p".into(), dump, stats, server };
+    assert_eq!(examine(std::slice::from_ref(&well)), []);
+
+    let dumped = |from: &str, to: &str| {
+        let text = well.dump.to_string();
+        assert!(text.contains(from), "{from}");
+        Patient { dump: serde_json::from_str(&text.replace(from, to)).unwrap(), ..well.clone() }
+    };
+    let counted = |name: &str, value: u64| {
+        let mut stats = well.stats.clone();
+        let all = stats["stats"].as_array_mut().unwrap();
+        all.iter_mut().find(|stat| stat["name"] == name).unwrap_or_else(|| panic!("no {name}"))["value"] = value.into();
+        Patient { stats, ..well.clone() }
+    };
+    let mut old = well.clone();
+    old.server["version"] = well.server["version"].as_str().unwrap().replace("/1.", "/0.").into();
+    let vm = |role: &str| format!(r#""value":"{role}""#);
+    let cases = [
+        ("no-placement", dumped(r#""root_id":"placement""#, r#""root_id":"other""#)),
+        ("no-telemetry", dumped(r#""root_id":"telemetry""#, r#""root_id":"other""#)),
+        ("roles-in-one-vm", dumped(&vm("telemetry"), &vm("placement"))),
+        (
+            "may-not-wait",
+            dumped(r#""allow_on_headers_stop_iteration":true"#, r#""allow_on_headers_stop_iteration":false"#),
+        ),
+        ("no-policy", dumped(r#"\"envelopes\""#, r#"\"envelops\""#)),
+        ("not-running", counted("wasmcustom.berth.policy.fingerprint", 7)),
+        ("no-picture", counted("wasmcustom.berth.snapshot.epoch", 0)),
+        ("old-picture", counted("wasmcustom.berth.snapshot.age_ms", 31_000)),
+        ("draining", counted("listener_manager.total_listeners_draining", 1)),
+        ("too-old", old),
+    ];
+    for (slug, patient) in cases {
+        let found: BTreeSet<&str> = examine(&[patient]).iter().map(|finding| finding.slug).collect();
+        // What cannot be read is not what runs.
+        let also = (slug == "no-policy").then_some("not-running");
+        assert_eq!(found, BTreeSet::from_iter([slug].into_iter().chain(also)));
+    }
+}
+
 #[tokio::test]
 async fn a_refused_configuration_and_a_fleet_that_disagrees_are_named() {
     let (one, two) =
@@ -85,6 +141,18 @@ async fn a_refused_configuration_and_a_fleet_that_disagrees_are_named() {
         (!well && said.contains("refused") && said.contains("berth.placement")).then_some(())
     })
     .await;
+}
+
+#[test]
+fn every_finding_of_the_page_is_tried_here() {
+    let here = include_str!("doctor.rs");
+    let table = include_str!("../../envoy/deploy.md").split("| finding |").nth(1).unwrap();
+    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+    let slugs: Vec<&str> = rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2)).collect();
+    assert!(slugs.len() > 15, "{slugs:?}");
+    for slug in slugs {
+        assert!(here.contains(&format!("\"{slug}\"")), "{slug}");
+    }
 }
 
 #[test]

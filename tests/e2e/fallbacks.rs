@@ -1,12 +1,10 @@
 //! Why a request was tried again, and where it went on: what the tool reads in the lines of its attempts, for every fault.
 
 use crate::account::Books;
-use crate::support::bootstrap::{Carried, INGRESS, wasm_filter};
+use crate::support::bootstrap::INGRESS;
 use crate::support::client::{Ask, BOTH};
-use crate::support::policy::observe;
+use crate::support::eventually;
 use crate::support::upstream::{Script, Upstream};
-use crate::support::{built, eventually};
-use berth::manifest::envoy::cluster::Endpoint;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -65,47 +63,4 @@ async fn every_fallback_has_its_cause_in_the_log_from_where_and_to_where() {
         // As often as the second one was asked.
         assert_eq!(books.upstream("b").received().iter().filter(|r| r.path == "/v1/x").count(), made / 2);
     }
-}
-
-/// Has a filter inside each substrate's cluster see the attempts there.
-fn observed(bootstrap: &mut Value) {
-    let observing = wasm_filter(&built("berth.wasm"), "telemetry", &observe(), Carried::Text);
-    for cluster in bootstrap["static_resources"]["clusters"].as_array_mut().unwrap() {
-        let name = cluster["name"].as_str().unwrap().to_string();
-        let address = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"];
-        let address = &address["socket_address"];
-        if let (true, Some(port)) = (["a", "b", "c"].contains(&name.as_str()), address["port_value"].as_u64()) {
-            let hosts = vec![(address["address"].as_str().unwrap().to_string(), port as u16)];
-            let (http2, filters) = (name == "b", vec![observing.clone()]);
-            *cluster = Endpoint { hosts, http2, filters, ..Endpoint::default() }.render(&name);
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_the_clusters_filters_count_by_cause_is_what_the_log_says() {
-    let books = Books::open_with(observed).await;
-    for (round, script) in [Script::overloaded(1), Script::status(500), Script::Reset].into_iter().enumerate() {
-        books.upstream("a").does(script);
-        books.ask_many(round, 60).await;
-    }
-    let counted = |cause: &str| format!("berth_observed_fallbacks{{cause=\"{cause}\"}}");
-    eventually("the log and the metrics say the same", || async {
-        let (sums, metrics) = (summed_up(&books), books.metrics().await);
-        let mut expected = BTreeMap::<&str, u64>::new();
-        for (fallback, n) in sums["fallbacks"].as_object()? {
-            let cause = match fallback.rsplit_once(", ")?.1 {
-                "429" => "overloaded",
-                "500" => "failed",
-                "reset" => "broken",
-                _ => return None,
-            };
-            *expected.entry(cause).or_default() += n.as_u64()?;
-        }
-        let same = |cause: &&str| metrics.get(&counted(cause)).copied() == expected.get(*cause).copied();
-        let all = ["overloaded", "failed", "broken"];
-        println!("{expected:?} {:?}", all.map(|cause| metrics.get(&counted(cause)).copied()));
-        (expected.len() == 3 && all.iter().all(same)).then_some(())
-    })
-    .await;
 }

@@ -249,6 +249,22 @@ async fn the_mesh_s_patches_make_a_sidecar_that_places() {
 }
 
 #[tokio::test]
+async fn the_mesh_s_patches_make_a_gateway_that_places() {
+    let istio = "istio: {namespace: inference, place: gateway, selector: {istio: ingressgateway}}\n";
+    let site = Site::open(&policy(), istio).await;
+    site.render("istio");
+    let filter = yaml(&fs::read_to_string(site.dir.join("envoyfilter.yaml")).unwrap());
+    assert_eq!(filter["spec"]["workloadSelector"]["labels"]["istio"], "ingressgateway");
+    let mut gateway = patches::mesh_gateway();
+    patches::istio(&mut gateway, &filter, &site.dir);
+    fs::write(site.dir.join("gateway.json"), gateway.to_string()).unwrap();
+    let (content, said) = validate(&site.dir, "gateway.json");
+    assert!(content, "{said}");
+    let envoy = Envoy::start_file(site.dir.clone(), "gateway.json").await;
+    places_and_keeps_apart(&site, &envoy, "0.0.0.0_8080", &[]).await;
+}
+
+#[tokio::test]
 async fn the_mesh_s_patches_work_where_extensions_are_discovered() {
     let host = "llm.inference.svc.cluster.local:80";
     let istio = format!(

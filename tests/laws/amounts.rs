@@ -117,6 +117,48 @@ fn what_is_below_nothing_is_nothing_and_what_is_beyond_a_bound_is_the_bound() {
 }
 
 #[test]
+fn no_answer_takes_longer_or_is_longer_than_the_most_that_is_told_apart() {
+    let slow = |first_token_us: i64| {
+        let mut document = plain();
+        document.classes[0].worth.second_uusd = 1;
+        document.substrates[0].latency =
+            substrate::Latency { first_token_us, prefill_us_per_token: 0, us_per_token: 1 };
+        let row = row(&document, &ten());
+        (row.total_us, row.utility_pusd)
+    };
+    let most = 1 << 37;
+    // A hundred tokens take a hundred microseconds more.
+    assert_eq!(slow(most), slow(most - 100));
+    assert_eq!((slow(most).0, slow(most - 101).0), (most, most - 1));
+    assert!(slow(most - 101).1 > slow(most).1);
+    // Sixteen million tokens of a hundred bytes are more than the gigabyte that is priced.
+    let long = |output: u32, price: i64| {
+        let mut document = plain();
+        (document.settings.bytes_per_token, document.substrates[0].cost.egress) = (100, vec![egress(None, price)]);
+        -row(&document, &Facts { output_tokens: Some(Fact::trusted(output)), ..ten() }).utility_pusd
+    };
+    let bytes = |output: u32| long(output, 1) - long(output, 0);
+    assert_eq!([1 << 10, 1 << 23, 1 << 24, u32::MAX].map(bytes), [100 << 10, 100 << 23, 1 << 30, 1 << 30]);
+    assert_eq!(long(1 << 24, 0), long(u32::MAX, 0), "no more tokens are counted");
+}
+
+#[test]
+fn where_all_is_kept_free_nothing_may_be_placed() {
+    let mut document = plain();
+    document.substrates[0].capacity.concurrency = 4_000_000;
+    let known = snapshot(vec![health("s0", &[(Signal::InFlight, 0)])]);
+    let mut codes = |headroom_ppm| {
+        document.settings.headroom_ppm = headroom_ppm;
+        let policy = Policy::new(document.clone(), [0; 32]);
+        let seen = inspect(&policy, Some(&known), &Local::default(), &ten(), NOW_MS, 1);
+        seen.rows[0].reasons.iter().map(|reason| reason.code).collect::<Vec<_>>()
+    };
+    assert_eq!(codes(749_999), [], "a quarter is kept for critical work");
+    assert_eq!(codes(750_000), [Code::Headroom]);
+    assert_eq!(codes(u32::MAX), [Code::Headroom]);
+}
+
+#[test]
 fn a_tenant_spends_its_budget_to_the_last_micro_dollar() {
     // One request costs 41 micro-dollars.
     for (most_uusd, fleet_share_ppm, spent, placed) in [

@@ -2,7 +2,7 @@
 
 use super::build::*;
 use berth::model::*;
-use berth::place::place;
+use berth::place::{inspect, place};
 use berth::policy::Policy;
 
 fn decide(document: &Document, facts: &Facts) -> Decision {
@@ -30,7 +30,34 @@ fn a_policy_without_classes_has_one_that_expects_nothing() {
     let class = policy.class(0);
     assert_eq!((class.name.as_str(), class.tier), ("none", Tier::Batch));
     assert_eq!((class.home.len(), class.deadline_ms, class.attempts.most), (0, 0, 1));
+    assert_eq!((class.usual_output_tokens, class.needs, class.approval_for), (0, Features::default(), Borders::NONE));
     assert!(class.synchronous && !class.allow_throughput && !class.air_gapped);
+}
+
+#[test]
+fn a_policy_without_substrates_refuses_for_want_of_anybody() {
+    let seen = decide(&document(vec![], vec![class("chat", &[])], vec![envelope("open")]), &Facts::default());
+    let reason = Reason { code: Code::NoEnvelope, needed: 0, has: 0 };
+    assert_eq!(seen.outcome, Outcome::Refused { status: 403, reason, retry_after_s: None });
+}
+
+/// By what is claimed or by what the size suggests, whichever is more; of the answer, by the limit or by what is usual.
+#[test]
+fn tokens_are_the_larger_of_what_is_said_and_what_is_estimated() {
+    let tokens = |bytes_per_token, content_bytes, input: Option<u32>, output: Option<u32>| {
+        let mut one = document(vec![substrate("s0")], vec![class("chat", &["s0"])], vec![envelope("open")]);
+        one.settings.bytes_per_token = bytes_per_token;
+        let (input_tokens, output_tokens) = (input.map(Fact::claimed), output.map(Fact::claimed));
+        let facts = Facts { content_bytes, input_tokens, output_tokens, ..Facts::default() };
+        let seen = inspect(&Policy::new(one, [0; 32]), None, &Local::default(), &facts, NOW_MS, 1);
+        (seen.input_tokens, seen.output_tokens)
+    };
+    assert_eq!(tokens(4, None, None, None), (0, 100));
+    assert_eq!(tokens(4, Some(9), None, Some(101)), (3, 101));
+    assert_eq!(tokens(4, Some(9), Some(2), Some(99)), (3, 100));
+    assert_eq!(tokens(4, Some(9), Some(4), None), (4, 100));
+    assert_eq!(tokens(0, Some(9), None, None), (9, 100), "a token is a byte at least");
+    assert_eq!(tokens(4, Some(u64::MAX), Some(u32::MAX), Some(u32::MAX)), (1 << 24, 1 << 24), "no more are counted");
 }
 
 #[test]

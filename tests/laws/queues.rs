@@ -124,22 +124,55 @@ fn risk_grows_by_what_is_unsteady_up_to_half_a_percent_a_sign() {
     }
     // As a part of the declared time to the first token, 200 ms.
     assert_eq!([0, 100_000, 200_000, 400_000].map(|us| more(Signal::Jitter, us)), [0, 2_500, 5_000, 5_000]);
+    let mut instant = two();
+    instant.substrates[0].latency.first_token_us = 0;
+    let known = |readings: &[(Signal, i64)]| snapshot(vec![health("s0", readings), health("s1", &[])]);
+    let terms = |us| decide(&instant, &known(&[(Signal::Jitter, us)]), &Facts::default()).rows[0].terms.risk_uusd;
+    assert_eq!(terms(0) - terms(1), 250, "of one that is declared to take no time, any spread is its whole");
     assert_eq!([0, 30_000].map(|ppm| more(Signal::OverloadRate, ppm)), [0, 30_000]);
     assert_eq!(more(Signal::FailureRate, 50_000), 40_000, "measured, worse than the prior");
     // Memory between its two limits counts up to a quarter.
-    let pressed = |value| {
+    let pressed = |hard_ppm, value| {
         let mut document = two();
         document.classes[0].worth = class::Worth { answer_uusd: 0, second_uusd: 0, failure_uusd: 1_000_000 };
         let limits = settings::Thresholds {
             memory_soft_ppm: Some(600_000),
-            memory_hard_ppm: Some(1_000_000),
+            memory_hard_ppm: Some(hard_ppm),
             ..settings::Thresholds::default()
         };
         document.settings.thresholds = [limits; 7];
         let known = snapshot(vec![health("s0", &[(Signal::MemoryPressure, value)]), health("s1", &[])]);
         -decide(&document, &known, &Facts::default()).rows[0].terms.risk_uusd - calm
     };
-    assert_eq!([500_000, 600_000, 700_000, 800_000, 999_999].map(pressed), [0, 0, 62_500, 125_000, 249_999]);
+    let between = [500_000, 600_000, 700_000, 800_000, 999_999].map(|value| pressed(1_000_000, value));
+    assert_eq!(between, [0, 0, 62_500, 125_000, 249_999]);
+    assert_eq!([600_000, 600_001].map(|value| pressed(600_000, value)), [0, 250_000], "where nothing is between");
+}
+
+/// What is left of context and quota holds to the last token, whatever else stands against it; and two reasons of one
+/// code are one.
+#[test]
+fn what_is_left_is_left_to_the_last_token() {
+    let reasons = |deadline_ms: u32, readings: &[(Signal, i64)]| {
+        let mut document = two();
+        document.classes[0].deadline_ms = deadline_ms;
+        document.settings.thresholds = [settings::Thresholds { rate_remaining: Some(10), ..Default::default() }; 7];
+        let known = snapshot(vec![health("s0", readings), health("s1", &[])]);
+        let facts = Facts { input_tokens: Some(Fact::trusted(20)), ..Facts::default() };
+        let numbers = |reason: &Reason| (reason.code, reason.needed, reason.has);
+        decide(&document, &known, &facts).rows[0].reasons.iter().map(numbers).collect::<Vec<_>>()
+    };
+    // The request has 120 tokens.
+    let (enough, few, asks) = (120, 119, 8_000);
+    assert_eq!(reasons(asks, &[(Signal::ContextRoom, enough), (Signal::TokensRemaining, enough)]), []);
+    assert_eq!(reasons(asks, &[(Signal::ContextRoom, few)]), [(Code::ContextRoom, 120, 119)]);
+    assert_eq!(reasons(asks, &[(Signal::TokensRemaining, few)]), [(Code::RateLimited, 120, 119)]);
+    let late = reasons(1, &[(Signal::ContextRoom, enough), (Signal::TokensRemaining, enough)]);
+    assert_eq!(late.iter().map(|(code, ..)| *code).collect::<Vec<_>>(), [Code::Slow]);
+    let (scarce, both) = ((Signal::RateRemaining, 9), (Signal::TokensRemaining, few));
+    assert_eq!(reasons(asks, &[scarce]), [(Code::RateLimited, 10, 9)]);
+    assert_eq!(reasons(asks, &[scarce, both]), [(Code::RateLimited, 120, 119)]);
+    assert_eq!(reasons(asks, &[scarce, (Signal::TokensRemaining, enough)]), [(Code::RateLimited, 10, 9)]);
 }
 
 #[test]
@@ -190,6 +223,18 @@ fn what_follows_a_refusal_is_planned_though_two_whole_answers_would_not_fit() {
     assert_eq!(tries(&document), 2);
     document.classes[0].attempts.repeatable = true;
     assert_eq!(tries(&document), 1);
+    // To the last millisecond: half as much again as an answer takes is kept for the second.
+    document.classes[0].attempts.repeatable = false;
+    document.classes[0].usual_output_tokens = 1;
+    for substrate in &mut document.substrates {
+        substrate.latency = substrate::Latency { first_token_us: 0, prefill_us_per_token: 0, us_per_token: 600_000 };
+    }
+    let with = |deadline_ms: u32| {
+        let mut document = document.clone();
+        document.classes[0].deadline_ms = deadline_ms;
+        tries(&document)
+    };
+    assert_eq!([899, 900].map(with), [1, 2]);
 }
 
 proptest! {

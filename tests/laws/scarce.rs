@@ -107,3 +107,28 @@ fn whoever_would_have_been_chosen_among_equals_is_named_whatever_their_order() {
     };
     assert_eq!(unbound(false), unbound(true));
 }
+
+/// What the reason knows, rounded up to seconds, between one and a minute; else what the policy says.
+#[test]
+fn a_refusal_says_when_to_try_again() {
+    let after = |change: &dyn Fn(&mut Health)| {
+        let mut known = health("s0", &[]);
+        change(&mut known);
+        let mut document = four();
+        document.substrates.truncate(1);
+        document.settings.shedding.retry_after_s = 9;
+        let known = snapshot(vec![known]);
+        let policy = Policy::new(document, [0; 32]);
+        let decision = inspect(&policy, Some(&known), &Local::default(), &Facts::default(), NOW_MS, 1).decision;
+        let Outcome::Refused { status: 503, reason, retry_after_s } = decision.outcome else { panic!("{decision:?}") };
+        (reason.code, retry_after_s.unwrap())
+    };
+    let open = |until_ms| after(&|health| health.circuit = Circuit::Open { until_ms });
+    let times = [0, 1, 999, 1_000, 1_001, 59_001, 100_000].map(|ms| open(NOW_MS + ms));
+    assert_eq!(times.map(|(_, seconds)| seconds), [1, 1, 1, 1, 2, 60, 60]);
+    assert_eq!(open(u64::MAX), (Code::CircuitOpen, 60));
+    let asked = |ms| after(&|health| health.retry_at_ms = Some(NOW_MS + ms));
+    assert_eq!([asked(7_000), asked(7_001)], [(Code::RetryAfter, 7), (Code::RetryAfter, 8)]);
+    let nobody = after(&|health| health.set(Signal::Hosts, Reading { value: 0, at_ms: NOW_MS }));
+    assert_eq!(nobody, (Code::NoHost, 9));
+}

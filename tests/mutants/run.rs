@@ -12,7 +12,7 @@ mod report;
 mod tree;
 mod trial;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher as _};
 use std::io::Write as _;
@@ -22,10 +22,12 @@ use std::time::Instant;
 use report::Known;
 use trial::Trial;
 
-fn chosen(word: &str, at: usize, key: &str, last: &BTreeMap<String, Known>) -> bool {
+fn chosen(word: &str, at: usize, key: &str, last: &BTreeMap<String, Known>, explained: &BTreeSet<String>) -> bool {
     match word.split_once('/').map(|(i, n)| (i.parse::<usize>(), n.parse::<usize>())) {
         Some((Ok(i), Ok(n))) => at % n.max(1) == i,
-        _ if word == "survived" => last.get(key).is_some_and(|known| !known.outcome.noticed()),
+        _ if word == "survived" => {
+            !explained.contains(key) && last.get(key).is_some_and(|known| !known.outcome.noticed())
+        }
         _ => key.contains(word),
     }
 }
@@ -75,16 +77,14 @@ fn main() {
     let trial = Trial::prepare(&tree, &last);
     let fit = |at: &usize| !tree.unfit.contains(&(at + 1));
     let all: Vec<usize> = (0..tree.mutants.len()).filter(fit).collect();
-    let wanted = all.iter().enumerate().filter(|(nth, at)| chosen(&word, *nth, &tree.mutants[**at].key, &last));
-    let mut wanted: Vec<usize> = wanted.map(|(_, at)| *at).collect();
     let list = root.join("tests/mutants/survivors.txt");
     let explained = report::explained(&list);
+    let key = |at: &usize| tree.mutants[*at].key.as_str();
+    let wanted = all.iter().enumerate().filter(|(nth, at)| chosen(&word, *nth, key(at), &last, &explained));
+    let mut wanted: Vec<usize> = wanted.map(|(_, at)| *at).collect();
     // What was never tried goes first, and that in no order that means something: what was tried when it is ended is a
     // fair share.
-    wanted.sort_by_key(|at| {
-        let key = &tree.mutants[*at].key;
-        (last.contains_key(key) || explained.contains(key), hash(key))
-    });
+    wanted.sort_by_key(|at| (last.contains_key(key(at)) || explained.contains(key(at)), hash(&key(at))));
     let file_of = |at: usize| tree.files[tree.mutants[at].key.split(' ').next().unwrap_or_default()];
     let known: BTreeMap<String, Known> = all
         .iter()

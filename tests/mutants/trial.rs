@@ -30,7 +30,7 @@ const FIRST: [&str; 2] = [
 /// A test of which a notice costs less than this goes before the quick ones.
 const CHEAP_S: f64 = 0.05;
 /// So many times the time that the tests take is too much for a mutant.
-const MANY: f64 = 5.0;
+const MANY: f64 = 2.0;
 const HOUR_S: u64 = 3600;
 const SIGKILL: i32 = 9;
 /// Its share of the processor's time is used up.

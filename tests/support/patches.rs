@@ -57,6 +57,20 @@ pub fn sidecar() -> Value {
     })
 }
 
+/// A gateway of the mesh as it stands before our patches: one server for all hosts.
+pub fn mesh_gateway() -> Value {
+    let routes = json!({"name": "http.8080", "virtual_hosts": [{"name": "*:8080", "domains": ["*"],
+        "routes": [{"name": "default", "match": {"prefix": "/"}, "direct_response": {"status": 404}}]}]});
+    json!({
+        "node": {"id": "router~10.0.0.1~ingress.inference~inference.svc.cluster.local", "cluster": "ingress.inference"},
+        "admin": {"address": any_port()},
+        "static_resources": {
+            "listeners": [{"name": "0.0.0.0_8080", "address": any_port(), "traffic_direction": "OUTBOUND", "filter_chains": [http("outbound_0.0.0.0_8080", &routes)]}],
+            "clusters": [],
+        },
+    })
+}
+
 /// A gateway as Envoy Gateway makes it before our patches.
 pub fn gateway() -> Value {
     let routes = json!({"name": "inference/eg/http", "virtual_hosts": [{"name": "inference/eg/http/*", "domains": ["*"],
@@ -82,7 +96,9 @@ pub fn istio(bootstrap: &mut Value, filter: &Value, dir: &Path) {
 fn apply(bootstrap: &mut Value, patch: &Value, dir: &Path) {
     let (operation, value) = (patch["patch"]["operation"].as_str().unwrap(), &patch["patch"]["value"]);
     let matched = &patch["match"];
-    assert!(matched["context"].is_null() || matched["context"] == "SIDECAR_OUTBOUND");
+    let router = bootstrap["node"]["id"].as_str().unwrap().starts_with("router~");
+    let context = if router { "GATEWAY" } else { "SIDECAR_OUTBOUND" };
+    assert!(matched["context"].is_null() || matched["context"] == context);
     let resources = &mut bootstrap["static_resources"];
     match (patch["applyTo"].as_str().unwrap(), operation) {
         ("HTTP_FILTER", "INSERT_BEFORE") => {

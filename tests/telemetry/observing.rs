@@ -296,34 +296,3 @@ fn in_a_cluster_of_clusters_each_attempt_counts_where_its_host_says_that_it_belo
     }
     assert_eq!(proxy.snapshot().of("onprem-de").unwrap().circuit, Circuit::Closed);
 }
-
-#[test]
-fn an_attempt_that_follows_a_failed_one_of_the_same_request_is_a_fallback_by_its_cause() {
-    let mut proxy = Proxy::start(FakeHost::new());
-    let counted = |proxy: &Proxy| {
-        ["overloaded", "failed", "broken"]
-            .map(|cause| proxy.host.metric_value(&format!("berth.observed.fallbacks.cause.{cause}")))
-    };
-    let name =
-        |proxy: &Proxy, id: &str| proxy.host.set_property(&["request", "headers", "x-request-id"], id.as_bytes());
-    let answered = |status: &'static str| [(":status", status)];
-    name(&proxy, "1");
-    proxy.attempt("metal-fr", Some(&answered("429")), true);
-    name(&proxy, "2");
-    proxy.attempt("metal-fr", Some(&answered("500")), true);
-    // Another request, and one that is bad: neither follows.
-    name(&proxy, "3");
-    proxy.attempt("onprem-de", Some(&answered("400")), true);
-    proxy.attempt("onprem-de", Some(&answered("200")), true);
-    assert_eq!(counted(&proxy), [0, 0, 0]);
-    name(&proxy, "1");
-    proxy.attempt("onprem-de", None, false);
-    assert_eq!(counted(&proxy), [1, 0, 0]);
-    proxy.attempt("metal-fr", Some(&answered("200")), true);
-    assert_eq!(counted(&proxy), [1, 0, 1]);
-    // Later than any retry: another request under the same name.
-    proxy.host.advance_ms(2_000);
-    name(&proxy, "2");
-    proxy.attempt("onprem-de", Some(&answered("200")), true);
-    assert_eq!(counted(&proxy), [1, 0, 1]);
-}

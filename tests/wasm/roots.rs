@@ -83,7 +83,7 @@ fn where_streams_cannot_be_told_apart_a_second_filter_is_refused_and_the_first_g
     for answer in [Answer::Status(1), Answer::Status(12)] {
         let (host, mut vm) = start();
         host.set_property(&["plugin_name"], b"another");
-        vm.answer("proxy_call_foreign_function", answer);
+        vm.answer("proxy_call_foreign_function", answer.clone());
         assert_eq!(offer(&mut vm, &host, 20, 2), Some(0));
         assert!(vm.log().iter().any(|(_, line)| line.contains("another placement filter")), "{:?}", vm.log());
         assert_eq!(ask(&mut vm, &host, (11, ROOT)), Some(1));

@@ -11,6 +11,7 @@ use crate::policy::{
 };
 
 /// One class.
+#[inline(never)]
 pub fn class<S: Source>(s: &mut S) -> Option<Class> {
     let name: Option<Name> = s.required("name", "Its name in policies, records and metrics.", Named);
     let matches = s.section_if("match", "Which requests are of this class: the first class that matches wins. Without it, only those that match no other, if this is the default class.", predicate);
@@ -76,6 +77,7 @@ pub fn class<S: Source>(s: &mut S) -> Option<Class> {
     })
 }
 
+#[inline(never)]
 fn attempts<S: Source>(s: &mut S) -> Option<Attempts> {
     Some(Attempts {
         most: s.or("most", "Attempts in all.", whole(1, 3), 3),
@@ -85,6 +87,7 @@ fn attempts<S: Source>(s: &mut S) -> Option<Attempts> {
     })
 }
 
+#[inline(never)]
 fn worth<S: Source>(s: &mut S) -> Option<Worth> {
     Some(Worth {
         answer_uusd: s.or("answer_usd", "An answer of perfect quality.", usd(10_000), 10_000),
@@ -93,6 +96,7 @@ fn worth<S: Source>(s: &mut S) -> Option<Worth> {
     })
 }
 
+#[inline(never)]
 fn limits<S: Source>(s: &mut S) -> Option<Limits> {
     Some(Limits {
         cost_uusd: s.optional(

@@ -11,6 +11,7 @@ use crate::policy::{
     time::Moment,
 };
 
+#[inline(never)]
 pub(super) fn selection<S: Source>(s: &mut S) -> Option<Selection> {
     Some(Selection {
         margin_ppm: s.or("margin", "Candidates whose utility is within this share of the best one's are equals.", ratio(), 50_000),
@@ -25,6 +26,7 @@ pub(super) fn selection<S: Source>(s: &mut S) -> Option<Selection> {
     })
 }
 
+#[inline(never)]
 pub(super) fn shedding<S: Source>(s: &mut S) -> Option<Shedding> {
     let from = s.section_or_empty("from", "The saturation at which a tier begins to give way.", |s| {
         by_tier(s, [850_000, 920_000, 1_000_000])
@@ -48,6 +50,7 @@ fn by_tier<S: Source>(s: &mut S, defaults: [u32; 3]) -> Option<[u32; 3]> {
     Some(values)
 }
 
+#[inline(never)]
 pub(super) fn ages<S: Source>(s: &mut S) -> Option<Ages> {
     let ages = Ages {
         soft_ms: s.or("soft_ms", "A signal is uncertain from here on.", decimal(0, 1, 3_600_000, "ms"), 3_000),
@@ -62,6 +65,7 @@ pub(super) fn ages<S: Source>(s: &mut S) -> Option<Ages> {
     Some(ages)
 }
 
+#[inline(never)]
 pub(super) fn breaking<S: Source>(s: &mut S) -> Option<Breaking> {
     let ms = || whole(1, 86_400_000);
     let read = Breaking {
@@ -85,6 +89,7 @@ pub(super) fn breaking<S: Source>(s: &mut S) -> Option<Breaking> {
     Some(read)
 }
 
+#[inline(never)]
 pub(super) fn budget<S: Source>(s: &mut S) -> Option<Budget> {
     let tenant = s.required("tenant", "The tenant, as the fact names it.", Text(128));
     let most = s.required("most_usd", "At most this much per window, in the whole fleet.", usd(1_000_000_000));
@@ -93,6 +98,7 @@ pub(super) fn budget<S: Source>(s: &mut S) -> Option<Budget> {
     Some(Budget { tenant: tenant?, window_s, most_uusd: most?, fleet_share_ppm })
 }
 
+#[inline(never)]
 pub(super) fn link<S: Source>(s: &mut S) -> Option<Link> {
     let from: Option<Name> = s.required("from", "The caller's zone.", Named);
     let to = s.required("to", "The substrate's zone.", Named);
@@ -102,6 +108,7 @@ pub(super) fn link<S: Source>(s: &mut S) -> Option<Link> {
     Some(Link { from: from?, to: to?, latency_us, pusd_per_byte: price, ceiling_ppm: ceiling })
 }
 
+#[inline(never)]
 pub(super) fn adaptive<S: Source>(s: &mut S) -> Option<Adaptive> {
     Some(Adaptive {
         latency: s.or("latency", "Measured latency replaces the declared one.", Flag, true),
@@ -111,6 +118,7 @@ pub(super) fn adaptive<S: Source>(s: &mut S) -> Option<Adaptive> {
     })
 }
 
+#[inline(never)]
 pub(super) fn approval<S: Source>(s: &mut S) -> Option<Approval> {
     let token = s.required("token", "What the approval fact says.", Text(256));
     let opens = borders(s, "borders", "The borders that it opens.");
@@ -118,6 +126,7 @@ pub(super) fn approval<S: Source>(s: &mut S) -> Option<Approval> {
     Some(Approval { token: token?, borders: opens, until_ms: until?.unix_ms })
 }
 
+#[inline(never)]
 pub(super) fn rollout<S: Source>(s: &mut S) -> Option<Rollout> {
     let share = s.required("share", "The share of traffic, by a hash of the request.", ratio());
     let only = s.section_if("only", "Only these requests; without it, all.", predicate);

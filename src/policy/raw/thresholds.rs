@@ -9,6 +9,7 @@ use crate::policy::{
 };
 
 /// Thresholds of every kind, by [`Kind`] order.
+#[inline(never)]
 pub fn thresholds<S: Source>(s: &mut S) -> Option<[Thresholds; Kind::ALL.len()]> {
     let mut all = Kind::ALL.map(defaults);
     for (slot, kind) in all.iter_mut().zip(Kind::ALL) {

@@ -12,8 +12,9 @@ WASI = CARGO_TARGET_DIR=target/wasip1 $(TOOLS) cargo wasm32-wasip1
 WASI_PLACEMENT = CARGO_TARGET_DIR=target/wasip1-placement $(TOOLS) cargo wasm32-wasip1
 NODE = CARGO_TARGET_DIR=target/node $(TOOLS) cargo wasm32-unknown-unknown
 WITH_ENVOY = ENVOY=$$($(TOOLS) envoy) && export ENVOY
-# Features that Rust's compiler uses and every Envoy that can run the module knows.
-WASM_OPT_FLAGS = -O3 --enable-bulk-memory --enable-sign-ext --enable-nontrapping-float-to-int \
+# Features that Rust's compiler uses and every Envoy that can run the module knows. What is called from one place only is not
+# put there: that makes functions of 40 KB, and the proxy's memory follows the largest functions (benches/README.md).
+WASM_OPT_FLAGS = -O3 --one-caller-inline-max-function-size=100 --enable-bulk-memory --enable-sign-ext --enable-nontrapping-float-to-int \
   --enable-mutable-globals --enable-multivalue --enable-reference-types --strip-producers
 export ENVOY
 

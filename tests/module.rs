@@ -5,8 +5,8 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use berth::manifest::module::{exports, imports};
-use berth::manifest::rights::{CALLED, SYSTEM};
+use berth::manifest::module::{Cut, exports, imports};
+use berth::manifest::rights::{SYSTEM, called};
 
 /// Host functions that the SDK's traits name and nobody calls; not granted, they are answered with an error.
 const NAMED: [&str; 10] = [
@@ -22,17 +22,13 @@ const NAMED: [&str; 10] = [
     "env.proxy_set_header_map_pairs",
 ];
 
-/// What only the telemetry role asks for, or the SDK for its streams.
-const OF_TELEMETRY: [&str; 5] = [
+/// Those of them that come with the telemetry role or the SDK's streams only.
+const OF_TELEMETRY: [&str; 4] = [
     "env.proxy_close_stream",
     "env.proxy_dequeue_shared_queue",
     "env.proxy_enqueue_shared_queue",
-    "env.proxy_http_call",
     "env.proxy_set_header_map_pairs",
 ];
-
-/// What only a module asks for that is not told which root a stream belongs to.
-const OF_PLACEMENT_ALONE: &str = "env.proxy_call_foreign_function";
 
 const PLACEMENT: [&str; 7] = [
     "_initialize",
@@ -88,14 +84,11 @@ fn both_modules_import_only_what_is_written_here() {
         let module = module(name);
         let found = imports(&module).unwrap();
         let found: Vec<String> = found.iter().map(|import| format!("{}.{}", import.module, import.name)).collect();
-        let called = CALLED.iter().map(|call| format!("env.{call}"));
+        let cut = if name == "berth.wasm" { Cut::Full } else { Cut::Placement };
+        let called = called(cut).map(|call| format!("env.{call}"));
         let system = SYSTEM.iter().map(|call| format!("wasi_snapshot_preview1.{call}"));
-        let written = called.chain(NAMED.map(String::from)).chain(system);
-        let asked = |import: &str| match name {
-            "berth.wasm" => import != OF_PLACEMENT_ALONE,
-            _ => !OF_TELEMETRY.contains(&import),
-        };
-        let written: Vec<String> = written.filter(|import| asked(import)).collect();
+        let named = NAMED.into_iter().filter(|import| cut == Cut::Full || !OF_TELEMETRY.contains(import));
+        let written: Vec<String> = called.chain(named.map(String::from)).chain(system).collect();
         assert_eq!(sorted(found.iter().map(String::as_str)), sorted(written.iter().map(String::as_str)), "{name}");
     }
 }

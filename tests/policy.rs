@@ -649,6 +649,25 @@ mod layers {
 }
 
 #[test]
+fn the_queue_that_is_too_long_grows_with_the_substrate_unless_the_policy_says_a_number() {
+    use berth::model::Kind;
+    let starter = fs::read_to_string(root("policies/starter.yaml")).unwrap();
+    let limit = |thresholds: &str, kind: Kind, concurrency: u32| {
+        let document = read_yaml(&format!("{starter}\n{thresholds}\n")).unwrap().document;
+        let mut substrate = document.substrates[0].clone();
+        (substrate.kind, substrate.capacity.concurrency) = (kind, concurrency);
+        document.settings.thresholds_of(&substrate).queue_depth
+    };
+    assert_eq!([8, 100, 512].map(|n| limit("", Kind::Gpu, n)), [Some(20), Some(20), Some(102)]);
+    assert_eq!([8, 512].map(|n| limit("", Kind::Silicon, n)), [Some(5), Some(102)]);
+    assert_eq!(limit("", Kind::Provider, 512), None, "a provider says nothing of its queue");
+    assert_eq!(limit("thresholds: {gpu: {queue_depth: 7}}", Kind::Gpu, 512), Some(7), "what is written holds");
+    assert_eq!(limit("thresholds: {gpu: {queue_depth: none}}", Kind::Gpu, 512), None);
+    assert_eq!(limit("thresholds: {gpu: {queue_share: 0.5}}", Kind::Gpu, 512), Some(256));
+    assert_eq!(limit("thresholds: {gpu: {queue_depth: 7, queue_share: 0.5}}", Kind::Gpu, 10), Some(7), "the larger");
+}
+
+#[test]
 fn the_readme_shows_the_starter_in_forty_lines() {
     let starter = fs::read_to_string(root("policies/starter.yaml")).unwrap();
     let readme = fs::read_to_string(root("README.md")).unwrap();
@@ -956,7 +975,7 @@ fn a_policy_that_went_through_a_protobuf_struct_has_the_same_digest_and_says_the
 fn every_warning_is_raised_by_what_it_warns_of() {
     let starter = fs::read_to_string(root("policies/starter.yaml")).unwrap();
     let eu = "permit: {jurisdictions: [EU, US]}";
-    let cases: [(&str, &str, &str); 10] = [
+    let cases: [(&str, &str, &str); 11] = [
         ("BTH0201", "    tier: critical\n", "    tier: critical\n    needs: [embeddings]\n"),
         ("BTH0202", eu, "permit: {jurisdictions: [EU]}"),
         (
@@ -974,6 +993,7 @@ fn every_warning_is_raised_by_what_it_warns_of() {
         ("BTH0207", eu, "permit: {jurisdictions: [EU, US]}\n    forbid: {accounts: [trial]}"),
         ("BTH0208", "  - name: everyone\n", "  - name: everyone\n    applies_to: {classes: [other]}\n"),
         ("BTH0209", eu, "permit: {jurisdictions: [EU, US], kinds: [provider]}"),
+        ("BTH0212", "    deadline_ms: 8000", "    deadline_ms: 8000\n    attempts: {hedge: true}"),
         ("BTH0009", "[AT, BE", "[NO, BE"),
     ];
     for (code, from, to) in cases {

@@ -3,9 +3,13 @@
 #![cfg(not(target_family = "wasm"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+use berth::health::{Beginning, Ending};
 use berth::policy::Policy;
+use berth::simulate::START_MS;
+use berth::simulate::arrivals::Arrival;
 use berth::simulate::experiment::{Run, Setup, Variant};
-use berth::simulate::router::{Tuning, grid};
+use berth::simulate::router::{Answer, Ask, Router, Stop, Tuning, Words, grid};
+use berth::simulate::server::Server;
 use berth::simulate::{Figures, read};
 use std::process::{Command, Output};
 use std::{fs, path::Path};
@@ -100,6 +104,76 @@ fn old_pictures_do_not_make_a_herd_of_berth_where_they_make_one_of_always_taking
     }
 }
 
+/// Three substrates of which one is twice as fast, four in five of their slots in use: with everything as it ships.
+const UNEQUAL: &str = r#"
+berth: 1
+policy: {name: unequal, version: 1, owner: simulation}
+substrates:
+  - name: a
+    kind: gpu
+    location: {jurisdiction: DE, region: r, zone: z1}
+    account: own
+    capabilities: {models: {m: {quality: 0.7}}, context_tokens: 32768, features: [streaming]}
+    latency: {first_token_ms: 200, prefill_ms_per_ktok: 40, ms_per_token: 18}
+    cost: {regime: reserved, input_usd_per_mtok: 0.1, output_usd_per_mtok: 0.3}
+    capacity: {concurrency: 32}
+  - {name: b, like: a, location: {zone: z2}, latency: {ms_per_token: 9}}
+  - {name: c, like: a, location: {zone: z3}}
+classes:
+  - {name: k, home: [a, b, c], deadline_ms: 60000}
+default_class: k
+envelopes:
+  - {name: all, permit: {}, spillover: any}
+"#;
+
+fn unequal(rps: u32, proxies: u32, workers: u32, delay_ms: u64, more: &str) -> Setup {
+    let text = format!(
+        "simulate: 1\nname: old-news\ntitle: \"Old news\"\npolicy: none.yaml\nduration_s: 90\nwarmup_s: 20\n\
+         fleet: {{proxies: {proxies}, workers: {workers}, period_ms: 1000, delay_ms: {delay_ms}}}\n\
+         load:\n  rps: {rps}\n  shape: poisson\n  mix:\n    - {{model: m, region: r, \
+         input: {{median: 200, spread: 0.5, most: 2000}}, output: {{median: 60, spread: 0.8, most: 400}}}}\n\
+         physics:\n  a: {{slots: 32, queue: 64}}\n  b: {{slots: 32, queue: 64}}\n  c: {{slots: 32, queue: 64}}\n{more}"
+    );
+    let checked = berth::policy::read_yaml(UNEQUAL).unwrap();
+    let policy = Policy::new(checked.document, checked.digest.0);
+    let document = policy.document().clone();
+    Setup { scenario: read(&text).unwrap(), document, digest: *policy.digest(), trace: Vec::new(), tunes: false }
+}
+
+/// Up to where news, a period old when the next come, are too old to count, with the defaults that ship: what can be answered is, and shares turn back no
+/// more often than twice as much as those of a router that knows everything.
+#[test]
+fn news_however_old_make_nothing_oscillate_with_the_defaults_that_ship() {
+    let ages = unequal(40, 4, 2, 0, "").document.settings.ages;
+    for (proxies, workers) in [(4, 2), (16, 1)] {
+        for delay_ms in [100, 1_000, 2_000, ages.soft_ms, ages.hard_ms - 2_000] {
+            let setup = unequal(40, proxies, workers, delay_ms, "");
+            let (ours, ideal) = (figures(&setup, plain("berth")), figures(&setup, plain("ideal")));
+            assert!(ideal.goodput_ppm > 999_000, "it is feasible: {}", ideal.goodput_ppm);
+            assert!(ours.goodput_ppm >= 970_000, "{proxies} proxies, {delay_ms} ms: {}", ours.goodput_ppm);
+            let (swings, most) = (ours.swings_ppm, 2 * ideal.swings_ppm);
+            assert!(swings <= most, "{proxies} proxies, {delay_ms} ms: {swings} swings, not {most}");
+        }
+        // Now known, now not: worse, and still nothing like refusing all.
+        let between = figures(&unequal(40, proxies, workers, ages.hard_ms - 500, ""), plain("berth"));
+        assert!(between.goodput_ppm >= 850_000, "{proxies} proxies: {}", between.goodput_ppm);
+    }
+}
+
+/// One of three is lost. What the others get then is what they have room for, by all proxies and workers together.
+#[test]
+fn no_survivor_exceeds_its_limit_because_the_third_is_gone() {
+    let gone = "events:\n  - {at_s: 40, until_s: 70, what: down, to: [b]}\n";
+    for (proxies, workers) in [(1, 16), (4, 4), (10, 2)] {
+        let setup = unequal(40, proxies, workers, 100, gone);
+        let (ours, blind) = (figures(&setup, plain("berth")), figures(&setup, plain("round-robin")));
+        println!("{proxies} proxies of {workers}: {} of 1000000, blindly {}", ours.peak_ppm, blind.peak_ppm);
+        // Once more what was free: at most half of it while half is in use.
+        assert!(ours.peak_ppm <= 1_500_000, "{proxies} proxies of {workers}: {}", ours.peak_ppm);
+        assert!(ours.peak_ppm < blind.peak_ppm, "{} {}", ours.peak_ppm, blind.peak_ppm);
+    }
+}
+
 #[test]
 fn overload_that_nobody_sheds_stays_after_its_cause_is_gone_and_berth_is_back_within_twice_the_ideals_time() {
     let mut setup = setup("metastable", &[]);
@@ -118,7 +192,7 @@ fn overload_that_nobody_sheds_stays_after_its_cause_is_gone_and_berth_is_back_wi
     let checked = berth::policy::read_yaml(&twice).unwrap();
     (setup.document, setup.digest) = (checked.document, checked.digest.0);
     let crowded = figures(&setup, plain("berth"));
-    assert!(crowded.recovery_ms.is_none_or(|ms| ms > 10 * back), "{:?}", crowded.recovery_ms);
+    assert!(crowded.recovery_ms.is_none_or(|ms| ms > 5 * back), "{:?}", crowded.recovery_ms);
 }
 
 /// The best rivals that keep the envelope, with what the grid found for them, as in the report.
@@ -128,10 +202,10 @@ fn berth_answers_as_many_in_time_as_the_best_tuned_rival() {
         ("five-failures", "latency-only", 1_000, 2, 2_000),
         ("spillover", "latency-only", 5_000, 2, 0),
         ("locality-collapse", "latency-only", 5_000, 0, 0),
-        ("degraded-node", "sku-only", 5_000, 2, 0),
+        ("degraded-node", "sku-only", 5_000, 2, 1_000),
         ("metastable", "cost-only", 1_000, 2, 0),
         ("cascade", "least-request", 1_000, 2, 0),
-        ("drift", "latency-only", 5_000, 2, 0),
+        ("drift", "latency-only", 5_000, 2, 1_000),
     ] {
         let mut setup = setup(name, &[]);
         setup.scenario.capacity = false;
@@ -256,10 +330,133 @@ fn a_page_is_one_file_that_asks_for_nothing() {
     berth(&["simulate", "cascade.yaml", "--quiet", "--untuned", "--shorten", "20", "--report", file]);
     let page = fs::read_to_string(&out).unwrap();
     fs::remove_file(&out).unwrap();
-    assert!(page.contains("<svg") && page.contains("prefers-color-scheme:dark") && page.contains("seed 1"));
+    assert!(
+        page.contains("<svg") && page.contains("prefers-color-scheme:dark") && page.contains("color-scheme:light dark")
+    );
+    // The whole envelope of the experiment: version, digests, seed, parameters, and both files as they were read.
+    let policy = fs::read_to_string(folder().join("three-world.yaml")).unwrap();
+    let first = policy.lines().find(|line| line.contains("- name: gpu-a")).unwrap();
+    for part in [
+        env!("CARGO_PKG_VERSION"),
+        "seed 1",
+        "fingerprint",
+        "three-equals@1#",
+        "cool-down ms",
+        "over jurisdiction",
+        first,
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
     for outside in ["src=", "href=", "<script", "url(", "@import"] {
         assert!(!page.contains(outside), "{outside}");
     }
+}
+
+/// Who is told what of which answer, and when.
+#[derive(Default)]
+struct Told {
+    heads: Vec<(u64, u64)>,
+    ends: Vec<(u64, u64)>,
+}
+
+/// Everything goes to the first substrate, and what is told is written down.
+struct Scribe(std::rc::Rc<std::cell::RefCell<Told>>);
+
+impl Router for Scribe {
+    fn ask(&mut self, ask: &Ask, _: &[Server]) -> Answer {
+        let stop = Stop { substrate: 0, per_try_ms: ask.class.deadline_ms };
+        Answer::Go { stops: [Some(stop), None, None], whole: true }
+    }
+    fn again(&mut self, _: &Ask, _: &[Server]) -> Option<Stop> {
+        None
+    }
+    fn began(&mut self, _: &Arrival, _: u16) {}
+    fn answered(&mut self, arrival: &Arrival, _: usize, _: &Beginning<'_>, now_ms: u64) {
+        self.0.borrow_mut().heads.push((arrival.id, now_ms - START_MS));
+    }
+    fn ended(&mut self, arrival: &Arrival, _: usize, ending: &Ending, now_ms: u64) {
+        if matches!(ending, Ending::Whole { .. }) {
+            self.0.borrow_mut().ends.push((arrival.id, now_ms - START_MS));
+        }
+    }
+    fn hear(&mut self, _: usize, _: &Words, _: u64) {}
+}
+
+#[test]
+fn the_head_of_a_stream_is_seen_before_its_end_and_what_runs_feels_a_fault_at_once() {
+    let faults = "events:\n  - {at_s: 20, until_s: 24, what: slow, to: [gpu-a], by: 1000}\n";
+    let changes = [
+        ("duration_s: 120", "duration_s: 40"),
+        ("events:\n", faults),
+        ("rps: 80", "rps: 5"),
+        ("{model:", "{streaming: true, model:"),
+    ];
+    let setup = setup("cascade", &changes);
+    let told = std::rc::Rc::new(std::cell::RefCell::new(Told::default()));
+    let router = Box::new(Scribe(told.clone()));
+    let _ = berth::simulate::run(&setup.scenario, &setup.document, router, &[], 1_000_000, &mut |_| {});
+    let told = told.borrow();
+    let heads: std::collections::HashMap<u64, u64> = told.heads.iter().copied().collect();
+    assert_eq!(heads.len(), told.heads.len(), "each head is told once");
+    assert!(told.ends.len() > 100, "{}", told.ends.len());
+    assert!(told.ends.iter().all(|(id, at)| heads[id] < *at), "a stream's head comes before its end");
+    let ended = |from: u64, until: u64| told.ends.iter().filter(|(_, at)| (from..until).contains(at)).count();
+    assert!(ended(17_000, 20_000) > 5);
+    assert_eq!(ended(20_010, 24_000), 0, "a thousand times slower, nothing comes to its end");
+    assert!(ended(24_000, 27_000) > 5, "and then it goes on");
+}
+
+#[test]
+fn drift_is_found_from_metrics_alone_and_a_quiet_fleet_raises_no_alarm() {
+    for seed in [1, 8] {
+        let mut drifting = setup("drift", &[]);
+        drifting.scenario.seed = seed;
+        let (at_ms, substrate) = figures(&drifting, plain("berth")).found.expect("an alarm");
+        let drift = &drifting.scenario.events[0];
+        assert!((drift.from_ms..drift.until_ms).contains(&at_ms), "seed {seed}: {at_ms}");
+        assert_eq!(drifting.document.substrates[usize::from(substrate)].name.as_str(), "gpu-de");
+        let mut quiet = setup("five-failures", &[("duration_s: 90", "duration_s: 240")]);
+        quiet.scenario.seed = seed;
+        assert_eq!(figures(&quiet, plain("berth")).found, None, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_goal_that_the_ideal_misses_too_is_out_of_reach_and_what_is_missed_says_why() {
+    let mut setup = setup("locality-collapse", &[]);
+    setup.scenario.routers = ["berth", "locality-failover", "ideal"].map(String::from).to_vec();
+    let results = setup.all(&mut |_, _| {});
+    let goals = berth::simulate::goals::goals(&setup, &results);
+    let of = |column: &str| goals.iter().find(|goal| goal.column == column).unwrap();
+    let mesh = of("1.3 × mesh");
+    assert_eq!(mesh.verdict(), "out of reach", "{}", mesh.seen);
+    assert!(mesh.short.contains("ideal 1.") && mesh.why.contains("more than can be answered at all"), "{mesh:?}");
+    let cost = of("cost");
+    assert_eq!(cost.verdict(), "missed", "{}", cost.seen);
+    assert!(cost.why.contains("micro-dollars each"), "{}", cost.why);
+    assert_eq!(of("envelope").verdict(), "met");
+}
+
+/// In the form of the public traces of inference; `TRACE=FILE` plays one of those instead.
+#[test]
+fn a_public_trace_is_played_from_its_file() {
+    let text = match std::env::var("TRACE") {
+        Ok(file) => fs::read_to_string(file).unwrap(),
+        Err(_) => String::from(
+            "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,4808,10\n2023-11-16 18:17:04.0319600,3180,8\n",
+        ),
+    };
+    let lines = text.lines().count() - 1;
+    let mut setup = setup("cascade", &[("load:\n", "load:\n  trace: {file: trace.csv, speed: 2}\n")]);
+    setup.trace = berth::simulate::arrivals::trace(&text).unwrap();
+    assert_eq!(setup.trace.len(), lines);
+    (setup.scenario.warmup_ms, setup.scenario.duration_ms) = (0, 86_400_000);
+    setup.scenario.events.clear();
+    let seen = figures(&setup, plain("berth"));
+    println!("{} requests, {} answered in time", seen.offered, seen.good);
+    assert_eq!(seen.offered, u64::try_from(lines).unwrap());
+    assert_eq!(seen.offered, seen.good + seen.late + seen.refused + seen.failed);
+    assert_eq!(seen.outside(), 0);
 }
 
 #[test]

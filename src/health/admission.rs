@@ -2,6 +2,7 @@
 //! different thresholds, need several samples in a row and a least time in between, so that nothing flaps. How often it
 //! fails is not asked here: that is the circuit's, and a closed door would keep its probes out.
 
+use super::breaker::mix;
 use super::heard::scale;
 use crate::model::settings::{Breaking, Thresholds};
 use crate::model::{Admission, Health, Reading, Signal, WHOLE_PPM};
@@ -31,7 +32,15 @@ impl Gate {
     }
 
     /// Judges by what is known now. Values past `hard_ms` are unknown, and the unknown closes nothing.
-    pub fn judge(&mut self, health: &Health, limits: &Thresholds, rules: &Breaking, now_ms: u64, hard_ms: u64) {
+    pub fn judge(
+        &mut self,
+        health: &Health,
+        limits: &Thresholds,
+        rules: &Breaking,
+        seed: u64,
+        now_ms: u64,
+        hard_ms: u64,
+    ) {
         let Some((pressure, at_ms)) = pressure(health, limits, now_ms, hard_ms) else {
             if self.admission != Admission::All {
                 self.turn(Admission::All, now_ms);
@@ -53,7 +62,10 @@ impl Gate {
         let worse = if pressure >= WHOLE_PPM { Admission::Closed } else { Admission::Existing };
         let least = if self.admission == Admission::Closed { rules.hold_down_ms } else { rules.dwell_ms };
         // A clock that jumped back makes no hold-down longer than it is.
-        let rested = now_ms < self.since_ms || now_ms - self.since_ms >= u64::from(least);
+        // Those that closed together do not open together.
+        let jitter = u64::from(least) * u64::from(rules.jitter_ppm) / WHOLE_PPM as u64;
+        let least = u64::from(least) + mix(seed ^ self.since_ms) % (jitter + 1);
+        let rested = now_ms < self.since_ms || now_ms - self.since_ms >= least;
         if self.bad >= rules.bad_samples.max(1) && worse > self.admission {
             self.turn(worse, now_ms);
         } else if self.good >= rules.good_samples.max(1) && self.admission != Admission::All && rested {
@@ -103,6 +115,7 @@ mod tests {
     const HARD_MS: u64 = 10_000;
     const LIMITS: Thresholds = Thresholds {
         queue_depth: Some(100),
+        queue_share_ppm: None,
         memory_soft_ppm: None,
         memory_hard_ppm: Some(900_000),
         interconnect_ppm: None,
@@ -142,7 +155,7 @@ mod tests {
         let (mut gate, mut turns) = (Gate::default(), Vec::new());
         for (second, depth) in (100..).zip(depths) {
             let now_ms = second * 1_000;
-            gate.judge(&with(&[(Signal::QueueDepth, depth)], now_ms), &LIMITS, &RULES, now_ms, HARD_MS);
+            gate.judge(&with(&[(Signal::QueueDepth, depth)], now_ms), &LIMITS, &RULES, 7, now_ms, HARD_MS);
             if turns.last().map_or(Admission::All, |(_, last)| *last) != gate.admission() {
                 turns.push((second - 100, gate.admission()));
             }
@@ -173,6 +186,23 @@ mod tests {
     }
 
     #[test]
+    fn those_that_closed_together_open_one_after_the_other() {
+        let rules = Breaking { jitter_ppm: 500_000, ..RULES };
+        let opens = |seed: u64| {
+            let (mut gate, well) = (Gate::resumed(Admission::Closed, 100_000), (110_000..200_000).step_by(500));
+            let mut judge = |now_ms: u64| {
+                let health = with(&[(Signal::QueueDepth, 0)], now_ms);
+                gate.judge(&health, &LIMITS, &rules, seed, now_ms, HARD_MS);
+                gate.admission() == Admission::All
+            };
+            well.into_iter().find(|now_ms| judge(*now_ms)).unwrap() - 100_000
+        };
+        let opened: std::collections::BTreeSet<u64> = (0..20).map(opens).collect();
+        assert!(opened.iter().all(|ms| (30_000..=45_000).contains(ms)), "{opened:?}");
+        assert!(opened.len() > 8, "{opened:?}");
+    }
+
+    #[test]
     fn between_the_thresholds_nothing_turns() {
         let held = std::iter::repeat_n(90, 2).chain(std::iter::repeat_n(75, 100));
         assert_eq!(turns(held), [(1, Admission::Existing)]);
@@ -181,7 +211,7 @@ mod tests {
     #[test]
     fn the_same_sample_twice_is_one_sample() {
         let (mut gate, health) = (Gate::default(), with(&[(Signal::QueueDepth, 120)], 1_000));
-        (0..50).for_each(|i| gate.judge(&health, &LIMITS, &RULES, 1_000 + i, HARD_MS));
+        (0..50).for_each(|i| gate.judge(&health, &LIMITS, &RULES, 7, 1_000 + i, HARD_MS));
         assert_eq!(gate.admission(), Admission::All);
     }
 
@@ -191,7 +221,7 @@ mod tests {
         let mut health = with(&[(Signal::QueueDepth, 120)], 1_000);
         for now_ms in 1_000..1_050 {
             health.set(Signal::MemoryPressure, Reading { value: 1, at_ms: now_ms });
-            gate.judge(&health, &LIMITS, &RULES, now_ms, HARD_MS);
+            gate.judge(&health, &LIMITS, &RULES, 7, now_ms, HARD_MS);
         }
         assert_eq!(gate.admission(), Admission::All);
     }
@@ -200,7 +230,7 @@ mod tests {
     fn what_is_no_longer_known_closes_nothing() {
         let mut gate = Gate::resumed(Admission::Closed, 0);
         let old = with(&[(Signal::QueueDepth, 120)], 1_000);
-        gate.judge(&old, &LIMITS, &RULES, 1_000 + HARD_MS, HARD_MS);
+        gate.judge(&old, &LIMITS, &RULES, 7, 1_000 + HARD_MS, HARD_MS);
         assert_eq!(gate.admission(), Admission::All);
     }
 

@@ -4,6 +4,7 @@
 //! `magic (4) · format (u16) · length (u32) · CRC-32 (u32, over format, length and payload) · payload`, little-endian.
 //! Of other formats only magic and format are fixed, so that a reader can always say which of two is the newer.
 
+use super::checksum::crc32;
 use core::fmt;
 
 /// The most bytes that are written or read: a snapshot of 4,096 substrates fits.
@@ -114,10 +115,7 @@ pub(super) fn carried_sum(bytes: &[u8]) -> Option<u32> {
 }
 
 fn checksum(head: &[u8], payload: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(head.get(CHECKED).unwrap_or_default());
-    hasher.update(payload);
-    hasher.finalize()
+    crc32([head.get(CHECKED).unwrap_or_default(), payload])
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], InvalidSnapshot> {

@@ -4,6 +4,7 @@
 pub mod admission;
 pub mod answer;
 pub mod breaker;
+mod checksum;
 pub mod codec;
 pub mod decimal;
 pub mod drift;

@@ -2,7 +2,7 @@
 
 use super::admission::Gate;
 use super::breaker::{Breaker, Evidence};
-use super::drift::{FAST_MS, Swing, Trend};
+use super::drift::{Drift, FAST_MS, Swing, Trend};
 use super::ewma::Average;
 use super::heard::{Drop, is_stale, scale};
 use super::quantile::{BUCKETS, Buckets, quantile};
@@ -40,6 +40,7 @@ pub(super) struct State {
     pub(super) fresh: Fresh,
     gate: Gate,
     first: Trend,
+    drift: Drift,
     total: Trend,
     per_token: Trend,
     spread: Average,
@@ -55,11 +56,13 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(health: Health) -> Self {
+        let drifted = health.reading(Signal::FirstToken).zip(health.reading(Signal::Drift));
         let trend = |signal| health.reading(signal).map_or_else(Trend::default, |r| Trend::resumed(r.value, r.at_ms));
         Self {
             breaker: Breaker::resumed(health.circuit),
             gate: Gate::resumed(health.admission, health.reading(Signal::QueueDepth).map_or(0, |r| r.at_ms)),
             first: trend(Signal::FirstToken),
+            drift: drifted.map_or_else(Drift::default, |(r, d)| Drift::resumed(r.value, d.value, r.at_ms)),
             total: trend(Signal::Total),
             per_token: trend(Signal::PerToken),
             spread: health
@@ -158,7 +161,7 @@ impl State {
     /// Brings the record up to date.
     pub(super) fn settle(&mut self, seen: &Evidence, watched: &Watched, watch: &Watch) {
         let now_ms = seen.now_ms;
-        self.measure(now_ms, watched);
+        self.measure(now_ms, watched, watch.ages.soft_ms);
         if self.fresh.answers != Answers::default() {
             self.answered_ms = Some(now_ms);
             let failing = seen.window.failure_ppm_of(watch.breaking.least);
@@ -179,17 +182,22 @@ impl State {
             // The circuit speaks of failures now, and a rate beside it would keep its probes out.
             self.health.forget(Signal::FailureRate);
         }
-        self.gate.judge(&self.health, &watched.thresholds, &watch.breaking, now_ms, watch.ages.hard_ms);
+        self.gate.judge(&self.health, &watched.thresholds, &watch.breaking, seen.seed, now_ms, watch.ages.hard_ms);
         self.health.admission = self.gate.admission();
         self.placed = self.placed.saturating_add(self.fresh.placed);
         self.fresh = Fresh::default();
     }
 
-    fn measure(&mut self, now_ms: u64, watched: &Watched) {
+    fn measure(&mut self, now_ms: u64, watched: &Watched, soft_ms: u64) {
         if let Some(mean) = self.fresh.first.mean() {
             self.first.add(mean, now_ms);
             self.put(Signal::FirstToken, self.first.now(), now_ms);
-            self.put(Signal::Drift, self.first.drift_ppm(), now_ms);
+            // What stood in a queue says nothing of how fast it is served.
+            let queue = self.health.reading(Signal::QueueDepth);
+            if queue.is_none_or(|r| r.value == 0 || now_ms.saturating_sub(r.at_ms) > soft_ms) {
+                self.drift.add(mean, now_ms);
+                self.put(Signal::Drift, self.drift.ppm(), now_ms);
+            }
             let declared = watched.first_token_us;
             let factor = self.first.usual().filter(|_| declared > 0).map(|us| scale(us, WHOLE_PPM, declared));
             self.put(Signal::SpeedFactor, factor, now_ms);

@@ -3,8 +3,8 @@
 
 use super::module::Cut;
 
-/// The host functions that Berth calls: what an operator grants it.
-pub const CALLED: [&str; 19] = [
+/// The host functions that Berth calls.
+const CALLED: [&str; 19] = [
     "proxy_call_foreign_function",
     "proxy_continue_stream",
     "proxy_define_metric",
@@ -26,14 +26,24 @@ pub const CALLED: [&str; 19] = [
     "proxy_set_tick_period_milliseconds",
 ];
 
-/// What Rust's standard library asks of the system: to write a panic, to read an environment, to end.
-pub const SYSTEM: [&str; 4] = ["environ_get", "environ_sizes_get", "fd_write", "proc_exit"];
+/// What only the telemetry role calls: a placement filter has no business with it.
+const OF_TELEMETRY: [&str; 1] = ["proxy_http_call"];
 
 /// What only the module calls that is not told which configuration a stream belongs to.
 const ALONE: &str = "proxy_call_foreign_function";
 
-/// Everything that is granted.
+/// What Rust's standard library asks of the system: to write a panic, to read an environment, to end.
+pub const SYSTEM: [&str; 4] = ["environ_get", "environ_sizes_get", "fd_write", "proc_exit"];
+
+/// The host functions that one of the two files calls.
+pub fn called(cut: Cut) -> impl Iterator<Item = &'static str> {
+    CALLED.into_iter().filter(move |name| match cut {
+        Cut::Full => *name != ALONE,
+        Cut::Placement => !OF_TELEMETRY.contains(name),
+    })
+}
+
+/// Everything that is granted to one of the two files.
 pub fn rights(cut: Cut) -> impl Iterator<Item = &'static str> {
-    let called = CALLED.iter().copied().filter(move |name| cut == Cut::Placement || *name != ALONE);
-    called.chain(SYSTEM).chain(cut.callbacks())
+    called(cut).chain(SYSTEM).chain(cut.callbacks())
 }

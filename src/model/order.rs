@@ -42,9 +42,43 @@ fn sort(positions: &mut Vec<usize>, compare: &dyn Fn(usize, usize) -> Ordering) 
     }
 }
 
+/// Where texts stand first in a list: found by halving, since an ordered map is code of its own for every type.
+#[derive(Debug)]
+pub struct Firsts<'a>(Vec<(&'a str, usize)>);
+
+impl<'a> Firsts<'a> {
+    /// Of a list in which some have none.
+    #[must_use]
+    pub fn of(texts: Vec<Option<&'a str>>) -> Self {
+        let found = texts.into_iter().enumerate().filter_map(|(i, text)| Some((text?, i))).collect();
+        let mut firsts = sorted(found, |a: &(&str, usize), b| a.0.cmp(b.0));
+        firsts.dedup_by(|later, first| later.0 == first.0);
+        Self(firsts)
+    }
+
+    /// The first position of a text.
+    #[must_use]
+    pub fn position(&self, text: &str) -> Option<usize> {
+        let at = self.0.binary_search_by(|(known, _)| (*known).cmp(text)).ok()?;
+        self.0.get(at).map(|(_, position)| *position)
+    }
+
+    /// Each text once, in order.
+    pub fn texts(&self) -> impl Iterator<Item = &'a str> {
+        self.0.iter().map(|(text, _)| *text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::sorted;
+    use super::{Firsts, sorted};
+
+    #[test]
+    fn a_text_is_found_where_it_stands_first() {
+        let firsts = Firsts::of(vec![Some("b"), None, Some("a"), Some("b"), Some("a")]);
+        assert_eq!([firsts.position("a"), firsts.position("b"), firsts.position("c")], [Some(2), Some(0), None]);
+        assert_eq!(firsts.texts().collect::<Vec<_>>(), ["a", "b"]);
+    }
 
     #[test]
     fn items_come_in_order_and_equals_as_they_were() {

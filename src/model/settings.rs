@@ -1,13 +1,15 @@
 //! The numbers that tune a policy: thresholds, selection, shedding, budgets, freshness, rollout. Defaults live in
 //! `policy`, documented with their field; here is only their shape.
 
-use super::{Kind, Name, Predicate};
+use super::{Kind, Name, Predicate, Substrate};
 
 /// When a substrate of some kind is too full for new work. `None`: this signal does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Thresholds {
     /// Requests waiting, at most.
     pub queue_depth: Option<u32>,
+    /// The same as a share of the substrate's concurrency; the larger of both holds.
+    pub queue_share_ppm: Option<u32>,
     /// Memory in use: from here on it is demoted.
     pub memory_soft_ppm: Option<u32>,
     /// Memory in use: from here on it is refused.
@@ -28,6 +30,16 @@ pub struct Thresholds {
     pub rate_remaining: Option<u32>,
     /// Failure rate, at most.
     pub failure_ppm: Option<u32>,
+}
+
+impl Thresholds {
+    /// For a substrate of such a size: `queue_depth` is what holds, and no share is left.
+    #[must_use]
+    pub fn sized(self, concurrency: u32) -> Self {
+        let share = self.queue_share_ppm.map(|ppm| u64::from(concurrency) * u64::from(ppm) / 1_000_000);
+        let share = share.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        Self { queue_depth: self.queue_depth.max(share), queue_share_ppm: None, ..self }
+    }
 }
 
 /// How one is chosen among those that stand.
@@ -208,4 +220,13 @@ pub struct Settings {
     pub approvals: Vec<Approval>,
     /// The share of a candidate policy.
     pub rollout: Option<Rollout>,
+}
+
+impl Settings {
+    /// When a substrate is too full for new work: by its kind, and by its size.
+    #[must_use]
+    pub fn thresholds_of(&self, substrate: &Substrate) -> Thresholds {
+        let of_kind = self.thresholds.get(substrate.kind as usize).copied().unwrap_or_default();
+        of_kind.sized(substrate.capacity.concurrency)
+    }
 }

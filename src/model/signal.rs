@@ -63,7 +63,7 @@ pub enum Signal {
     OverloadRate = 21,
     /// Observed against declared speed: the whole is as declared, more is slower.
     SpeedFactor = 22,
-    /// Slow against fast average: how far it has drifted, signed.
+    /// The first token lately against the past hour's: how far it has drifted, signed.
     Drift = 23,
     /// Queue oscillation.
     Oscillation = 24,

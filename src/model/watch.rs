@@ -38,7 +38,7 @@ impl Watch {
             name: String::from(substrate.name.as_str()),
             cluster: substrate.cluster.clone(),
             failure_domain: String::from(substrate.location.failure_domain.as_str()),
-            thresholds: settings.thresholds.get(substrate.kind as usize).copied().unwrap_or_default(),
+            thresholds: settings.thresholds_of(substrate),
             first_token_us: substrate.latency.first_token_us,
         };
         Self {

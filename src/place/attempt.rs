@@ -36,7 +36,7 @@ fn of(scene: &Scene, table: &Table, first: SubstrateId, tries: usize) -> Option<
 /// part of the deadline if that is less, is both.
 fn bounds(scene: &Scene, tries: usize) -> (i64, i64) {
     let asked = scene.asked;
-    if !(asked.repeatable || asked.hedge) {
+    if !asked.repeatable {
         return (asked.deadline_us.min(asked.try_us), 0);
     }
     let bound_us = if tries > 1 { asked.part_us } else { asked.try_us };

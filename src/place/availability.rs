@@ -1,12 +1,17 @@
 //! Stage three, availability: what health, load and tier leave.
 //!
-//! The panic rule, when few of those that are permitted and able are available (below `panic_ppm`):
+//! The panic rule, when few of those that are permitted and able are available (below `panic_ppm`), or have less capacity
+//! than is in flight on all:
 //!
-//! | mark | some are available | none is |
-//! | --- | --- | --- |
-//! | it fails too often | ignored | ignored: a last resort |
-//! | queue, memory, fabric, admission, rate limit nearly used | ignored: rather all than the last one | holds: 503 |
-//! | circuit, hosts, retry-after, power, link, headroom, room, deadline, a class's own queue limit | holds | holds |
+//! | mark | few are available | the rest cannot carry it | none is |
+//! | --- | --- | --- | --- |
+//! | it fails too often | ignored | holds | ignored: a last resort |
+//! | queue, memory, fabric, admission | ignored: rather all than the last one | ignored | ignored: shed in proportion |
+//! | rate limit nearly used | ignored | ignored | holds: 503 |
+//! | circuit, hosts, retry-after, power, link, headroom, room, deadline, a class's own queue limit | holds | holds | holds |
+//!
+//! So marks of load alone never refuse everything: all of them at once are what old news looks like. What is more than
+//! fits is shed, the lowest tier first, and the limit of each holds.
 
 use super::ground::Ground;
 use super::rows::{self, Survey};
@@ -16,11 +21,11 @@ use super::{Scene, gate};
 use crate::model::{Code, Codes, SubstrateId, WHOLE_PPM};
 
 /// What load leaves behind, and what may be wrong about it.
-const LOAD: Codes = Codes::of(Code::QueueFull)
+const PRESSED: Codes = Codes::of(Code::QueueFull)
     .union(Codes::of(Code::MemoryFull))
     .union(Codes::of(Code::Congested))
-    .union(Codes::of(Code::Admission))
-    .union(Codes::of(Code::RateLimited));
+    .union(Codes::of(Code::Admission));
+const LOAD: Codes = PRESSED.union(Codes::of(Code::RateLimited));
 const SUSPECT: Codes = Codes::of(Code::Failing);
 
 /// Marks what is not available to anybody who asks like this.
@@ -46,12 +51,24 @@ pub(crate) fn most_tokens(scene: &Scene, id: SubstrateId) -> i64 {
     cell(&scene.picture.room, id).min(cell(&scene.picture.tokens_left, id))
 }
 
-/// How many may be placed since the snapshot before what this tier may use is full.
+/// How many this worker may place since the snapshot before what this tier may use is full. The others know of the same
+/// room: each takes twice its even part of what is this proxy's, in turn where it does not divide. Only what lies below half
+/// of the limit is everybody's, so that a burst at one worker is not turned away from where hardly anything runs.
 pub(crate) fn most_places(scene: &Scene, id: SubstrateId) -> u32 {
-    match scene.picture.free.get(scene.asked.tier as usize).map(|free| cell(free, id)) {
-        Some(free) if free != i32::MAX => free.max(0).unsigned_abs(),
-        _ => u32::MAX,
+    let (picture, tier) = (scene.picture, scene.asked.tier as usize);
+    let of = |columns: &[Vec<i32>]| columns.get(tier).map_or(i32::MAX, |column| cell(column, id));
+    let (free, limit) = (of(&picture.free), of(&scene.policy.columns.limit));
+    if free == i32::MAX {
+        return u32::MAX;
     }
+    let ours = i64::from(free) * i64::from(cell(&picture.part_ppm, id));
+    // Twice: requests do not come evenly, and who refuses while the others have room is worse than one too many.
+    let all = i64::from(free);
+    let ours = (2 * ours / WHOLE_PPM).clamp(all.min(1), 2 * all);
+    let slots = i64::from(picture.slots.max(1));
+    let turn = i64::from(scene.local.slot) + (picture.epoch % u64::from(picture.slots.max(1))) as i64;
+    let even = ours / slots + i64::from(turn % slots < ours % slots);
+    u32::try_from(even.max(i64::from(free - limit / 2)).min(all)).unwrap_or(0)
 }
 
 /// What this request's size and what was placed since the snapshot leave.
@@ -109,9 +126,11 @@ pub(crate) fn relieve(scene: &Scene, table: &mut Table) {
     let available = pool.standing as i64;
     let settings = &scene.policy.document().settings;
     let few = available * WHOLE_PPM < i64::from(settings.selection.panic_ppm) * pool.able;
-    if few {
-        let ignored = if available > 0 { LOAD.union(SUSPECT) } else { SUSPECT };
-        calm(scene, table, ignored);
+    match available {
+        0 => calm(scene, table, PRESSED.union(SUSPECT)),
+        _ if few => calm(scene, table, LOAD.union(SUSPECT)),
+        _ if pool.left < pool.load => calm(scene, table, LOAD),
+        _ => {}
     }
     table.shed_ppm = shed_ppm(scene, pool);
     let draw = i64::try_from(draw(scene.seed, u64::from(scene.asked.tier as u8)) % WHOLE_PPM as u64).unwrap_or(0);

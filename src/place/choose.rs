@@ -2,15 +2,20 @@
 //! them by what they have free.
 
 use super::Scene;
+use super::account::tie;
 use super::classify::share_pusd;
+use super::ground::Ground;
 use super::rows::Use;
-use super::spread::{Luckiest, Ticket};
+use super::spread::{Luckiest, Ticket, draw};
 use super::table::{Table, cell};
 use super::trial::trial;
 use crate::model::{SubstrateId, WHOLE_PPM};
 
 /// Weights count in sixteenths of a request, so that a ramp does not round a small substrate away.
 const GRAIN: i64 = 16;
+
+/// Which of a key's pseudo-random draws says whether it goes to who ramps.
+const EASES: u64 = 0x6561_7365;
 
 /// Chooses among those that stand. Those within the margin stay in `table.equals` with their draws. Now and then
 /// somebody else is tried.
@@ -39,13 +44,53 @@ pub(crate) fn choose(scene: &Scene, table: &mut Table) -> Option<SubstrateId> {
             }
         }
     }
+    if equals.len() > 1 {
+        stay(ground, equals);
+    }
     if ground.most.share_ppm > 0 {
         bound_shift(scene, equals);
     }
+    let eased = ease(scene, table);
     table.luckiest = Luckiest::of(&table.equals);
-    let tried = trial(scene, table);
+    let tried = if eased { None } else { trial(scene, table) };
     table.trial = tried.is_some();
     tried.or_else(|| table.luckiest.pick(&table.equals, |_| true))
+}
+
+/// A home is not left for its equals across a border: what they are worth is no more than the margin, and that is no
+/// reason to cross one.
+fn stay(ground: &Ground, equals: &mut Vec<Ticket>) {
+    let at_home = |ticket: &Ticket| ground.crosses(ticket.candidate).is_empty();
+    if equals.iter().any(at_home) {
+        equals.retain(at_home);
+    }
+}
+
+/// While all that are best ramp, they take the share of requests that the furthest of them has grown to. The rest goes to
+/// the next best of those that stand and need not ramp; if there is none, the best take all. Says whether this one goes
+/// to the next.
+fn ease(scene: &Scene, table: &mut Table) -> bool {
+    let grown = |ticket: &Ticket| u64::from(cell(&scene.picture.ramp_ppm, ticket.candidate));
+    let whole = WHOLE_PPM as u64;
+    let Some(share) = table.equals.iter().map(grown).max().filter(|share| *share < whole) else { return false };
+    if draw(scene.asked.key, EASES) % whole < share {
+        return false;
+    }
+    let steady = |id: &SubstrateId| cell(&scene.picture.ramp_ppm, *id) as u64 == whole;
+    let next = table.standing().filter(|(id, _)| steady(id));
+    let Some((best, worth)) = next.max_by_key(|&(id, utility)| (utility, tie(scene, id))) else { return false };
+    let least = worth.saturating_sub(margin_pusd(scene, table, best, worth));
+    let mut next = core::mem::take(&mut table.equals);
+    next.clear();
+    let rows = table.standing().filter(|(id, utility)| steady(id) && *utility >= least);
+    next.extend(rows.filter_map(|(id, _)| {
+        let row = table.row(id)?;
+        let (hash, usage) = (table.ground.hashes.get(row)?, table.ground.uses.get(row)?);
+        Some(Ticket::new(scene.asked.key, id, *hash, weight(usage, scene.placed(id)), usage.share_ppm))
+    }));
+    stay(&table.ground, &mut next);
+    table.equals = next;
+    true
 }
 
 /// The best that stands, with the bonus of the substrate where the session belongs; the later of equals.

@@ -57,6 +57,7 @@ pub(crate) fn classify(policy: &Policy, facts: &Facts, now_ms: u64, seed: u64) -
     let deadline_us = (i64::from(deadline_ms.into_iter().flatten().min().unwrap_or(0)) * 1_000).min(MOST_US);
     let try_ms = least(a.attempts.per_try_ms, b.attempts.per_try_ms);
     let part_us = try_ms.map_or(deadline_us, |ms| deadline_us.min(i64::from(ms) * 1_000));
+    let repeatable = (a.attempts.repeatable && b.attempts.repeatable) || may_be_done_twice(facts);
     Asked {
         class,
         base,
@@ -80,8 +81,9 @@ pub(crate) fn classify(policy: &Policy, facts: &Facts, now_ms: u64, seed: u64) -
         // attempt may take all the time.
         try_us: if stream { part_us } else { deadline_us },
         attempts: attempts(policy, facts, a, b),
-        repeatable: (a.attempts.repeatable && b.attempts.repeatable) || may_be_done_twice(facts),
-        hedge: a.attempts.hedge && b.attempts.hedge,
+        repeatable,
+        // A hedge is done twice as much as a retry is.
+        hedge: repeatable && a.attempts.hedge && b.attempts.hedge,
         key: facts.session.map_or(seed, |s| session_key(s.value)),
         session: facts.session.is_some(),
         trusted_session: facts.session.is_some_and(|s| s.trusted),

@@ -31,6 +31,8 @@ pub(crate) struct Key {
     features: u16,
     opened: u8,
     stream: bool,
+    /// The worker's slot: its turn at what does not divide.
+    slot: u8,
     pub(crate) contradicted: bool,
     /// An envelope selected by trusted facts speaks for the request.
     pub(crate) spoken_for: bool,
@@ -47,7 +49,8 @@ impl Key {
     }
 
     /// Takes over what is said besides the envelopes.
-    pub(crate) fn set(&mut self, policy: &Policy, facts: &Facts, asked: &Asked) {
+    pub(crate) fn set(&mut self, policy: &Policy, facts: &Facts, asked: &Asked, slot: u8) {
+        self.slot = slot;
         let lookups = &policy.lookups;
         (self.base, self.class) = (asked.base, asked.class);
         self.model = facts.model.map_or(ABSENT, |f| known(&lookups.models, f.value));

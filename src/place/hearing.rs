@@ -58,14 +58,44 @@ impl<'a> Hearing<'a> {
         self.value(Signal::InFlight).max(self.value(Signal::Running).map(|running| running.saturating_add(waiting)))
     }
 
-    /// The share of what was in flight when that was heard that has ended since, if each takes the whole time that answers
-    /// are measured to take.
-    pub(crate) fn ended_ppm(&self) -> u32 {
-        let heard = [Signal::InFlight, Signal::Running].map(|signal| self.health.and_then(|h| h.reading(signal)));
-        let Some(at_ms) = heard.into_iter().flatten().map(|reading| reading.at_ms).max() else { return 0 };
-        let Some(whole_us) = self.value(Signal::Total).filter(|us| *us > 0) else { return 0 };
-        let passed = i128::from(self.now_ms.saturating_sub(at_ms)) * 1_000 * i128::from(WHOLE_PPM);
-        u32::try_from((passed / i128::from(whole_us)).min(i128::from(WHOLE_PPM))).unwrap_or(0)
+    /// The same, but the substrate's own count no further than it is certain beyond what proxies count.
+    pub(crate) fn certain_in_flight(&self) -> Option<i64> {
+        let own = self.value(Signal::InFlight);
+        let Some((running, certainty_ppm)) = self.aged(Signal::Running) else { return own };
+        let there = running.saturating_add(self.value(Signal::QueueDepth).unwrap_or(0));
+        let beyond = there.saturating_sub(own.unwrap_or(0)).max(0).saturating_mul(certainty_ppm) / WHOLE_PPM;
+        Some(own.unwrap_or(0).saturating_add(beyond))
+    }
+
+    /// How many of those in flight are probably still there: of each count, less what has ended since it was made, if each
+    /// request takes the whole time that answers are measured to take. A count that is older than that says nothing of now.
+    pub(crate) fn still_in_flight(&self) -> Option<i64> {
+        let waiting = self.value(Signal::QueueDepth).unwrap_or(0);
+        let own = self.value(Signal::InFlight).map(|n| self.left_of(n, Signal::InFlight));
+        // Where nobody says what runs, what waits is in flight all the same.
+        let queued = self.value(Signal::QueueDepth).map(|n| self.left_of(n, Signal::QueueDepth));
+        let there = self.value(Signal::Running).map(|n| self.left_of(n.saturating_add(waiting), Signal::Running));
+        own.max(there.or(queued))
+    }
+
+    fn left_of(&self, count: i64, signal: Signal) -> i64 {
+        let at_ms = self.health.and_then(|h| h.reading(signal)).map_or(self.now_ms, |reading| reading.at_ms);
+        let Some(whole_us) = self.value(Signal::Total).filter(|us| *us > 0) else { return count };
+        let passed_us = i128::from(self.now_ms.saturating_sub(at_ms)) * 1_000;
+        let ended = i128::from(count) * passed_us.min(i128::from(whole_us)) / i128::from(whole_us);
+        count.saturating_sub(i64::try_from(ended).unwrap_or(count))
+    }
+
+    /// This proxy's part of what is in flight there; the whole where the substrate itself counts nothing.
+    pub(crate) fn part_ppm(&self) -> u32 {
+        let whole = WHOLE_PPM as u32;
+        let (Some(own), Some(all)) = (self.value(Signal::InFlight), self.in_flight()) else { return whole };
+        if self.value(Signal::Running).is_none() {
+            return whole;
+        }
+        // One more on either side: who has nothing there yet may begin.
+        let part = (i128::from(own) + 1) * i128::from(WHOLE_PPM) / (i128::from(all) + 1);
+        u32::try_from(part).unwrap_or(whole).min(whole)
     }
 
     pub(crate) fn circuit(&self) -> Circuit {
@@ -174,21 +204,36 @@ mod tests {
             }
             health
         };
-        let ended = |readings: &[(Signal, i64, u64)], now_ms| heard(&record(readings), now_ms).ended_ppm();
-        let (busy, total) = ((Signal::InFlight, 9, 20_000), (Signal::Total, 2_000_000, 20_000));
+        let still = |readings: &[(Signal, i64, u64)], now_ms| heard(&record(readings), now_ms).still_in_flight();
+        let (busy, total) = ((Signal::InFlight, 1_000, 20_000), (Signal::Total, 2_000_000, 20_000));
         let all = [busy, total];
-        let part = [20_000, 20_001, 20_500, 21_999, 22_000, 25_000].map(|now_ms| ended(&all, now_ms));
-        assert_eq!(part, [0, 500, 250_000, 999_500, 1_000_000, 1_000_000]);
-        assert_eq!(ended(&[busy, total, (Signal::Running, 9, 20_400)], 20_500), 50_000, "since the newest of the two");
-        assert_eq!(ended(&all, 30_000), 0, "how long an answer takes is forgotten");
-        assert_eq!(ended(&[busy], 21_000), 0, "nobody knows how long an answer takes");
-        assert_eq!(ended(&[busy, (Signal::Total, 0, 20_000)], 21_000), 0, "an answer that takes no time");
-        assert_eq!(ended(&[busy, (Signal::Total, 1, 20_000)], 20_001), 1_000_000);
-        assert_eq!(ended(&[total], 21_000), 0, "nothing was in flight");
+        let part = [20_000, 20_001, 20_500, 21_998, 22_000, 25_000].map(|now_ms| still(&all, now_ms));
+        assert_eq!(part, [1_000, 1_000, 750, 1, 0, 0].map(Some));
+        let there = [(Signal::Running, 1_500, 20_000), (Signal::QueueDepth, 500, 20_000)];
+        assert_eq!(still(&[busy, total, there[0], there[1]], 21_000), Some(1_000), "what waits is there too");
+        assert_eq!(
+            still(&[(Signal::InFlight, 1_000, 21_000), total, there[0]], 21_500),
+            Some(750),
+            "each since it was counted"
+        );
+        assert_eq!(still(&all, 30_000), None, "what was in flight is forgotten");
+        assert_eq!(still(&[busy], 21_000), Some(1_000), "nobody knows how long an answer takes");
+        assert_eq!(still(&[busy, (Signal::Total, 0, 20_000)], 21_000), Some(1_000), "an answer that takes no time");
+        assert_eq!(still(&[busy, (Signal::Total, 1, 20_000)], 20_001), Some(0));
+        assert_eq!(still(&[total], 21_000), None, "nothing was in flight");
+        assert_eq!(still(&[there[1]], 21_000), Some(500), "what waits is there whatever runs");
+        let ppm = |readings: &[(Signal, i64, u64)]| heard(&record(readings), 20_000).part_ppm();
+        assert_eq!(ppm(&[busy, (Signal::Running, 4_003, 20_000)]), 250_000, "with one more on either side");
+        assert_eq!([ppm(&[busy]), ppm(&there), ppm(&[busy, (Signal::Running, 9, 20_000)])], [1_000_000; 3]);
+        let certain = |readings: &[(Signal, i64, u64)], now_ms| heard(&record(readings), now_ms).certain_in_flight();
+        let known = [(Signal::InFlight, 100, 23_500), there[0]];
+        assert_eq!(certain(&known, 23_000), Some(1_500));
+        assert_eq!(certain(&known, 26_500), Some(100 + 1_400 / 2), "half as certain");
+        assert_eq!([certain(&known, 30_000), certain(&[busy], 20_000)], [Some(100), Some(1_000)]);
         let in_flight = |readings: &[(Signal, i64, u64)]| heard(&record(readings), 20_000).in_flight();
-        assert_eq!(in_flight(&[busy]), Some(9));
+        assert_eq!(in_flight(&[busy]), Some(1_000));
         assert_eq!(in_flight(&[(Signal::QueueDepth, 7, 20_000)]), None, "a queue alone says nothing of what runs");
-        assert_eq!(in_flight(&[busy, (Signal::Running, 5, 20_000), (Signal::QueueDepth, 7, 20_000)]), Some(12));
+        assert_eq!(in_flight(&[busy, (Signal::Running, 1_005, 20_000), (Signal::QueueDepth, 7, 20_000)]), Some(1_012));
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl<P: Deref<Target = Policy>> Placer<P> {
         let asked = &classify::classify(policy, facts, now_ms, seed);
         ended(Stage::Classify);
         gate::select(policy, facts, asked, &mut self.key);
-        self.key.set(policy, facts, asked);
+        self.key.set(policy, facts, asked, local.slot);
         self.grounds.swap(&mut table.ground, &self.key, self.stamp, policy.columns.len());
         let (aligned, picture) = (&self.aligned, &self.picture);
         let known = table.ground.stamp == self.stamp && table.ground.key == self.key;

@@ -40,10 +40,12 @@ pub(crate) struct Picture {
     pub(crate) freshness: Option<Freshness>,
     /// What makes each unavailable, whoever asks.
     pub(crate) codes: Vec<u64>,
-    /// Requests that still fit, by tier.
+    /// Requests that still fit by now, by tier; `i32::MAX` where nobody knows.
     pub(crate) free: [Vec<i32>; Tier::ALL.len()],
-    /// Share of the requests in flight that has ended since they were counted.
-    pub(crate) ended_ppm: Vec<u32>,
+    /// This proxy's part of what is in flight.
+    pub(crate) part_ppm: Vec<u32>,
+    /// The workers of this proxy that place.
+    pub(crate) slots: u16,
     /// Requests that still fit under the burst ceiling.
     pub(crate) burst_free: Vec<i32>,
     /// Requests in flight; 0 if unknown.
@@ -78,6 +80,7 @@ pub(crate) struct Aligned {
     pub(crate) known: bool,
     pub(crate) epoch: u64,
     pub(crate) at_ms: u64,
+    pub(crate) slots: u16,
     /// By policy order; of records with one name the first counts, records of nobody are dropped.
     pub(crate) health: Vec<Option<Health>>,
 }
@@ -85,7 +88,7 @@ pub(crate) struct Aligned {
 impl Aligned {
     pub(crate) fn align(&mut self, policy: &Policy, snapshot: Option<&Snapshot>) {
         self.known = snapshot.is_some();
-        (self.epoch, self.at_ms) = snapshot.map_or((0, 0), |s| (s.epoch, s.at_ms));
+        (self.epoch, self.at_ms, self.slots) = snapshot.map_or((0, 0, 1), |s| (s.epoch, s.at_ms, s.slots));
         self.health.clear();
         self.health.resize(policy.columns.len(), None);
         for record in snapshot.iter().flat_map(|s| &s.substrates) {
@@ -113,7 +116,7 @@ impl Picture {
         let ages = policy.document().settings.ages;
         self.clear();
         self.at_ms = step(now_ms);
-        self.epoch = aligned.epoch;
+        (self.epoch, self.slots) = (aligned.epoch, aligned.slots.max(1));
         self.age_ms = self.at_ms.saturating_sub(aligned.at_ms);
         let fresh = match self.age_ms {
             _ if !aligned.known => Freshness::Stale,
@@ -123,8 +126,7 @@ impl Picture {
         for (id, substrate) in (0..SubstrateId::MAX).zip(&policy.document().substrates) {
             let health = aligned.health.get(usize::from(id)).and_then(Option::as_ref);
             let hearing = Hearing::new(health, fresh != Freshness::Stale, self.at_ms, self.age_ms, ages);
-            let thresholds = policy.document().settings.thresholds.get(substrate.kind as usize);
-            self.add(policy, id, &hearing, &thresholds.copied().unwrap_or_default());
+            self.add(policy, id, &hearing, &policy.document().settings.thresholds_of(substrate));
         }
     }
 
@@ -134,7 +136,7 @@ impl Picture {
         // The columns keep their memory.
         self.codes = emptied(fresh.codes);
         self.free = fresh.free.map(emptied);
-        self.ended_ppm = emptied(fresh.ended_ppm);
+        self.part_ppm = emptied(fresh.part_ppm);
         self.burst_free = emptied(fresh.burst_free);
         self.load = emptied(fresh.load);
         self.prepaid = emptied(fresh.prepaid);
@@ -209,11 +211,12 @@ impl Picture {
         let at = usize::from(id);
         let in_flight = hearing.in_flight();
         let narrow = |n: i64| n.clamp(0, i64::from(i32::MAX)) as i32;
-        self.load.push(narrow(in_flight.unwrap_or(0)));
-        self.ended_ppm.push(hearing.ended_ppm());
+        self.load.push(narrow(hearing.certain_in_flight().unwrap_or(0)));
+        self.part_ppm.push(hearing.part_ppm());
+        let still = hearing.still_in_flight();
         for (free, limits) in self.free.iter_mut().zip(&policy.columns.limit) {
             let limit = i64::from(limits.get(at).copied().unwrap_or(0));
-            free.push(in_flight.map_or(i32::MAX, |n| narrow(limit.saturating_sub(n))));
+            free.push(still.map_or(i32::MAX, |n| narrow(limit.saturating_sub(n))));
         }
         let concurrency = i64::from(policy.columns.concurrency.get(at).copied().unwrap_or(0));
         let reserved = hearing.value(Signal::ReservedUse).map(|ppm| ppm * concurrency / WHOLE_PPM);

@@ -159,19 +159,11 @@ fn usage(scene: &Scene, id: SubstrateId) -> Use {
     Use {
         after_ppm: if prepaid { 0 } else { cell(&columns.burst_after_ppm, id) },
         prepaid: prepaid.then(|| i32::try_from(cell(&picture.prepaid, id)).unwrap_or(i32::MAX)),
-        room: if shrinks { room(free, limit, cell(&picture.ended_ppm, id)) } else { limit },
+        room: if shrinks { free } else { limit },
         shrinks,
         ramp_ppm: cell(&picture.ramp_ppm, id),
         share_ppm: cell(&picture.share_ppm, id),
     }
-}
-
-/// What is free, as far as that is still so: who was full a while ago need not be, and who was free may be full by now. Old
-/// news says no more of who has room than what is declared.
-fn room(free: i32, limit: i32, ended_ppm: u32) -> i32 {
-    let taken = i64::from(limit.saturating_sub(free).max(0));
-    let ended = taken * i64::from(ended_ppm) / crate::model::WHOLE_PPM;
-    free.saturating_add(i32::try_from(ended).unwrap_or(0))
 }
 
 impl Most {
@@ -237,6 +229,8 @@ pub(crate) struct Survey {
     pub(crate) able: i64,
     pub(crate) load: i64,
     pub(crate) capacity: i64,
+    /// Capacity of those that stand.
+    pub(crate) left: i64,
     pub(crate) standing: usize,
     /// Rows and utilities of the best few, the later of equals first: of the best one and its runner-up, and enough for
     /// a plan whose first choice it is.
@@ -257,6 +251,7 @@ impl Survey {
         self.capacity += able * whole;
         if codes == 0 {
             self.standing += 1;
+            self.left += whole;
             if self.bar.is_none_or(|bar| utility >= bar) {
                 self.rank(utility);
             }

@@ -81,16 +81,17 @@ impl<'a> Scene<'a> {
         self.shares.iter().find(|share| share.substrate == id)
     }
 
-    /// How much of a substrate the tenant uses.
+    /// How much of a substrate the tenant uses, if it has as much at every worker as at this one: each holds its even part
+    /// of the share, in whole requests rounded up.
     pub(crate) fn tenant_use_ppm(&self, share: &Share) -> i64 {
         let used = self.local.tenant_placed.get(share.position).copied().unwrap_or(0);
         let whole = i64::from(cell(&self.policy.columns.concurrency, share.substrate)).max(1);
-        i64::from(used) * WHOLE_PPM / whole
+        i64::from(used) * i64::from(self.picture.slots.max(1)) * WHOLE_PPM / whole
     }
 
     pub(crate) fn thresholds(&self, id: SubstrateId) -> Thresholds {
-        let kind = self.policy.substrate(id).map_or(0, |s| s.kind as usize);
-        self.policy.document().settings.thresholds.get(kind).copied().unwrap_or_default()
+        let settings = &self.policy.document().settings;
+        self.policy.substrate(id).map_or_else(Thresholds::default, |s| settings.thresholds_of(s))
     }
 
     fn hearing(&self, id: SubstrateId) -> Hearing<'a> {

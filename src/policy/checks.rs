@@ -4,11 +4,10 @@
 use super::{
     codes::{self, Code},
     error::{InvalidPolicy, hint},
-    order,
+    order::{self, Firsts},
     path::{Path, Step},
     tree::Node,
 };
-use std::collections::BTreeMap;
 
 /// Everything that is wrong between the sections of a document.
 pub fn check(root: &Node, base: &str, found: &mut Vec<InvalidPolicy>) {
@@ -51,19 +50,19 @@ impl<'a> Checks<'a> {
     }
 
     fn unique(&mut self, list: &str, field: &str, code: Code, expected: &str) {
-        // Of the same type as the templates' names: every other one is code of its own.
-        let (mut seen, mut seen_names) = (BTreeMap::<&str, &Node>::new(), BTreeMap::<&str, &Node>::new());
-        for (i, item) in self.list(list).iter().enumerate() {
+        let items = self.list(list);
+        let names = Firsts::of(items.iter().map(|item| item.get("name").and_then(Node::text)).collect());
+        let value = |(i, item): (usize, &'a Node)| {
             // A substrate without a cluster leads to the one of its own name, which was compared before.
             let own = || (field == "cluster").then(|| item.get("name")).flatten();
             let value = item.get(field).or_else(own).and_then(Node::text);
-            if field == "cluster" && item.get(field).is_none() && value.is_some_and(|v| seen_names.contains_key(v)) {
-                continue;
-            }
-            if let Some(name) = item.get("name").and_then(Node::text) {
-                seen_names.insert(name, item);
-            }
-            if value.is_some_and(|value| seen.insert(value, item).is_some()) {
+            let compared = field == "cluster" && item.get(field).is_none();
+            value.filter(|value| !(compared && names.position(value).is_some_and(|first| first < i)))
+        };
+        let values: Vec<Option<&str>> = items.iter().enumerate().map(value).collect();
+        let firsts = Firsts::of(values.clone());
+        for (i, value) in values.into_iter().enumerate() {
+            if value.and_then(|value| firsts.position(value)).is_some_and(|first| first < i) {
                 self.note(code, &[Step::Field(list), Step::Item(i), Step::Field(field)], String::from(expected));
             }
         }

@@ -1,32 +1,12 @@
 //! Numbers as text and as exact integers, from the shortest decimal that means the double. No arithmetic on
 //! floats: 0.1 dollars is 100,000 micro-dollars because its digit is a 1, not because a product came out so.
 
+use super::double::Decimal;
+
 /// The shortest decimal digits of a finite number and its exponent: the value is `0.d1d2d3… × 10^point`.
 fn digits(number: f64) -> (bool, String, i32) {
-    // Rust prints the shortest digits that read back as the same double, the nearest of them if there are several.
-    let text = format!("{:e}", number.abs());
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let mut digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-    if let Some(even) = even_of_tie(number.abs(), &digits) {
-        digits = even;
-    }
-    (number < 0.0, digits, exponent.parse::<i32>().unwrap_or(0).saturating_add(1))
-}
-
-/// Where two shortest decimals are equally near, ECMAScript takes the even one and Rust the larger one.
-fn even_of_tie(number: f64, digits: &str) -> Option<String> {
-    let last = digits.bytes().last()?;
-    if digits.len() < 16 || last % 2 == 0 {
-        return None;
-    }
-    let exact: String = format!("{number:.60e}").split_once('e')?.0.chars().filter(char::is_ascii_digit).collect();
-    let (kept, beyond) = exact.split_at_checked(digits.len())?;
-    let tie = beyond.strip_prefix('5')?.bytes().all(|b| b == b'0');
-    let exponent = format!("{number:e}");
-    let exponent = exponent.split_once('e')?.1;
-    let (first, rest) = kept.split_at_checked(1)?;
-    let same = format!("{first}.{rest}e{exponent}").parse::<f64>() == Ok(number);
-    (tie && same && kept != digits).then(|| String::from(kept))
+    let Decimal { negative, digits, point } = Decimal::shortest(number);
+    (negative, digits.into_iter().map(|digit| char::from(b'0'.saturating_add(digit))).collect(), point)
 }
 
 /// The number as ECMAScript prints it (RFC 8785, section 3.2.2.3).

@@ -109,13 +109,9 @@ impl<T: Copy> Form for Word<T> {
     type Out = T;
     fn read(&self, value: &Value) -> Result<T, Wrong> {
         let words: Vec<&str> = self.0.iter().map(|&t| (self.1)(t)).collect();
-        let Value::Text(text) = value else {
-            return Err(Wrong::new(codes::WRONG_TYPE, format!("one of {}", words.join(", "))));
-        };
-        self.0.iter().copied().find(|&t| (self.1)(t) == text).ok_or_else(|| {
-            let hint = hint(text, words.iter().copied());
-            Wrong::new(codes::UNKNOWN_WORD, format!("one of {}{hint}", words.join(", ")))
-        })
+        // The same number of both.
+        let at = which(&words, value)?;
+        self.0.get(at).copied().ok_or_else(|| Wrong::new(codes::UNKNOWN_WORD, ""))
     }
     fn shape(&self) -> Shape {
         Shape::Word(self.0.iter().map(|&t| (self.1)(t)).collect())
@@ -123,6 +119,18 @@ impl<T: Copy> Form for Word<T> {
     fn show(&self, value: &T) -> String {
         String::from((self.1)(*value))
     }
+}
+
+/// Which of the words a value is.
+#[inline(never)]
+fn which(words: &[&str], value: &Value) -> Result<usize, Wrong> {
+    let Value::Text(text) = value else {
+        return Err(Wrong::new(codes::WRONG_TYPE, format!("one of {}", words.join(", "))));
+    };
+    words.iter().position(|word| word == text).ok_or_else(|| {
+        let hint = hint(text, words.iter().copied());
+        Wrong::new(codes::UNKNOWN_WORD, format!("one of {}{hint}", words.join(", ")))
+    })
 }
 
 /// A decimal number, kept as an exact count of `10^-scale`.
@@ -172,17 +180,23 @@ pub const fn usd_per_gb() -> Decimal<i64> {
 }
 
 impl<T> Decimal<T> {
+    /// The same whatever becomes of the count: what is read and said of it is compiled once.
+    const fn bare(&self) -> Decimal<i64> {
+        Decimal { scale: self.scale, least: self.least, most: self.most, unit: self.unit, out: PhantomData }
+    }
+}
+
+impl Decimal<i64> {
+    #[inline(never)]
     fn bounds(&self) -> String {
         let [least, most] = [self.least, self.most].map(|b| decimal::unscaled(b, self.scale));
         let kind = if self.scale == 0 { "a whole number" } else { "a number" };
         let unit = if self.unit.is_empty() { String::new() } else { format!(" ({})", self.unit) };
         format!("{kind} from {least} to {most}{unit}")
     }
-}
 
-impl<T: TryFrom<i64> + TryInto<i64> + Copy> Form for Decimal<T> {
-    type Out = T;
-    fn read(&self, value: &Value) -> Result<T, Wrong> {
+    #[inline(never)]
+    fn units(&self, value: &Value) -> Result<i64, Wrong> {
         let Value::Number(number) = value else { return Err(Wrong::new(codes::WRONG_TYPE, self.bounds())) };
         let units = match decimal::scaled(*number, self.scale) {
             Ok(units) => units,
@@ -194,7 +208,15 @@ impl<T: TryFrom<i64> + TryInto<i64> + Copy> Form for Decimal<T> {
             Err(Inexact::TooLarge) => return Err(Wrong::new(codes::OUT_OF_BOUNDS, self.bounds())),
         };
         let within = (self.least..=self.most).contains(&units);
-        within.then(|| T::try_from(units).ok()).flatten().ok_or_else(|| Wrong::new(codes::OUT_OF_BOUNDS, self.bounds()))
+        within.then_some(units).ok_or_else(|| Wrong::new(codes::OUT_OF_BOUNDS, self.bounds()))
+    }
+}
+
+impl<T: TryFrom<i64> + TryInto<i64> + Copy> Form for Decimal<T> {
+    type Out = T;
+    fn read(&self, value: &Value) -> Result<T, Wrong> {
+        let units = self.bare().units(value)?;
+        T::try_from(units).map_err(|_| Wrong::new(codes::OUT_OF_BOUNDS, self.bare().bounds()))
     }
     fn shape(&self) -> Shape {
         let [least, most] = [self.least, self.most].map(|b| decimal::unscaled(b, self.scale));

@@ -3,6 +3,7 @@
 
 use super::{
     codes,
+    double::Decimal,
     error::InvalidPolicy,
     order,
     tree::{Entry, MOST_BYTES, MOST_DEEP, MOST_EXACT, Node, Position, Value},
@@ -266,7 +267,7 @@ impl<'t> Parser<'t> {
 
 /// A number's literal as a double, if every reader would keep it.
 pub(super) fn number(literal: &str, at: Position) -> Result<f64, InvalidPolicy> {
-    let value = literal.parse::<f64>().unwrap_or(f64::INFINITY);
+    let value = Decimal::parse(literal).map_or(f64::INFINITY, |decimal| decimal.nearest());
     if value.abs() <= MOST_EXACT {
         return Ok(if value == 0.0 { 0.0 } else { value });
     }

@@ -63,6 +63,10 @@ impl<'a> Lint<'a> {
                 let steps = [&at[..], &[Field("worth")]].concat();
                 self.note(codes::IDLE_WORTH, &steps, name.clone(), "a worth above 0 in one of its terms");
             }
+            if class.attempts.hedge && (!class.attempts.repeatable || class.attempts.most < 2) {
+                let steps = [&at[..], &[Field("attempts"), Field("hedge")]].concat();
+                self.note(codes::IDLE_HEDGE, &steps, name.clone(), "`repeatable: true` and more than one attempt");
+            }
             // What matches nothing, as the default class may, is taken from by nobody.
             let never = matches!(&class.matches, Predicate::Any(parts) if parts.is_empty());
             let earlier = self.document.classes.iter().take(if never { 0 } else { i }).find(|e| {

@@ -10,6 +10,7 @@ pub mod codes;
 pub mod compile;
 pub mod countries;
 pub mod decimal;
+pub mod double;
 pub mod error;
 pub mod forms;
 #[cfg(not(feature = "apart"))]

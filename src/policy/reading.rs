@@ -31,6 +31,17 @@ struct Frame<'n> {
     known: Vec<&'static str>,
 }
 
+/// What to do about a section that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Absent {
+    /// It had to be.
+    Missing,
+    /// It reads as if empty.
+    Empty,
+    /// Nothing.
+    Skipped,
+}
+
 /// Reads a document by a walk; `base` is what stands before its paths.
 pub fn read<'n, T>(
     node: &'n Node,
@@ -79,25 +90,44 @@ impl<'n> Reading<'n> {
     }
 
     fn within<T>(&mut self, step: Step<'n>, then: impl FnOnce(&mut Self) -> T) -> T {
-        self.steps.push(step);
+        self.down(step);
         let value = then(self);
         self.steps.pop();
         value
     }
 
     #[inline(never)]
-    fn scalar<F: Form>(&mut self, form: &F, node: &Node) -> Option<F::Out> {
-        form.read(&node.value).map_err(|wrong| self.refuse(wrong, node.at, || node.value.to_string())).ok()
+    fn down(&mut self, step: Step<'n>) {
+        self.steps.push(step);
     }
 
-    fn refuse(&mut self, wrong: Wrong, at: Position, found: impl FnOnce() -> String) {
-        let (at, found) = wrong.part.unwrap_or_else(|| (at, found()));
+    #[inline(never)]
+    fn scalar<F: Form>(&mut self, form: &F, node: &Node) -> Option<F::Out> {
+        match form.read(&node.value) {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                self.refuse(wrong, node);
+                None
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn refuse(&mut self, wrong: Wrong, node: &Node) {
+        let (at, found) = wrong.part.unwrap_or_else(|| (node.at, node.value.to_string()));
         self.note(wrong.code, at, found, wrong.expected);
     }
 
     fn key<K: Form>(&mut self, form: &K, entry: &Entry) -> Option<K::Out> {
         let value = Value::Text(entry.key.clone());
-        form.read(&value).map_err(|wrong| self.refuse(wrong, entry.at, || shorten(&entry.key))).ok()
+        match form.read(&value) {
+            Ok(key) => Some(key),
+            Err(wrong) => {
+                let (at, found) = wrong.part.unwrap_or_else(|| (entry.at, shorten(&entry.key)));
+                self.note(wrong.code, at, found, wrong.expected);
+                None
+            }
+        }
     }
 
     #[inline(never)]
@@ -148,16 +178,60 @@ impl<'n> Reading<'n> {
     }
 
     fn enter<T>(&mut self, node: &'n Node, walk: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        if !self.begin(node) {
+            return None;
+        }
+        let value = walk(self);
+        self.end();
+        value
+    }
+
+    /// A section begins, if it is one.
+    #[inline(never)]
+    fn begin(&mut self, node: &'n Node) -> bool {
         let Value::Map(entries) = &node.value else {
             self.note(codes::WRONG_TYPE, node.at, node.value.to_string(), String::from("a map"));
-            return None;
+            return false;
         };
         self.frames.push(Frame { entries, at: node.at, known: Vec::new() });
-        let value = walk(self);
+        true
+    }
+
+    #[inline(never)]
+    fn end(&mut self) {
         if let Some(frame) = self.frames.pop() {
             self.unknown(&frame);
         }
-        value
+    }
+
+    /// Steps into the section of a field: whether there is one to read.
+    #[inline(never)]
+    fn open(&mut self, name: &'static str, absent: Absent) -> bool {
+        let Some(entry) = self.entry(name) else {
+            match absent {
+                Absent::Missing => self.missing(name, "a section"),
+                Absent::Skipped => {}
+                Absent::Empty => {
+                    let at = self.frames.last().map(|f| f.at).unwrap_or_default();
+                    self.steps.push(Step::Field(name));
+                    self.frames.push(Frame { entries: &[], at, known: Vec::new() });
+                }
+            }
+            return absent == Absent::Empty;
+        };
+        self.steps.push(Step::Field(&entry.key));
+        let begun = self.begin(&entry.node);
+        if !begun {
+            self.steps.pop();
+        }
+        begun
+    }
+
+    /// Steps out of it.
+    #[inline(never)]
+    fn close(&mut self) {
+        self.end();
+        self.steps.pop();
     }
 
     /// Fields that no walk asked for.
@@ -175,13 +249,5 @@ impl<'n> Reading<'n> {
                 r.note(codes::UNKNOWN_FIELD, entry.at, shorten(&entry.key), expected);
             });
         }
-    }
-
-    fn absent<T>(&mut self, walk: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
-        let at = self.frames.last().map(|f| f.at).unwrap_or_default();
-        self.frames.push(Frame { entries: &[], at, known: Vec::new() });
-        let value = walk(self);
-        self.frames.pop();
-        value
     }
 }

@@ -5,10 +5,10 @@
 use super::{
     codes,
     error::{InvalidPolicy, hint},
+    order::Firsts,
     path::{Path, Step},
     tree::{Entry, MOST_BYTES, Node, Value},
 };
-use std::collections::BTreeMap;
 
 /// The longest chain of templates.
 const LONGEST: usize = 8;
@@ -34,16 +34,11 @@ pub fn resolve(root: &Node, base: &str, found: &mut Vec<InvalidPolicy>) -> Resol
     if !substrates.iter().any(|s| s.get("like").is_some()) {
         return Resolved::default();
     }
-    let mut names: BTreeMap<&str, &Node> = BTreeMap::new();
-    for substrate in substrates {
-        if let Some(name) = substrate.get("name").and_then(Node::text) {
-            names.entry(name).or_insert(substrate);
-        }
-    }
+    let names = Firsts::of(substrates.iter().map(|substrate| substrate.get("name").and_then(Node::text)).collect());
     let mut added = 0;
     let mut resolved = Vec::with_capacity(substrates.len());
     for (index, substrate) in substrates.iter().enumerate() {
-        let merged = chain(substrate, &names).and_then(|chain| {
+        let merged = chain(substrate, substrates, &names).and_then(|chain| {
             added += chain.iter().map(|n| weight(n)).sum::<usize>();
             if added > MOST_ADDED {
                 return Err((codes::TOO_LARGE, format!("templates that add at most {MOST_ADDED} bytes (16 MiB)")));
@@ -70,16 +65,17 @@ pub fn resolve(root: &Node, base: &str, found: &mut Vec<InvalidPolicy>) -> Resol
 type Refused = (codes::Code, String);
 
 /// A substrate, what it is like, what that is like, and so on.
-fn chain<'n>(substrate: &'n Node, names: &BTreeMap<&str, &'n Node>) -> Result<Vec<&'n Node>, Refused> {
+fn chain<'n>(substrate: &'n Node, all: &'n [Node], names: &Firsts<'n>) -> Result<Vec<&'n Node>, Refused> {
     let mut chain = vec![substrate];
     let mut last = substrate;
     while let Some(like) = last.get("like").and_then(Node::text) {
         if chain.len() > LONGEST {
             return Err((codes::TEMPLATE_CYCLE, format!("a chain of at most {LONGEST} that ends")));
         }
-        let known = names.keys().copied();
+        let known = names.texts();
         last = names
-            .get(like)
+            .position(like)
+            .and_then(|position| all.get(position))
             .ok_or_else(|| (codes::UNKNOWN_SUBSTRATE, format!("the name of a substrate{}", hint(like, known))))?;
         chain.push(last);
     }

@@ -107,7 +107,7 @@ impl fmt::Display for Value {
             Self::Bool(yes) => write!(f, "{yes}"),
             Self::Number(number) => f.write_str(&super::decimal::es6(*number)),
             // Text that looks like something else is shown as the text that it is.
-            Self::Text(text) if matches!(text.as_str(), "true" | "false" | "null") || text.parse::<f64>().is_ok() => {
+            Self::Text(text) if looks_like_another(text) => {
                 write!(f, "\"{}\"", shorten(text))
             }
             Self::Text(text) => f.write_str(&shorten(text)),
@@ -117,6 +117,14 @@ impl fmt::Display for Value {
             Self::Map(_) => f.write_str("a map"),
         }
     }
+}
+
+/// Whether a text, without quotes, would be taken for something else.
+fn looks_like_another(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let words = ["true", "false", "null"].contains(&text)
+        || ["inf", "infinity", "nan"].iter().any(|word| unsigned.eq_ignore_ascii_case(word));
+    words || super::double::Decimal::parse(text).is_some()
 }
 
 /// At most 60 characters of a text, on one line.

@@ -3,7 +3,7 @@
 use super::measure::End;
 use super::random::mix;
 use super::world::{Attempt, Happening, World};
-use crate::health::Observation;
+use crate::health::{Beginning, Ending, Meaning};
 
 /// Bytes of a token of an answer.
 const BYTES_PER_TOKEN: i128 = 4;
@@ -20,13 +20,20 @@ pub(super) struct Outcome {
 impl World<'_> {
     /// The proxy sees how an attempt failed, and goes on if it may.
     pub(super) fn answer(&mut self, attempt: &Attempt, outcome: Outcome) {
-        let observation = Observation {
-            substrate: attempt.substrate,
-            status: outcome.status,
-            retry_after_s: outcome.retry_after_s,
-            ..Observation::default()
-        };
-        self.router.ended(&attempt.arrival, &observation, self.now_ms());
+        let (arrival, at, now_ms) = (&attempt.arrival, attempt.substrate, self.now_ms());
+        let Outcome { status, retry_after_s, .. } = outcome;
+        if status == 0 {
+            self.router.ended(arrival, at, &Ending::Broken, now_ms);
+        } else {
+            let meaning = Meaning::of(status, retry_after_s.is_some());
+            self.router.answered(
+                arrival,
+                at,
+                &Beginning { meaning, first_byte_us: None, said: &[], retry_after_s },
+                now_ms,
+            );
+            self.router.ended(arrival, at, &Ending::Abandoned, now_ms);
+        }
         let Some(request) = self.requests.get_mut(attempt.request) else { return };
         request.late |= outcome.late;
         let class = self.document.classes.get(request.class);

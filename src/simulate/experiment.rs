@@ -142,8 +142,7 @@ impl Setup {
         let fleet = self.scenario.fleet;
         if let Some((_, part)) = PARTS.iter().find(|(name, _)| *name == variant.router) {
             let document = self.document.clone();
-            let ours = Ours::new(document, self.digest, *part, fleet.proxies, fleet.workers, START_MS);
-            return Box::new(ours.alerting_from(self.scenario.warmup_ms));
+            return Box::new(Ours::new(document, self.digest, *part, fleet.proxies, fleet.workers, START_MS));
         }
         let rule = RULES.iter().find(|(name, _)| *name == variant.router);
         match rule {

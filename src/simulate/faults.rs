@@ -160,6 +160,7 @@ impl World<'_> {
         let home = self.document.substrates.get(substrate).map(|s| s.location.jurisdiction);
         let Some(server) = self.servers.get_mut(substrate) else { return };
         let factor = if on { event.by_ppm } else { WHOLE };
+        let before_ppm = server.slow_ppm;
         let mut lost = false;
         match event.what {
             What::Down => (server.down, lost) = (on, on),
@@ -181,8 +182,10 @@ impl World<'_> {
             }
             What::Delay | What::Surge => {}
         }
+        let after_ppm = server.slow_ppm;
         if lost {
             self.lose(substrate);
         }
+        self.repace(substrate, before_ppm, after_ppm);
     }
 }

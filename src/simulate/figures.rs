@@ -56,6 +56,8 @@ pub struct Figures {
     pub imbalance_ppm: u64,
     /// The same in the worst twentieth of the time.
     pub imbalance_p95_ppm: u64,
+    /// The most in flight anywhere at any moment, as a share of the slots there.
+    pub peak_ppm: u64,
     /// Swings of shares per minute.
     pub swings_ppm: u64,
     /// From the end of the last fault.

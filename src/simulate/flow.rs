@@ -6,7 +6,7 @@ use super::measure::End;
 use super::router::{Answer, Stop};
 use super::server::Reception;
 use super::world::{Attempt, Happening, Request, World, class_of, facts};
-use crate::health::Observation;
+use crate::health::{Beginning, Ending, Meaning};
 use crate::model::Signal;
 
 impl World<'_> {
@@ -114,11 +114,11 @@ impl World<'_> {
         self.document.classes.get(request.class).map_or(0, |c| u64::from(c.deadline_ms) * 1_000)
     }
 
-    fn streams(&self, arrival: &Arrival) -> bool {
+    pub(super) fn streams(&self, arrival: &Arrival) -> bool {
         self.scenario.load.mix.get(arrival.mix).is_some_and(|m| m.streaming)
     }
 
-    fn live(&self, id: usize, life: u32) -> Option<Attempt> {
+    pub(super) fn live(&self, id: usize, life: u32) -> Option<Attempt> {
         self.attempts.get(id).copied().filter(|a| a.alive && a.life == life)
     }
 
@@ -151,19 +151,11 @@ impl World<'_> {
         self.measures.judged(&attempt.arrival, ruling.permitted, proved);
     }
 
-    /// Begins whatever fits now.
-    pub(super) fn pump(&mut self, substrate: usize) {
-        let now_us = self.now_us;
-        while let Some((work, course)) = self.servers.get_mut(substrate).and_then(|s| s.begin(now_us)) {
-            let Some(attempt) = self.attempts.get_mut(work.attempt) else { continue };
-            attempt.course = Some(course);
-            let life = attempt.life;
-            self.later(course.end_us, Happening::End(work.attempt, life));
-        }
-    }
-
     pub(super) fn end(&mut self, id: usize, life: u32) {
-        let Some(attempt) = self.live(id, life) else { return };
+        // Of one whose pace has changed, only the last word counts.
+        let now_us = self.now_us;
+        let due = |a: &Attempt| a.course.is_some_and(|c| c.end_us == now_us);
+        let Some(attempt) = self.live(id, life).filter(due) else { return };
         let arrival = attempt.arrival;
         self.servers.get_mut(attempt.substrate).into_iter().for_each(|s| s.end(arrival.input, arrival.output));
         self.pay(&attempt, u64::from(arrival.output));
@@ -174,22 +166,33 @@ impl World<'_> {
         self.pump(attempt.substrate);
     }
 
-    fn succeed(&mut self, attempt: &Attempt) {
-        let (arrival, began) = (attempt.arrival, attempt.began_us);
-        let first_us = attempt.course.map_or(self.now_us, |c| c.first_us);
+    /// The proxy sees a good answer begin.
+    pub(super) fn begun(&mut self, attempt: &Attempt) {
         let remaining = self.servers.get_mut(attempt.substrate).and_then(|s| s.remaining(self.now_us));
         let said: Vec<(Signal, i64)> = remaining.into_iter().map(|left| (Signal::RateRemaining, left)).collect();
-        let observation = Observation {
-            substrate: attempt.substrate,
-            status: 200,
-            first_byte_us: Some(first_us - began),
-            total_us: Some(self.now_us - began),
-            bytes: u64::from(arrival.output) * 4,
-            output_tokens: Some(arrival.output),
+        let head = Beginning {
+            meaning: Meaning::Good,
+            first_byte_us: attempt.course.map(|c| c.first_us - attempt.began_us),
             said: &said,
             retry_after_s: None,
         };
-        self.router.ended(&arrival, &observation, self.now_ms());
+        self.router.answered(&attempt.arrival, attempt.substrate, &head, self.now_ms());
+    }
+
+    fn succeed(&mut self, attempt: &Attempt) {
+        let (arrival, began) = (attempt.arrival, attempt.began_us);
+        let first_us = attempt.course.map_or(self.now_us, |c| c.first_us);
+        if !attempt.headed {
+            self.begun(attempt);
+        }
+        let ending = Ending::Whole {
+            meaning: Meaning::Good,
+            first_byte_us: Some(first_us - began),
+            total_us: self.now_us - began,
+            bytes: u64::from(arrival.output) * 4,
+            output_tokens: Some(arrival.output),
+        };
+        self.router.ended(&arrival, attempt.substrate, &ending, self.now_ms());
         let Some(request) = self.requests.get(attempt.request).copied() else { return };
         let answered = if self.streams(&arrival) { first_us } else { self.now_us };
         let latency_us = answered - request.asked_us;

@@ -1,11 +1,14 @@
 //! What Berth sets out to reach, held against what came out.
 
+use super::bills::bills;
 use super::experiment::{Cell, Results, Run, Setup};
 use super::figures::Figures;
 use super::held::Held;
+use super::scenario::What;
+use super::why;
 
 /// One goal and what came of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Goal {
     /// Its column in a table of all goals.
     pub column: &'static str,
@@ -17,6 +20,22 @@ pub struct Goal {
     pub seen: String,
     /// In a word, what is short of it.
     pub short: String,
+    /// The ideal does not reach it either: no router can.
+    pub beyond: bool,
+    /// Where it was missed, and why.
+    pub why: String,
+}
+
+impl Goal {
+    /// What became of it.
+    #[must_use]
+    pub const fn verdict(&self) -> &'static str {
+        match (self.met, self.beyond) {
+            (true, _) => "met",
+            (false, true) => "out of reach",
+            (false, false) => "missed",
+        }
+    }
 }
 
 /// A number of millionths with so many places.
@@ -50,15 +69,16 @@ pub fn goals(setup: &Setup, results: &Results) -> Vec<Goal> {
         met: ours.outside() == 0,
         short: ours.outside().to_string(),
         seen: format!("{} of {}", ours.outside(), ours.attempts),
+        ..Goal::default()
     }];
     let ruled = setup.document.envelopes.len() > 1;
     goals.extend(ruled.then(|| singles(results)).flatten());
-    goals.extend(goodput(results, ours));
-    goals.extend(faults(results, ours));
+    goals.extend(goodput(setup, results, ours));
+    goals.extend(faults(setup, results, ours));
     goals.extend(held(results));
-    goals.extend(cost(results, ours));
-    goals.extend(worth(results, ours));
+    goals.extend(bills(results, ours));
     goals.extend(recovery(setup, results, ours));
+    goals.extend(drift(setup, ours));
     goals.extend(results.sweep.iter().filter_map(staleness));
     goals
 }
@@ -74,11 +94,12 @@ fn singles(results: &Results) -> Option<Goal> {
         met: all,
         short: "not all".into(),
         seen: said.join(", "),
+        ..Goal::default()
     })
 }
 
 /// Rivals behind an allow-list that kept the envelope.
-fn feasible(results: &Results) -> impl Iterator<Item = &Run> {
+pub(super) fn feasible(results: &Results) -> impl Iterator<Item = &Run> {
     results.runs.iter().filter(|r| r.variant.is_listed() && r.figures.outside() == 0)
 }
 
@@ -87,15 +108,19 @@ fn points(ours: u64, theirs: u64) -> String {
     format!("−{}", decimal(theirs.saturating_sub(ours) * 100, 2))
 }
 
-fn goodput(results: &Results, ours: &Figures) -> Option<Goal> {
+fn goodput(setup: &Setup, results: &Results, ours: &Figures) -> Option<Goal> {
     let best = feasible(results).max_by_key(|r| r.figures.goodput_ppm)?;
     let theirs = best.figures.goodput_ppm;
+    let ideal = results.plain("ideal").map(|f| format!(" The ideal: {}.", percent(f.goodput_ppm))).unwrap_or_default();
+    let (luck, classes) = (why::luck(ours, &best.figures), why::classes(setup, ours, &best.figures));
     Some(Goal {
         column: "goodput",
         wanted: "goodput at least that of the best feasible rival",
         met: ours.goodput_ppm >= theirs,
         short: points(ours.goodput_ppm, theirs),
         seen: format!("{} against {} ({})", percent(ours.goodput_ppm), percent(theirs), best.variant.label()),
+        why: format!("{luck} {classes}{ideal}"),
+        ..Goal::default()
     })
 }
 
@@ -120,59 +145,38 @@ fn held(results: &Results) -> Option<Goal> {
             percent(hindsight.goodput_ppm),
             hindsight.variant.label()
         ),
+        why: ours.against(taken),
+        ..Goal::default()
     })
 }
 
 /// Where the ideal is not so much better than the mesh either, nobody can be.
-fn faults(results: &Results, ours: &Figures) -> Option<Goal> {
+fn faults(setup: &Setup, results: &Results, all: &Figures) -> Option<Goal> {
+    const WANTED: u64 = 1_300_000;
     let mesh = results.listed("locality-failover")?.fault_ppm?.max(1);
-    let ours = ours.fault_ppm?;
+    let ours = all.fault_ppm?;
     let ratio = |ppm: u64| ppm * 1_000_000 / mesh;
-    let ideal = results.plain("ideal").and_then(|f| f.fault_ppm).map(ratio);
     let times = |ratio: u64| decimal(ratio, 2);
-    let ideal = ideal.map_or_else(String::new, |ideal| format!("; the ideal is {} times", times(ideal)));
+    let ideal = results.plain("ideal");
+    let best = ideal.and_then(|f| f.fault_ppm).map(ratio);
+    let beyond = best.is_some_and(|best| best < WANTED);
+    let said = best.map_or_else(String::new, |best| format!("; the ideal is {} times", times(best)));
+    let why = match ideal {
+        Some(_) if beyond => {
+            format!("The mesh answers {}, and 1.3 times that is more than can be answered at all.", percent(mesh))
+        }
+        Some(ideal) => format!("Against the ideal, over the whole run: {}", why::classes(setup, all, ideal)),
+        None => String::new(),
+    };
+    let beside = best.map_or_else(String::new, |best| format!(", ideal {}", times(best)));
     Some(Goal {
         column: "1.3 × mesh",
         wanted: "under faults, 1.3 times the goodput of the mesh's locality failover",
-        met: ratio(ours) >= 1_300_000,
-        short: format!("{}{}", times(ratio(ours)), ideal.replace("; the ideal is", ", ideal").replace(" times", "")),
-        seen: format!("{} times: {} against {}{ideal}", times(ratio(ours)), percent(ours), percent(mesh)),
-    })
-}
-
-fn cost(results: &Results, ours: &Figures) -> Option<Goal> {
-    let cheapest = feasible(results).min_by_key(|r| r.figures.cost_per_good_uusd)?;
-    let (ours, theirs) = (ours.cost_per_good_uusd, cheapest.figures.cost_per_good_uusd);
-    let more = u64::try_from((ours - theirs).max(0) * 1_000_000 / theirs.max(1)).unwrap_or(0);
-    Some(Goal {
-        column: "cost",
-        wanted: "a good answer costs at most what it costs the cheapest that keeps the envelope",
-        met: ours <= theirs,
-        short: format!("+{}", percent(more)),
-        seen: format!(
-            "{ours} against {theirs} micro-dollars ({}, goodput {})",
-            cheapest.variant.label(),
-            percent(cheapest.figures.goodput_ppm)
-        ),
-    })
-}
-
-/// Who answers fewer has cheaper ones left. Who answers as many, and for less, is better.
-fn worth(results: &Results, ours: &Figures) -> Option<Goal> {
-    feasible(results).next()?;
-    let as_many = feasible(results).filter(|r| r.figures.goodput_ppm >= ours.goodput_ppm);
-    let cheapest = as_many.min_by_key(|r| r.figures.cost_per_good_uusd);
-    let better = cheapest.filter(|r| r.figures.cost_per_good_uusd < ours.cost_per_good_uusd);
-    let said = |r: &Run| {
-        let (label, cost) = (r.variant.label(), r.figures.cost_per_good_uusd);
-        format!("{} against {cost} micro-dollars ({label})", ours.cost_per_good_uusd)
-    };
-    Some(Goal {
-        column: "cost of as many",
-        wanted: "nobody who keeps the envelope answers as many for less",
-        met: better.is_none(),
-        short: better.map_or_else(String::new, |r| r.variant.label()),
-        seen: cheapest.map_or_else(|| "nobody answers as many".into(), said),
+        met: ratio(ours) >= WANTED,
+        beyond,
+        short: format!("{}{beside}", times(ratio(ours))),
+        seen: format!("{} times: {} against {}{said}", times(ratio(ours)), percent(ours), percent(mesh)),
+        why,
     })
 }
 
@@ -188,6 +192,38 @@ fn recovery(setup: &Setup, results: &Results, ours: &Figures) -> Option<Goal> {
         short: format!("{} / {}", seconds(ours), seconds(ideal)),
         met: ours.recovery_ms.zip(limit).is_some_and(|(ms, limit)| ms <= limit),
         seen: format!("{} against {}", seconds(ours), seconds(ideal)),
+        why: format!("Against the ideal, over the whole run: {}", why::classes(setup, ours, ideal)),
+        ..Goal::default()
+    })
+}
+
+/// What metrics alone show of a drift: no alarm before it begins or where nothing drifts, then one that names it while it
+/// goes on.
+fn drift(setup: &Setup, ours: &Figures) -> Option<Goal> {
+    let events = &setup.scenario.events;
+    let drifting = events.iter().find(|e| e.what == What::Drift);
+    let quiet = events.is_empty() && setup.scenario.duration_ms > 60_000;
+    let name = |at: u16| setup.document.substrates.get(usize::from(at)).map_or("?", |s| s.name.as_str());
+    let found = ours.found.map(|(at_ms, at)| (at_ms, name(at)));
+    let said = found.map_or_else(|| "no alarm".into(), |(ms, name)| format!("{name} after {} s", ms / 1_000));
+    let (met, seen) = match drifting {
+        Some(event) => {
+            let named = |name: &str| event.to.iter().any(|t| t.0.as_str() == name);
+            let (from, until) = (event.from_ms, event.until_ms);
+            let well = found.is_some_and(|(ms, name)| (from..until).contains(&ms) && named(name));
+            let (from, until, by) = (from / 1_000, until / 1_000, decimal(event.by_ppm, 1));
+            (well, format!("{said}; it becomes {by} times as slow from {from} s to {until} s"))
+        }
+        None if quiet => (found.is_none(), said.clone()),
+        None => return None,
+    };
+    Some(Goal {
+        column: "drift",
+        wanted: "a drift is found from metrics alone while it goes on, and nothing else is",
+        met,
+        seen,
+        short: said,
+        ..Goal::default()
     })
 }
 
@@ -207,5 +243,6 @@ fn staleness(cell: &Cell) -> Option<Goal> {
             cell.proxies,
             decimal(cell.period_ms * 1_000, 1)
         ),
+        ..Goal::default()
     })
 }

@@ -50,6 +50,7 @@ pub struct Measures {
     quality_ppm: u128,
     latencies_us: Vec<u64>,
     ratios_ppm: Vec<u64>,
+    peak_ppm: u64,
     seconds: Vec<Second>,
     placed: Vec<u64>,
     substrates: usize,
@@ -167,6 +168,7 @@ impl Measures {
             most = most.max(n * WHOLE / size.max(1));
             (load, slots) = (load + n, slots + size);
         }
+        self.peak_ppm = self.peak_ppm.max(most);
         // Hardly any load is no load: its quotient says nothing.
         if load * 20 >= slots {
             self.ratios_ppm.push(most * slots / load.max(1));
@@ -211,6 +213,7 @@ impl Measures {
             p99_us: quantile(&self.latencies_us, 990_000),
             imbalance_ppm: mean(&self.ratios_ppm),
             imbalance_p95_ppm: quantile(&self.ratios_ppm, 950_000),
+            peak_ppm: self.peak_ppm,
             swings_ppm: self.swings_ppm(),
             recovery_ms,
             fault_ppm: begins_ms.map(|begins| self.within_ppm(begins, over_ms.unwrap_or(scenario.duration_ms))),

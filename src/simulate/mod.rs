@@ -6,6 +6,7 @@
 //! floats, no order that depends on hashing.
 
 pub mod arrivals;
+mod bills;
 mod build;
 mod close;
 pub mod experiment;
@@ -16,12 +17,14 @@ pub mod goals;
 pub mod held;
 pub mod law;
 pub mod measure;
+mod pace;
 pub mod random;
 pub mod read;
 pub mod report;
 pub mod router;
 pub mod scenario;
 pub mod server;
+mod why;
 mod world;
 
 pub use build::Build;
@@ -54,6 +57,7 @@ pub fn run(
             Happening::Arrive => world.arrive(),
             Happening::Retry(at) => world.retry(at),
             Happening::Reach(id, life) => world.reach(id, life),
+            Happening::Head(id, life) => world.head(id, life),
             Happening::End(id, life) => world.end(id, life),
             Happening::Timeout(id, life) => world.timeout(id, life),
             Happening::Sample(proxy) => world.sample(proxy),

@@ -9,7 +9,8 @@
 //! | edge | few slots, and an uplink that can drop; power headroom shrinks with load |
 //! | cpu | many slow slots, a long queue |
 //!
-//! A request's service time is fixed when it begins, by how full the batch is then.
+//! A request's service time is fixed when it begins, by how full the batch is then; a fault that slows its substrate, or the
+//! end of one, changes what is left of it.
 
 use super::build::Build;
 use super::random::mix;

@@ -29,6 +29,8 @@ pub(super) enum Happening {
     Take(usize),
     /// Loads are looked at.
     Meter,
+    /// The head of a stream's answer is there.
+    Head(usize, u32),
     /// Work ends: attempt and its life.
     End(usize, u32),
     /// An attempt reaches its substrate.
@@ -74,6 +76,8 @@ pub(super) struct Attempt {
     pub(super) substrate: usize,
     pub(super) began_us: u64,
     pub(super) course: Option<Course>,
+    /// The proxy has seen its answer begin.
+    pub(super) headed: bool,
     /// It is here at all.
     pub(super) alive: bool,
     /// Its substrate holds it, waiting or working.

@@ -2,7 +2,7 @@
 
 use crate::mesh::{Mesh, health};
 use crate::support::bootstrap::{INGRESS, listener_by_lds};
-use crate::support::client::{Ask, Seen};
+use crate::support::client::{Ask, Http, Line, Seen};
 use crate::support::envoy::replace_file;
 use crate::support::policy::{placement, policy, telemetry};
 use crate::support::upstream::Script;
@@ -181,21 +181,40 @@ async fn a_degraded_substrate_is_left_within_two_periods_and_returned_to_without
     // Reachable, 200 OK, and a deep queue.
     mesh.leaves_in_time().await;
     mesh.await_all_at("onprem-de").await;
+    // Connections that are kept stay with their worker: what each of them sees is what one worker does.
+    let mut lines = Vec::new();
+    for _ in 0..8 {
+        lines.push((Line::open(mesh.envoy.listener(INGRESS), Http::One).await, Vec::new()));
+    }
+    let mut pace = pace(20);
+    let chat = [("x-tenant", "acme"), ("x-workload", "chat"), ("x-model", "llama-3.3-70b")];
+    let mut ask_all = async || {
+        pace.tick().await;
+        for (line, went) in &mut lines {
+            went.push(line.send("/v1/chat/completions", &chat, b"{}".to_vec()).await.unwrap().text());
+        }
+        lines.iter().all(|(_, went)| went.last().is_some_and(|last| last == "metal-fr"))
+    };
     // A queue that swings around the threshold from one question to the next brings nobody back and forth.
-    let mut seen = Vec::new();
     for depth in [500, 0, 500, 0, 500, 0] {
         mesh.metal.does_at("/health", health("metal-fr", depth));
         let asked = mesh.metal.asked("/health");
-        seen.extend(mesh.ask_while(|| mesh.metal.asked("/health") == asked).await);
+        while mesh.metal.asked("/health") == asked {
+            ask_all().await;
+        }
     }
     mesh.metal.does_at("/health", health("metal-fr", 0));
-    seen.extend(mesh.ask_for(3_000).await);
-    // Shares of ten requests at a time: nobody there, then a short change-over of both workers, then everybody.
-    let home = |seen: &[Seen]| seen.iter().filter(|seen| seen.text() == "metal-fr").count();
-    let shares: Vec<usize> = seen.chunks_exact(10).map(home).collect();
-    let nobody = shares.iter().take_while(|share| **share == 0).count();
-    let everybody = shares.iter().rev().take_while(|share| **share == 10).count();
-    assert!(nobody >= 6 && everybody >= 6 && nobody + everybody + 4 >= shares.len(), "{shares:?}");
+    let end = Instant::now() + PATIENCE;
+    while !ask_all().await {
+        assert!(Instant::now() < end, "everybody returns");
+    }
+    for _ in 0..50 {
+        assert!(ask_all().await, "and stays");
+    }
+    for (_, mut went) in lines {
+        went.dedup();
+        assert_eq!(went, ["onprem-de", "metal-fr"], "one change, and no other");
+    }
 }
 
 #[tokio::test]

@@ -107,6 +107,8 @@ fn thresholds() -> impl Strategy<Value = Thresholds> {
         |((queue_depth, soft, hard, interconnect_ppm, rack_ppm), (power, rate_remaining, failure_ppm, link_ppm))| {
             Thresholds {
                 queue_depth,
+                // Sizes differ as well as kinds.
+                queue_share_ppm: link_ppm,
                 memory_soft_ppm: soft,
                 memory_hard_ppm: hard,
                 interconnect_ppm,

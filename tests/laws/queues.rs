@@ -21,6 +21,43 @@ fn need_us(readings: &[(Signal, i64)]) -> i64 {
     seen.rows[0].need_us
 }
 
+/// How many each of so many workers may place on the first before it is full for it.
+fn places(in_flight: i64, running: Option<i64>, slots: u16, epoch: u64) -> Vec<u32> {
+    let mut readings = vec![(Signal::InFlight, in_flight)];
+    readings.extend(running.map(|n| (Signal::Running, n)));
+    let mut document = two();
+    document.settings.headroom_ppm = 0;
+    document.substrates.iter_mut().for_each(|s| s.capacity.keep_for_ppm = [0; 3]);
+    let snapshot = Snapshot { slots, epoch, ..snapshot(vec![health("s0", &readings), health("s1", &[])]) };
+    let policy = Policy::new(document, [0; 32]);
+    let full = |slot: u8, placed: u32| {
+        let local = Local { slot, placed: vec![placed], ..Local::default() };
+        let seen = inspect(&policy, Some(&snapshot), &local, &Facts::default(), NOW_MS, 1);
+        seen.rows[0].reasons.iter().any(|r| r.code == Code::Headroom)
+    };
+    (0..u8::try_from(slots).unwrap()).map(|slot| (0..=64).find(|placed| full(slot, *placed)).unwrap()).collect()
+}
+
+/// The concurrency is 64.
+#[test]
+fn all_workers_together_place_no_more_than_twice_what_is_free_where_half_is_in_use() {
+    for slots in [1, 2, 3, 8, 16, 40] {
+        for (in_flight, free) in [(32, 32), (48, 16), (61, 3), (63, 1), (64, 0), (90, 0)] {
+            let all: u32 = places(in_flight, None, slots, 7).iter().sum();
+            assert!(all <= 2 * free, "{slots} workers, {in_flight} in flight: {all}");
+            assert!(all >= free, "nobody leaves what is free: {slots} workers, {in_flight} in flight: {all}");
+        }
+        assert_eq!(places(16, None, slots, 7).iter().min(), Some(&(96 / u32::from(slots)).clamp(16, 48)));
+    }
+    // What is left goes round.
+    let turns: Vec<_> = (0..4).map(|epoch| places(63, None, 4, epoch)).collect();
+    for slot in 0..4 {
+        assert_eq!(turns.iter().map(|turn| turn[slot]).sum::<u32>(), 2, "{turns:?}");
+    }
+    // A quarter of what the substrate says it works on is this proxy's.
+    assert_eq!(places(11, Some(47), 1, 0), [8], "of 17 that are free");
+}
+
 /// The share of requests that the first gets.
 fn share(snapshot: &Snapshot) -> f64 {
     const MANY: u64 = 20_000;

@@ -48,7 +48,8 @@ fn standing(mark: Mark, well: usize) -> Inspection {
 #[test]
 fn the_panic_rule_ignores_load_rather_than_pile_onto_the_last_one_and_never_a_circuit() {
     for (mark, enough, few, none) in [
-        (Mark::Full, 2, 4, 0),
+        // Marks of load alone refuse nobody.
+        (Mark::Full, 2, 4, 4),
         // What fails too often is better than nothing.
         (Mark::Failing, 2, 4, 4),
         (Mark::Circuit, 2, 1, 0),
@@ -65,6 +66,20 @@ fn the_panic_rule_ignores_load_rather_than_pile_onto_the_last_one_and_never_a_ci
                 assert_eq!(status, 503, "{mark:?}");
             }
         }
+    }
+}
+
+/// Two are closed by load. What is in flight decides whether the other two can carry it.
+#[test]
+fn load_is_ignored_where_the_rest_could_not_carry_it() {
+    for (in_flight, stand) in [(10, 2), (32, 2), (33, 4), (40, 4)] {
+        let readings = [(Signal::InFlight, in_flight)];
+        let mut snapshot = snapshot((0..4).map(|n| health(&format!("s{n}"), &readings)).collect());
+        snapshot.substrates.iter_mut().skip(2).for_each(|health| marked(health, Mark::Full));
+        let policy = Policy::new(four(), [0; 32]);
+        let seen = inspect(&policy, Some(&snapshot), &Local::default(), &Facts::default(), NOW_MS, 1);
+        let rows = seen.rows.iter().filter(|row| row.dimensions.is_empty()).count();
+        assert_eq!(rows, stand, "{in_flight} of 64 in flight on each");
     }
 }
 

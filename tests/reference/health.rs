@@ -73,6 +73,45 @@ impl<'a> Heard<'a> {
         [self.value(Signal::InFlight), there].into_iter().flatten().max()
     }
 
+    /// What the substrate counts beyond what proxies do, as far as it is certain.
+    fn certain_in_flight(&self) -> Option<i128> {
+        let own = self.value(Signal::InFlight);
+        let Some((running, certainty)) = self.aged(Signal::Running) else { return own };
+        let beyond = (running + self.value(Signal::QueueDepth).unwrap_or(0) - own.unwrap_or(0)).max(0);
+        Some(own.unwrap_or(0) + beyond * certainty / 1_000_000)
+    }
+
+    /// Of each count, what has not ended since, if each takes the whole time that answers take.
+    fn still_in_flight(&self) -> Option<i128> {
+        let left = |count: i128, signal| {
+            let at = self.health.and_then(|h| h.reading(signal)).map_or(self.now_ms, |r| r.at_ms);
+            match self.value(Signal::Total).filter(|us| *us > 0) {
+                Some(whole) => count - count * (i128::from(self.now_ms.saturating_sub(at)) * 1_000).min(whole) / whole,
+                None => count,
+            }
+        };
+        let waiting = self.value(Signal::QueueDepth).unwrap_or(0);
+        let own = self.value(Signal::InFlight).map(|n| left(n, Signal::InFlight));
+        let there = self.value(Signal::Running).map(|n| left(n + waiting, Signal::Running));
+        let queued = self.value(Signal::QueueDepth).map(|n| left(n, Signal::QueueDepth));
+        [own, there.or(queued)].into_iter().flatten().max()
+    }
+
+    /// How many this worker may place of what is free.
+    fn places(&self, q: &Question, limit: i128) -> Option<i128> {
+        let free = (limit - self.still_in_flight()?).max(0);
+        let part = match (self.value(Signal::InFlight), self.value(Signal::Running)) {
+            (Some(own), Some(_)) => ((own + 1) * 1_000_000 / (self.in_flight()? + 1)).min(1_000_000),
+            _ => 1_000_000,
+        };
+        let snapshot = q.snapshot?;
+        let slots = i128::from(snapshot.slots.max(1));
+        let ours = (2 * free * part / 1_000_000).max(free.min(1));
+        let turn = (i128::from(q.local.slot) + i128::from(snapshot.epoch) % slots) % slots;
+        let even = ours / slots + if turn < ours % slots { 1 } else { 0 };
+        Some(even.max(free - limit / 2).min(free))
+    }
+
     pub(crate) fn figures(&self, q: &Question, s: &Substrate) -> Figures {
         let factor = self.measured(Signal::SpeedFactor, 1_000_000).unwrap_or(1_000_000);
         let slower = |us: i64| i128::from(us) * factor / 1_000_000;
@@ -155,8 +194,11 @@ pub(crate) fn of(q: &Question, demand: &Demand, at: usize, s: &Substrate) -> BTr
     on(Code::NoHost, heard.value(Signal::Hosts) == Some(0));
     on(Code::Admission, state.is_some_and(|h| h.admission != Admission::All));
     on(Code::RetryAfter, state.and_then(|h| h.retry_at_ms).is_some_and(|until| until > heard.now_ms));
-    let at_limit = heard.value(Signal::QueueDepth).map(|q| q as u32) == t.queue_depth && t.queue_depth.is_some();
-    on(Code::QueueFull, above(Signal::QueueDepth, t.queue_depth) || (q.bug == Bug::QueueAtLimitIsFull && at_limit));
+    // As long as either bound lets it wait, it may.
+    let share = t.queue_share_ppm.map(|ppm| (f64::from(s.capacity.concurrency) * f64::from(ppm) / 1e6) as u32);
+    let most = [t.queue_depth, share].into_iter().flatten().max();
+    let at_limit = heard.value(Signal::QueueDepth).map(|q| q as u32) == most && most.is_some();
+    on(Code::QueueFull, above(Signal::QueueDepth, most) || (q.bug == Bug::QueueAtLimitIsFull && at_limit));
     on(Code::QueueFull, above(Signal::QueueDepth, demand.max_queue));
     let hard = heard.value(Signal::MemoryPressure).zip(t.memory_hard_ppm);
     on(Code::MemoryFull, hard.is_some_and(|(value, hard)| value >= i128::from(hard)));
@@ -176,7 +218,7 @@ pub(crate) fn of(q: &Question, demand: &Demand, at: usize, s: &Substrate) -> BTr
     let tokens = demand.input + demand.output;
     on(Code::RateLimited, heard.value(Signal::TokensRemaining).is_some_and(|left| tokens > left));
     on(Code::ContextRoom, heard.value(Signal::ContextRoom).is_some_and(|room| tokens > room));
-    on(Code::Headroom, heard.in_flight().is_some_and(|n| n + placed(q, at) >= limit(q, demand.tier, s)));
+    on(Code::Headroom, heard.places(q, limit(q, demand.tier, s)).is_some_and(|most| placed(q, at) >= most));
     codes
 }
 
@@ -228,22 +270,35 @@ pub(crate) fn burst(q: &Question, judged: &mut [Judged]) {
     }
 }
 
-/// Few are available: what load says is ignored; none is: only the failure rate is.
+/// Few are available: what load says is ignored, and that it fails; the rest cannot carry it: what load says; none is: all
+/// but what is left of a quota.
 pub(crate) fn panic(q: &Question, demand: &Demand, judged: &mut [Judged]) {
     let able = judged.iter().filter(|j| is(&j.codes, &[Dimension::Availability])).count() as u64;
     let available = judged.iter().filter(|j| j.codes.is_empty()).count() as u64;
-    if available * 1_000_000 >= u64::from(q.document.settings.selection.panic_ppm) * able {
+    let few = available * 1_000_000 < u64::from(q.document.settings.selection.panic_ppm) * able;
+    let (mut busy, mut left) = (0, 0);
+    for (at, (s, j)) in q.document.substrates.iter().zip(judged.iter()).enumerate() {
+        let whole = i128::from(s.capacity.concurrency);
+        if is(&j.codes, &[Dimension::Availability]) {
+            busy += (Heard::of(q, s).certain_in_flight().unwrap_or(0).max(0) + placed(q, at)).min(whole);
+        }
+        if j.codes.is_empty() {
+            left += whole;
+        }
+    }
+    if available > 0 && !few && left >= busy {
         return;
     }
-    let load = [Code::QueueFull, Code::MemoryFull, Code::Congested, Code::Admission, Code::RateLimited];
+    let load = [Code::QueueFull, Code::MemoryFull, Code::Congested, Code::Admission];
     let tokens = demand.input + demand.output;
     for (s, j) in q.document.substrates.iter().zip(judged) {
         let heard = Heard::of(q, s);
         let own_queue = heard.value(Signal::QueueDepth).zip(demand.max_queue).is_some_and(|(v, m)| v > i128::from(m));
         let no_quota = heard.value(Signal::TokensRemaining).is_some_and(|left| tokens > left);
         let soft = |c: &Code| {
-            *c == Code::Failing
-                || (available > 0 && load.contains(c))
+            (*c == Code::Failing && (few || available == 0))
+                || load.contains(c)
+                || (*c == Code::RateLimited && available > 0)
                 || (*c == Code::CircuitOpen && q.bug == Bug::PanicForgivesCircuits)
         };
         if j.codes.iter().all(soft) && !own_queue && !no_quota {

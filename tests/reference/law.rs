@@ -68,7 +68,8 @@ pub(crate) fn of(q: &Question, demand: &Demand, at: usize, s: &Substrate) -> BTr
     }
     if let Some(share) = tenant_share(q, s) {
         let before: usize = q.document.substrates[..at].iter().map(|s| s.capacity.tenant_share_ppm.len()).sum();
-        let used = u64::from(q.local.tenant_placed.get(before).copied().unwrap_or(0));
+        let workers = u64::from(q.snapshot.map_or(1, |s| s.slots.max(1)));
+        let used = workers * u64::from(q.local.tenant_placed.get(before).copied().unwrap_or(0));
         if used * 1_000_000 / u64::from(s.capacity.concurrency.max(1)) >= u64::from(share) {
             codes.insert(Code::TenantShare);
         }

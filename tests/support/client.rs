@@ -204,6 +204,11 @@ impl Line {
 
     /// Sends a request; gives its status and whether the answer came whole. An error: open another one.
     pub async fn post(&mut self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<(u16, bool), String> {
+        self.send(path, headers, body).await.map(|seen| (seen.status, !seen.broken))
+    }
+
+    /// The same; gives the whole answer.
+    pub async fn send(&mut self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Result<Seen, String> {
         let mut request = Request::builder().method("POST");
         request = match self.sender {
             Sender::One(_) => request.uri(path).header("host", "berth.test"),
@@ -224,8 +229,7 @@ impl Line {
                     sender.send_request(request).await
                 }
             };
-            let seen = collect(response.map_err(|e| e.to_string())?, Instant::now()).await;
-            Ok((seen.status, !seen.broken))
+            Ok(collect(response.map_err(|e| e.to_string())?, Instant::now()).await)
         };
         tokio::time::timeout(super::PATIENCE, exchange).await.map_err(|_| "no answer in time")?
     }

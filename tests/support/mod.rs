@@ -80,6 +80,17 @@ impl Nobody {
     }
 }
 
+/// A port for a proxy that has to know it beforehand: one that nobody has, below those that are given to whoever asks for
+/// any.
+pub fn port() -> u16 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let mut random = random::Random::new(u64::try_from(now.as_nanos()).unwrap());
+    (0..1_000)
+        .map(|_| 15_000 + random.below(17_000) as u16)
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
+}
+
 /// A file that the build must have made; says how where it has not.
 pub fn built(name: &str) -> std::path::PathBuf {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("dist").join(name);

@@ -194,6 +194,44 @@ fn whoever_takes_over_goes_on_where_the_last_one_was() {
     assert_eq!(alone.of("a").unwrap().since_ms, None, "when all are new, nobody is");
 }
 
+/// Answers that took so long to begin, one a second, through one slot; the last drift that the snapshot shows.
+fn drift_of(
+    fold: &mut Fold,
+    record: &mut SlotRecord,
+    seconds: std::ops::Range<u64>,
+    us: u64,
+    queue: i64,
+) -> Option<i64> {
+    for second in seconds {
+        let now_ms = T + second * 1_000;
+        let said = Reading { value: queue, at_ms: now_ms };
+        fold.hear(0, &Heard { readings: vec![(Signal::QueueDepth, said)], ..Heard::default() }, now_ms);
+        record.rows[0].answers.good += 1;
+        record.rows[0].first.count += 1;
+        record.rows[0].first.sum_us += us;
+        fold.absorb(0, record.clone(), now_ms);
+        fold.fold(now_ms);
+    }
+    fold.snapshot(1, T).substrates[0].reading(Signal::Drift).map(|r| r.value)
+}
+
+#[test]
+fn a_substrate_drifts_from_its_own_past_and_neither_a_queue_nor_a_new_leader_is_taken_for_it() {
+    let mut fold = started(watch(&["a"]));
+    let mut record = slot(1, &[("a", good(1))]);
+    assert_eq!(drift_of(&mut fold, &mut record, 1..50, 400_000, 0), None, "it has no past yet");
+    assert_eq!(drift_of(&mut fold, &mut record, 50..120, 400_000, 0), Some(0));
+    assert_eq!(drift_of(&mut fold, &mut record, 120..180, 900_000, 7), Some(0), "the queue says why");
+    let drifted = drift_of(&mut fold, &mut record, 180..210, 900_000, 0).unwrap();
+    assert!(drifted > 500_000, "{drifted}");
+    let before = fold.snapshot(1, T + 210_000);
+    let mut next = Fold::new(watch(&["a"]), Some(&before), 2, T + 210_000);
+    next.absorb(0, record.clone(), T + 210_000);
+    next.fold(T + 210_000);
+    let after = drift_of(&mut next, &mut record, 211..220, 900_000, 0).unwrap();
+    assert!(after > 500_000, "{after} after {drifted}");
+}
+
 #[test]
 fn shares_are_of_what_all_vms_placed_in_the_last_interval() {
     let mut fold = started(watch(&["a", "b"]));

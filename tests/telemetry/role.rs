@@ -389,7 +389,9 @@ fn a_full_queue_closes_admission_after_two_looks_and_opens_it_after_the_hold_dow
         }
         vm.host.advance_ms(1_000 - TICK_MS);
     }
-    assert_eq!(seen, [(0, Admission::All), (1, Admission::Closed), (31, Admission::All)]);
+    let [(0, Admission::All), (1, Admission::Closed), (opened, Admission::All)] = seen[..] else { panic!("{seen:?}") };
+    // With a fifth of jitter on top.
+    assert!((31..=37).contains(&opened), "{opened}");
 }
 
 #[test]

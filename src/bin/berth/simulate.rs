@@ -121,7 +121,8 @@ fn prepared(file: &str, args: &Args) -> Result<Experiment, String> {
     let mut scenario = read(&text).map_err(|found| wrong(path, found))?;
     let beside = |name: &str| path.parent().unwrap_or(Path::new("")).join(name);
     let policy = beside(&scenario.policy);
-    let checked = berth::policy::read_yaml(&text_of(&policy)?).map_err(|found| wrong(&policy, found))?;
+    let written = text_of(&policy)?;
+    let checked = berth::policy::read_yaml(&written).map_err(|found| wrong(&policy, found))?;
     let trace = match &scenario.load.trace {
         Some(trace) => {
             let file = beside(&trace.file);
@@ -145,12 +146,17 @@ fn prepared(file: &str, args: &Args) -> Result<Experiment, String> {
     if !args.routers.is_empty() {
         scenario.routers.clone_from(&args.routers);
     }
+    let files = vec![
+        (scenario.policy.clone(), written),
+        (path.file_name().unwrap_or_default().to_string_lossy().into_owned(), text),
+    ];
     let (label, document) = (policy.label().to_string(), policy.document().clone());
     let setup = Setup { scenario, digest: *policy.digest(), document, trace, tunes: !args.untuned };
     Ok(Experiment {
         setup,
         scenario_digest: digest,
         policy: label,
+        files,
         results: berth::simulate::experiment::Results::default(),
     })
 }

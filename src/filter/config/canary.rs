@@ -5,6 +5,7 @@ use super::{read_policy, refuse};
 use crate::filter::canary::CanaryConfig;
 use crate::filter::canary::judge::Trigger;
 use crate::policy::Policy;
+use crate::policy::decimal::es6;
 use core::ops::RangeInclusive;
 use std::rc::Rc;
 
@@ -88,5 +89,5 @@ fn ppm(name: &str, value: Option<f64>) -> Result<Option<u32>, String> {
     if (0.0..=100.0).contains(&value) {
         return Ok(Some((value * 1_000_000.0 + 0.5) as u32));
     }
-    Err(refuse(&format!("canary.{name}: found {value}, expected a number from 0 to 100, such as 0.02")))
+    Err(refuse(&format!("canary.{name}: found {}, expected a number from 0 to 100, such as 0.02", es6(value))))
 }

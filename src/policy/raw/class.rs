@@ -11,6 +11,7 @@ use crate::policy::{
 };
 
 /// One class.
+#[inline(never)]
 pub fn class<S: Source>(s: &mut S) -> Option<Class> {
     let name: Option<Name> = s.required("name", "Its name in policies, records and metrics.", Named);
     let matches = s.section_if("match", "Which requests are of this class: the first class that matches wins. Without it, only those that match no other, if this is the default class.", predicate);
@@ -76,15 +77,17 @@ pub fn class<S: Source>(s: &mut S) -> Option<Class> {
     })
 }
 
+#[inline(never)]
 fn attempts<S: Source>(s: &mut S) -> Option<Attempts> {
     Some(Attempts {
         most: s.or("most", "Attempts in all.", whole(1, 3), 3),
         per_try_ms: s.optional("per_try_ms", "The most that one attempt of a stream may take until its first byte; without it, where work may be begun twice, what is left of the deadline divided by the attempts left, else all of it.", whole(1, 86_400_000)),
         repeatable: flag(s, "repeatable", "Work that was begun may be begun again elsewhere."),
-        hedge: flag(s, "hedge", "May be hedged, where a lane exists."),
+        hedge: flag(s, "hedge", "May be hedged, where a lane exists: what is `repeatable`, or of an idempotent method."),
     })
 }
 
+#[inline(never)]
 fn worth<S: Source>(s: &mut S) -> Option<Worth> {
     Some(Worth {
         answer_uusd: s.or("answer_usd", "An answer of perfect quality.", usd(10_000), 10_000),
@@ -93,6 +96,7 @@ fn worth<S: Source>(s: &mut S) -> Option<Worth> {
     })
 }
 
+#[inline(never)]
 fn limits<S: Source>(s: &mut S) -> Option<Limits> {
     Some(Limits {
         cost_uusd: s.optional(

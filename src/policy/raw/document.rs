@@ -34,6 +34,7 @@ impl Form for Version {
 }
 
 /// The document.
+#[inline(never)]
 pub fn document<S: Source>(s: &mut S) -> Option<Document> {
     s.required("berth", "The version of the schema.", Version);
     let identity = s.section("policy", "Whose policy this is.", identity);
@@ -82,6 +83,7 @@ impl Form for CountryList {
     }
 }
 
+#[inline(never)]
 fn identity<S: Source>(s: &mut S) -> Option<Identity> {
     let name = s.required("name", "Its name; stands on every decision.", Named);
     let version = s.required("version", "Counted up by its owner with every change.", whole::<u32>(1, 1_000_000_000));
@@ -97,6 +99,7 @@ fn identity<S: Source>(s: &mut S) -> Option<Identity> {
     })
 }
 
+#[inline(never)]
 fn settings<S: Source>(s: &mut S) -> Option<Settings> {
     let thresholds = s.section_or_empty(
         "thresholds",

@@ -37,6 +37,7 @@ pub fn envelope<S: Source>(s: &mut S, sets: &Sets) -> Option<Envelope> {
     })
 }
 
+#[inline(never)]
 fn selector<S: Source>(s: &mut S) -> Option<Selector> {
     Some(Selector {
         tenants: s.list("tenants", "One of these tenants.", Text(128), one_to(MOST_WORDS)),
@@ -99,6 +100,7 @@ fn spillover<S: Source>(s: &mut S) -> Borders {
     also.iter().fold(up_to, Borders::with)
 }
 
+#[inline(never)]
 fn require<S: Source>(s: &mut S) -> Option<Require> {
     let attestation = s.optional(
         "attestation_max_age_s",

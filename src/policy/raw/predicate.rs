@@ -14,6 +14,7 @@ use crate::policy::{
 const LONGEST: usize = 512;
 
 /// One condition.
+#[inline(never)]
 pub fn predicate<S: Source>(s: &mut S) -> Option<Predicate> {
     if s.again("predicate") {
         return None;
@@ -72,6 +73,7 @@ pub(super) const fn fact_doc(fact: FactName) -> &'static str {
 }
 
 /// `{header: x-workload, is: chat}`: the tests stand beside the header's name.
+#[inline(never)]
 fn header<S: Source>(s: &mut S) -> Option<Predicate> {
     let name = s.optional("header", "A request header, by its name in small letters; one of `is`, `in`, `prefix`, `min`, `max`, `present` beside it says what is asked of it.", Header);
     let is = s.optional("is", "The header is exactly this.", Text(LONGEST));

@@ -11,20 +11,22 @@ use crate::policy::{
     time::Moment,
 };
 
+#[inline(never)]
 pub(super) fn selection<S: Source>(s: &mut S) -> Option<Selection> {
     Some(Selection {
         margin_ppm: s.or("margin", "Candidates whose utility is within this share of the best one's are equals.", ratio(), 50_000),
         margin_per_second_ppm: s.or("margin_per_second", "How much the margin widens per second of the snapshot's age.", ratio(), 10_000),
-        max_shift_ppm: s.or("max_shift", "The most that a substrate's share may grow per interval.", ratio(), 200_000),
+        max_shift_ppm: s.or("max_shift", "The most that a substrate's share may grow per interval, among those that are equals. One that is better by more than the margin is bounded by its ramp alone.", ratio(), 200_000),
         affinity_ppm: s.or("affinity", "The bonus of the substrate where the session already is, as a share of the answer's worth.", ratio(), 50_000),
-        ramp_ms: s.or("ramp_ms", "How long a new or recovered substrate ramps up.", whole(0, 3_600_000), 10_000),
+        ramp_ms: s.or("ramp_ms", "How long a new or recovered substrate ramps up. While all that are best ramp, the next best that stand take the rest.", whole(0, 3_600_000), 10_000),
         ramp_floor_ppm: s.or("ramp_floor", "Its share of capacity at the start of the ramp.", ratio(), 100_000),
-        panic_ppm: s.or("panic", "If a smaller share of candidates than this is not overloaded, overload is ignored rather than piled onto the rest.", ratio(), 300_000),
+        panic_ppm: s.or("panic", "If a smaller share of candidates than this is not overloaded, overload is ignored rather than piled onto the rest; so it is, whatever this says, where none is left or those that are have less capacity than is in flight.", ratio(), 300_000),
         finish_factor_ppm: s.or("finish_factor", "A further attempt must have this many times its expected time left.", decimal(6, 0, 10_000_000, ""), 1_500_000),
         plan: s.or("plan", "How many attempts a plan holds, at most.", whole(1, 3), 3),
     })
 }
 
+#[inline(never)]
 pub(super) fn shedding<S: Source>(s: &mut S) -> Option<Shedding> {
     let from = s.section_or_empty("from", "The saturation at which a tier begins to give way.", |s| {
         by_tier(s, [850_000, 920_000, 1_000_000])
@@ -48,6 +50,7 @@ fn by_tier<S: Source>(s: &mut S, defaults: [u32; 3]) -> Option<[u32; 3]> {
     Some(values)
 }
 
+#[inline(never)]
 pub(super) fn ages<S: Source>(s: &mut S) -> Option<Ages> {
     let ages = Ages {
         soft_ms: s.or("soft_ms", "A signal is uncertain from here on.", decimal(0, 1, 3_600_000, "ms"), 3_000),
@@ -62,6 +65,7 @@ pub(super) fn ages<S: Source>(s: &mut S) -> Option<Ages> {
     Some(ages)
 }
 
+#[inline(never)]
 pub(super) fn breaking<S: Source>(s: &mut S) -> Option<Breaking> {
     let ms = || whole(1, 86_400_000);
     let read = Breaking {
@@ -77,14 +81,15 @@ pub(super) fn breaking<S: Source>(s: &mut S) -> Option<Breaking> {
         exit_ppm: s.or("exit", "Admission opens again below this saturation.", ratio(), 700_000),
         bad_samples: s.or("bad_samples", "Bad samples until it closes.", whole(1, 100), 2),
         good_samples: s.or("good_samples", "Good samples until it opens.", whole(1, 100), 3),
-        dwell_ms: s.or("dwell_ms", "The least time in a state.", ms(), 10_000),
-        hold_down_ms: s.or("hold_down_ms", "The least time closed.", ms(), 30_000),
+        dwell_ms: s.or("dwell_ms", "The least time in a state, and jitter on top.", ms(), 1_000),
+        hold_down_ms: s.or("hold_down_ms", "The least time closed, and jitter on top.", ms(), 1_000),
     };
     ordered(s, read.open_ms, read.open_most_ms, "open_ms", "an `open_ms` that is not above `open_most_ms`");
     ordered(s, read.exit_ppm, read.enter_ppm, "exit", "an `exit` that is not above `enter`: else admission flaps");
     Some(read)
 }
 
+#[inline(never)]
 pub(super) fn budget<S: Source>(s: &mut S) -> Option<Budget> {
     let tenant = s.required("tenant", "The tenant, as the fact names it.", Text(128));
     let most = s.required("most_usd", "At most this much per window, in the whole fleet.", usd(1_000_000_000));
@@ -93,6 +98,7 @@ pub(super) fn budget<S: Source>(s: &mut S) -> Option<Budget> {
     Some(Budget { tenant: tenant?, window_s, most_uusd: most?, fleet_share_ppm })
 }
 
+#[inline(never)]
 pub(super) fn link<S: Source>(s: &mut S) -> Option<Link> {
     let from: Option<Name> = s.required("from", "The caller's zone.", Named);
     let to = s.required("to", "The substrate's zone.", Named);
@@ -102,6 +108,7 @@ pub(super) fn link<S: Source>(s: &mut S) -> Option<Link> {
     Some(Link { from: from?, to: to?, latency_us, pusd_per_byte: price, ceiling_ppm: ceiling })
 }
 
+#[inline(never)]
 pub(super) fn adaptive<S: Source>(s: &mut S) -> Option<Adaptive> {
     Some(Adaptive {
         latency: s.or("latency", "Measured latency replaces the declared one.", Flag, true),
@@ -111,6 +118,7 @@ pub(super) fn adaptive<S: Source>(s: &mut S) -> Option<Adaptive> {
     })
 }
 
+#[inline(never)]
 pub(super) fn approval<S: Source>(s: &mut S) -> Option<Approval> {
     let token = s.required("token", "What the approval fact says.", Text(256));
     let opens = borders(s, "borders", "The borders that it opens.");
@@ -118,6 +126,7 @@ pub(super) fn approval<S: Source>(s: &mut S) -> Option<Approval> {
     Some(Approval { token: token?, borders: opens, until_ms: until?.unix_ms })
 }
 
+#[inline(never)]
 pub(super) fn rollout<S: Source>(s: &mut S) -> Option<Rollout> {
     let share = s.required("share", "The share of traffic, by a hash of the request.", ratio());
     let only = s.section_if("only", "Only these requests; without it, all.", predicate);

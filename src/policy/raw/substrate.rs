@@ -13,6 +13,7 @@ use crate::policy::{
 };
 
 /// One substrate.
+#[inline(never)]
 pub fn substrate<S: Source>(s: &mut S) -> Option<Substrate> {
     let name = s.required("name", "Its name in policies, records and metrics.", Named);
     s.optional("like", "Another substrate, from which everything but `name` and `cluster` is taken. Sections are merged field by field; lists and deeper maps are replaced whole.", Named);
@@ -59,6 +60,7 @@ pub fn substrate<S: Source>(s: &mut S) -> Option<Substrate> {
     })
 }
 
+#[inline(never)]
 fn location<S: Source>(s: &mut S) -> Option<Location> {
     let jurisdiction = s.required(
         "jurisdiction",
@@ -77,6 +79,7 @@ fn location<S: Source>(s: &mut S) -> Option<Location> {
     })
 }
 
+#[inline(never)]
 fn sovereignty<S: Source>(s: &mut S) -> Option<Sovereignty> {
     let subject_to = s.list("subject_to", "Every country whose law reaches it through its owner or operator. The country where it stands is always among them.", OneCountry, up_to(MOST_WORDS));
     let air_gapped = flag(s, "air_gapped", "No path leads out of it.");
@@ -98,6 +101,7 @@ const fn attested(attested: Attested) -> &'static str {
     }
 }
 
+#[inline(never)]
 fn capabilities<S: Source>(s: &mut S) -> Option<Capabilities> {
     let mut models =
         s.section_map("models", "The models that it serves, by the names that requests use.", Text(128), offer);
@@ -122,6 +126,7 @@ fn capabilities<S: Source>(s: &mut S) -> Option<Capabilities> {
     Some(Capabilities { models, context_tokens: context_tokens?, features, throughput_only })
 }
 
+#[inline(never)]
 fn offer<S: Source>(s: &mut S) -> Option<Offer> {
     let quality_ppm =
         s.required("quality", "How good its answers are here, from 0 to 1, by the policy's own measure.", ratio());
@@ -140,6 +145,7 @@ pub(super) fn features<S: Source>(s: &mut S, name: &'static str, doc: &'static s
     listed.unwrap_or_default().into_iter().fold(Features::default(), Features::with)
 }
 
+#[inline(never)]
 fn latency<S: Source>(s: &mut S) -> Option<Latency> {
     Some(Latency {
         first_token_us: s.or(
@@ -158,6 +164,7 @@ fn latency<S: Source>(s: &mut S) -> Option<Latency> {
     })
 }
 
+#[inline(never)]
 fn cost<S: Source>(s: &mut S) -> Option<Cost> {
     let regime = s.required(
         "regime",
@@ -189,15 +196,20 @@ fn cost<S: Source>(s: &mut S) -> Option<Cost> {
     })
 }
 
+#[inline(never)]
 fn capacity<S: Source>(s: &mut S) -> Option<Capacity> {
     let concurrency =
-        s.required("concurrency", "Requests in flight at most, over the whole proxy.", whole::<u32>(1, 10_000_000));
+        s.required("concurrency", "Requests in flight at most, over the whole proxy. Between two snapshots its workers may place once more what was free; each alone as much as is free below half of it.", whole::<u32>(1, 10_000_000));
     let keep_for = s.section_or_empty(
         "keep_for",
         "Shares kept free for a tier and those above it; together at most the whole.",
         keep_for,
     );
-    let tenants = s.map("tenant_share", "The most of it that one tenant may use.", (Text(128), ratio()));
+    let tenants = s.map(
+        "tenant_share",
+        "The most of it that one tenant may use: each worker holds its even part, in whole requests rounded up.",
+        (Text(128), ratio()),
+    );
     let burst_after = s.or(
         "burst_after",
         "Not prepaid: usable once the prepaid capacity that could do the work is used to this share.",
@@ -219,6 +231,7 @@ fn capacity<S: Source>(s: &mut S) -> Option<Capacity> {
     })
 }
 
+#[inline(never)]
 fn keep_for<S: Source>(s: &mut S) -> Option<[u32; 3]> {
     let mut kept = [0; Tier::ALL.len()];
     let docs = ["For batch work and above.", "For standard work and above.", "For critical work."];

@@ -9,6 +9,7 @@ use crate::policy::{
 };
 
 /// Thresholds of every kind, by [`Kind`] order.
+#[inline(never)]
 pub fn thresholds<S: Source>(s: &mut S) -> Option<[Thresholds; Kind::ALL.len()]> {
     let mut all = Kind::ALL.map(defaults);
     for (slot, kind) in all.iter_mut().zip(Kind::ALL) {
@@ -31,11 +32,15 @@ const fn doc(kind: Kind) -> &'static str {
     }
 }
 
+/// A fifth of what may be in flight may wait: the twenty of a substrate of a hundred, and as much of a larger one.
+const QUEUE_SHARE_PPM: u32 = 200_000;
+
 /// What holds for a kind unless the policy says otherwise.
 #[must_use]
 pub const fn defaults(kind: Kind) -> Thresholds {
     const NONE: Thresholds = Thresholds {
         queue_depth: None,
+        queue_share_ppm: None,
         memory_soft_ppm: None,
         memory_hard_ppm: None,
         interconnect_ppm: None,
@@ -49,6 +54,7 @@ pub const fn defaults(kind: Kind) -> Thresholds {
     };
     let cluster = Thresholds {
         queue_depth: Some(20),
+        queue_share_ppm: Some(QUEUE_SHARE_PPM),
         memory_soft_ppm: Some(800_000),
         memory_hard_ppm: Some(900_000),
         interconnect_ppm: Some(900_000),
@@ -58,21 +64,24 @@ pub const fn defaults(kind: Kind) -> Thresholds {
         cooling_headroom_ppm: Some(50_000),
         ..NONE
     };
+    let short = Thresholds { queue_depth: Some(5), queue_share_ppm: Some(QUEUE_SHARE_PPM), ..NONE };
     match kind {
         Kind::Gpu | Kind::Sovereign => cluster,
-        Kind::Silicon => Thresholds { queue_depth: Some(5), power_headroom_ppm: Some(50_000), ..NONE },
+        Kind::Silicon => Thresholds { power_headroom_ppm: Some(50_000), ..short },
         Kind::GiantContext => Thresholds { queue_depth: Some(5), ..cluster },
         Kind::Provider => Thresholds { rate_remaining: Some(1), ..NONE },
         Kind::Edge => Thresholds {
-            queue_depth: Some(5),
             power_headroom_ppm: Some(100_000),
             cooling_headroom_ppm: Some(100_000),
             link_ppm: Some(500_000),
-            ..NONE
+            ..short
         },
-        Kind::Cpu => {
-            Thresholds { queue_depth: Some(20), memory_soft_ppm: Some(900_000), memory_hard_ppm: Some(950_000), ..NONE }
-        }
+        Kind::Cpu => Thresholds {
+            queue_depth: Some(20),
+            memory_soft_ppm: Some(900_000),
+            memory_hard_ppm: Some(950_000),
+            ..short
+        },
     }
 }
 
@@ -80,6 +89,12 @@ fn of_kind<S: Source>(s: &mut S, d: Thresholds) -> Option<Thresholds> {
     const SHARE: OrNone<Decimal<u32>> = OrNone(ratio());
     const COUNT: OrNone<Decimal<u32>> = OrNone(whole(0, 1_000_000));
     let read = Thresholds {
+        queue_share_ppm: s.or(
+            "queue_share",
+            "Requests waiting, at most, as a share of the substrate's `concurrency`; the larger of this and `queue_depth` holds. Left out beside a `queue_depth`: `none`.",
+            SHARE,
+            d.queue_share_ppm.filter(|_| !s.has("queue_depth")),
+        ),
         queue_depth: s.or("queue_depth", "Requests waiting, at most.", COUNT, d.queue_depth),
         memory_soft_ppm: s.or("memory_soft", "Memory in use: from here on it is demoted.", SHARE, d.memory_soft_ppm),
         memory_hard_ppm: s.or("memory_hard", "Memory in use: from here on it is refused.", SHARE, d.memory_hard_ppm),

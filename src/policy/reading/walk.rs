@@ -1,11 +1,11 @@
 //! What a walk asks of a tree. The explanations that come with each question are not looked at.
 
-use super::Reading;
+use super::{Absent, Reading};
 use crate::policy::{
     codes::{self, Code},
     path::Step,
     source::{Count, Form, Source},
-    tree::{Entry, Value},
+    tree::{Entry, Node, Value},
 };
 
 /// The work itself, out of line: the questions are many, and only their explanations need inlining.
@@ -23,17 +23,23 @@ impl<'n> Reading<'n> {
     fn read_list<F: Form>(&mut self, name: &'static str, form: &F, count: Count) -> Option<Vec<F::Out>> {
         let items = self.items(name, count)?;
         let mut out = Vec::with_capacity(items.len());
+        self.each(name, items, &mut |r, node| out.extend(r.scalar(form, node)));
+        Some(out)
+    }
+
+    /// Goes through the items of a list, none of which may be there twice.
+    #[inline(never)]
+    fn each(&mut self, name: &'static str, items: &'n [Node], read: &mut dyn FnMut(&mut Self, &'n Node)) {
         self.within(Step::Field(name), |r| {
             for (i, node) in items.iter().enumerate() {
                 r.within(Step::Item(i), |r| {
                     if items.iter().take(i).any(|earlier| earlier.value == node.value) {
                         r.note(codes::REPEATED, node.at, node.value.to_string(), String::from("each value once"));
                     }
-                    out.extend(r.scalar(form, node));
+                    read(r, node);
                 });
             }
         });
-        Some(out)
     }
 
     #[inline(never)]
@@ -85,11 +91,12 @@ impl<'n> Source for Reading<'n> {
         _doc: &'static str,
         walk: impl FnOnce(&mut Self) -> Option<T>,
     ) -> Option<T> {
-        let Some(entry) = self.entry(name) else {
-            self.missing(name, "a section");
+        if !self.open(name, Absent::Missing) {
             return None;
-        };
-        self.within(Step::Field(&entry.key), |r| r.enter(&entry.node, walk))
+        }
+        let value = walk(self);
+        self.close();
+        value
     }
 
     #[inline(always)]
@@ -99,10 +106,12 @@ impl<'n> Source for Reading<'n> {
         _doc: &'static str,
         walk: impl FnOnce(&mut Self) -> Option<T>,
     ) -> Option<T> {
-        match self.entry(name) {
-            Some(entry) => self.within(Step::Field(&entry.key), |r| r.enter(&entry.node, walk)),
-            None => self.within(Step::Field(name), |r| r.absent(walk)),
+        if !self.open(name, Absent::Empty) {
+            return None;
         }
+        let value = walk(self);
+        self.close();
+        value
     }
 
     #[inline(always)]
@@ -112,8 +121,12 @@ impl<'n> Source for Reading<'n> {
         _doc: &'static str,
         walk: impl FnOnce(&mut Self) -> Option<T>,
     ) -> Option<T> {
-        let entry = self.entry(name)?;
-        self.within(Step::Field(&entry.key), |r| r.enter(&entry.node, walk))
+        if !self.open(name, Absent::Skipped) {
+            return None;
+        }
+        let value = walk(self);
+        self.close();
+        value
     }
 
     #[inline(always)]
@@ -125,10 +138,13 @@ impl<'n> Source for Reading<'n> {
         mut walk: impl FnMut(&mut Self) -> Option<T>,
     ) -> Vec<T> {
         let items = self.items(name, count).unwrap_or_default();
+        let mut read = Vec::with_capacity(items.len());
         self.within(Step::Field(name), |r| {
-            let read = |(i, node)| r.within(Step::Item(i), |r| r.enter(node, &mut walk));
-            items.iter().enumerate().filter_map(read).collect()
-        })
+            for (i, node) in items.iter().enumerate() {
+                read.extend(r.within(Step::Item(i), |r| r.enter(node, &mut walk)));
+            }
+        });
+        read
     }
 
     #[inline(always)]

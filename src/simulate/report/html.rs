@@ -1,7 +1,7 @@
 //! One self-contained page: no script, no request, readable in light and dark.
 
 use super::svg::{Line, bars, lines};
-use super::{COLUMNS, Experiment, Report, cells, recovered};
+use super::{COLUMNS, Experiment, Report, cells, parts, parts_of, recovered};
 use crate::simulate::experiment::Run;
 use crate::simulate::goals::{decimal, percent};
 use std::fmt::Write;
@@ -19,6 +19,7 @@ svg{max-width:46rem;width:100%;display:block;margin:1rem 0}svg text{fill:var(--i
 .grid{stroke:var(--faint)}.fault{fill:var(--fault)}.line{fill:none;stroke-width:2}
 .c0{stroke:var(--c0)}.c1{stroke:var(--c1)}.c2{stroke:var(--c2)}.c3{stroke:var(--c3)}.c4{stroke:var(--c4)}.c5{stroke:var(--c5)}
 .bar{stroke:none}.bar.c0{fill:var(--c0)}.bar.c5{fill:var(--c5)}
+pre{overflow-x:auto;font-size:.8rem}
 .met{color:var(--good)}.missed{color:var(--bad);font-weight:600}code{font-size:.85em}
 ";
 
@@ -71,15 +72,24 @@ impl Experiment {
         out.push_str("<ul>");
         for goal in self.goals() {
             let class = if goal.met { "met" } else { "missed" };
-            let _ =
-                write!(out, "<li><span class=\"{class}\">{class}</span> {}: {}</li>", goal.wanted, escaped(&goal.seen));
+            let why = if goal.met { "" } else { &goal.why };
+            let _ = write!(
+                out,
+                "<li><span class=\"{class}\">{}</span> {}: {}<br><small>{}</small></li>",
+                goal.verdict(),
+                goal.wanted,
+                escaped(&goal.seen),
+                escaped(why)
+            );
         }
         out.push_str("</ul>");
         self.plots(out);
         self.runs(out);
         self.sweep(out);
         self.capacity(out);
+        self.held(out);
         self.parameters(out);
+        self.files(out);
     }
 
     fn plots(&self, out: &mut String) {
@@ -109,6 +119,30 @@ impl Experiment {
         let head = COLUMNS.iter().map(|c| String::from(*c)).chain(["recovered".into()]);
         let rows = self.results.runs.iter().map(|r| cells(r).into_iter().chain([recovered(r)]).collect());
         table(out, &head.collect::<Vec<_>>(), rows);
+        out.push_str("<h3>By class, tier and border</h3>");
+        table(out, &parts(self), self.results.runs.iter().map(|r| parts_of(self, r)));
+    }
+
+    fn held(&self, out: &mut String) {
+        if self.results.held.is_empty() {
+            return;
+        }
+        out.push_str("<h3>Other seeds, which nobody was tuned or chosen on</h3>");
+        let head = ["router", "tuned on", "mean", "seed by seed", "¢ per 100 good", "outside"].map(String::from);
+        let rows = self.results.held.iter().map(|h| {
+            let each: Vec<String> = h.each_ppm.iter().map(|ppm| percent(*ppm)).collect();
+            let cost = decimal(u64::try_from(h.cost_per_good_uusd).unwrap_or(0) * 10_000, 2);
+            let trained = h.trained_ppm.map_or_else(|| "–".into(), percent);
+            vec![h.variant.label(), trained, percent(h.goodput_ppm), each.join(", "), cost, h.outside.to_string()]
+        });
+        table(out, &head, rows);
+    }
+
+    /// All that it takes to make it again.
+    fn files(&self, out: &mut String) {
+        for (name, text) in &self.files {
+            let _ = write!(out, "<details><summary>{}</summary><pre>{}</pre></details>", escaped(name), escaped(text));
+        }
     }
 
     fn sweep(&self, out: &mut String) {

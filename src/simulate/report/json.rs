@@ -21,7 +21,9 @@ impl Experiment {
         let scenario = &self.setup.scenario;
         let fleet = scenario.fleet;
         let goals = self.goals();
-        let goals = goals.iter().map(|g| json!({"wanted": g.wanted, "met": g.met, "seen": g.seen}));
+        let goals = goals
+            .iter()
+            .map(|g| json!({"wanted": g.wanted, "met": g.met, "verdict": g.verdict(), "seen": g.seen, "why": g.why}));
         let names = self.setup.document.substrates.iter().map(|s| Value::from(s.name.as_str()));
         let runs: Vec<Value> = self.results.runs.iter().map(|r| self.run(r)).collect();
         let sweep = self.results.sweep.iter().map(|c| self.cell(c));
@@ -94,5 +96,5 @@ fn capacity(c: &Capacity) -> Value {
 
 fn held(h: &Held) -> Value {
     json!({"router": h.variant.label(), "trained_ppm": h.trained_ppm, "goodput_ppm": h.goodput_ppm,
-        "cost_per_good_uusd": h.cost_per_good_uusd, "outside": h.outside})
+        "goodput_by_seed_ppm": h.each_ppm, "cost_per_good_uusd": h.cost_per_good_uusd, "outside": h.outside})
 }

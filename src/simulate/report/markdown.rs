@@ -38,11 +38,14 @@ impl Report {
 /// What became of the goals of one column.
 fn of(goals: &[Goal], column: &str) -> String {
     let of: Vec<&Goal> = goals.iter().filter(|goal| goal.column == column).collect();
-    let missed: Vec<&str> = of.iter().filter(|goal| !goal.met).map(|goal| goal.short.as_str()).collect();
+    let said = |goal: &&&Goal| {
+        if goal.beyond { format!("out of reach: {}", goal.short) } else { format!("**{}**", goal.short) }
+    };
+    let missed: Vec<String> = of.iter().filter(|goal| !goal.met).map(|goal| said(&goal)).collect();
     match (of.len(), missed.len()) {
         (0, _) => "–".into(),
         (_, 0) => "met".into(),
-        _ => format!("**{}**", missed.join(", ")),
+        _ => missed.join(", "),
     }
 }
 
@@ -60,7 +63,11 @@ impl Experiment {
         out += &self.three_numbers();
         out += "\n";
         for goal in self.goals() {
-            out += &format!("* {}: {} – {}\n", if goal.met { "met" } else { "**missed**" }, goal.wanted, goal.seen);
+            let (verdict, why) = match goal.met {
+                true => (String::from("met"), String::new()),
+                false => (format!("**{}**", goal.verdict()), format!(". {}", goal.why)),
+            };
+            out += &format!("* {verdict}: {} – {}{}\n", goal.wanted, goal.seen, why.trim_end_matches(". "));
         }
         out
     }

@@ -9,6 +9,7 @@ mod text;
 use super::experiment::{Results, Setup};
 use super::goals::{Goal, goals};
 use super::random::mix;
+use crate::model::{Border, Tier};
 
 /// One scenario and what came out.
 #[derive(Clone, Debug)]
@@ -19,6 +20,8 @@ pub struct Experiment {
     pub scenario_digest: String,
     /// The policy's name, version and digest.
     pub policy: String,
+    /// The files of it, by name: the policy and the scenario, as they were read.
+    pub files: Vec<(String, String)>,
     /// What came out.
     pub results: Results,
 }
@@ -92,6 +95,35 @@ pub(super) fn cells(run: &super::experiment::Run) -> Vec<String> {
         decimal(f.imbalance_ppm, 2),
         decimal(f.swings_ppm, 0),
     ]
+}
+
+/// Names of the columns that say of which class, tier and border: the classes that asked come first.
+pub(super) fn parts(experiment: &Experiment) -> Vec<String> {
+    let asked = asked(experiment).map(|(class, _)| format!("{class} in time"));
+    let tiers = Tier::ALL.map(|tier| format!("shed {}", tier.as_str()));
+    let borders = Border::ALL.map(|border| format!("over {}", border.as_str()));
+    let head = ["router".into()].into_iter().chain(asked).chain(tiers);
+    head.chain(borders).chain(["egress $".into(), "max/mean p95".into()]).collect()
+}
+
+fn asked(experiment: &Experiment) -> impl Iterator<Item = (&str, usize)> {
+    let counts = experiment.results.runs.first().map_or(&[][..], |r| &r.figures.by_class);
+    let classes = experiment.setup.document.classes.iter().zip(counts).zip(0..);
+    classes.filter(|((_, n), _)| n.offered > 0).map(|((class, _), at)| (class.name.as_str(), at))
+}
+
+/// One run as those cells.
+pub(super) fn parts_of(experiment: &Experiment, run: &super::experiment::Run) -> Vec<String> {
+    use super::goals::{decimal, percent};
+    let f = &run.figures;
+    let share = |(_, at): (&str, usize)| {
+        f.by_class.get(at).map_or_else(String::new, |n| percent(n.good * 1_000_000 / n.offered.max(1)))
+    };
+    let shed = f.shed.iter().map(u64::to_string);
+    let spilled = f.spilled.iter().map(u64::to_string);
+    let egress = decimal(u64::try_from(f.egress_uusd).unwrap_or(0), 4);
+    let head = [run.variant.label()].into_iter().chain(asked(experiment).map(share));
+    head.chain(shed).chain(spilled).chain([egress, decimal(f.imbalance_p95_ppm, 2)]).collect()
 }
 
 /// When it recovered, in words.

@@ -30,7 +30,11 @@ impl Experiment {
         out += &self.fleets();
         out += &self.numbers();
         for goal in self.goals() {
-            out += &format!("  {} {}: {}\n", if goal.met { "met   " } else { "MISSED" }, goal.wanted, goal.seen);
+            let verdict = if goal.met { "met".into() } else { goal.verdict().to_uppercase() };
+            out += &format!("  {verdict:12} {}: {}\n", goal.wanted, goal.seen);
+            if !goal.met && !goal.why.is_empty() {
+                out += &format!("               {}\n", goal.why);
+            }
         }
         out
     }

@@ -2,7 +2,7 @@
 //! what cannot be finished in time. What is compared with it is compared with the ideal.
 
 use super::{Answer, Ask, Router, Stop, Words, per_try_ms};
-use crate::health::Observation;
+use crate::health::{Beginning, Ending};
 use crate::simulate::arrivals::Arrival;
 use crate::simulate::server::Server;
 
@@ -43,6 +43,7 @@ impl Router for Ideal {
     }
 
     fn began(&mut self, _: &Arrival, _: u16) {}
-    fn ended(&mut self, _: &Arrival, _: &Observation<'_>, _: u64) {}
+    fn answered(&mut self, _: &Arrival, _: usize, _: &Beginning<'_>, _: u64) {}
+    fn ended(&mut self, _: &Arrival, _: usize, _: &Ending, _: u64) {}
     fn hear(&mut self, _: usize, _: &Words, _: u64) {}
 }

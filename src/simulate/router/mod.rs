@@ -13,7 +13,7 @@ pub use rival::{Rival, Rule, Tuning, grid};
 use super::arrivals::Arrival;
 use super::law::Ruling;
 use super::server::Server;
-use crate::health::Observation;
+use crate::health::{Beginning, Ending};
 use crate::model::{Attestation, Class, Facts, Signal, Substrate};
 
 /// The names of all routers.
@@ -130,8 +130,10 @@ pub trait Router {
     fn again(&mut self, ask: &Ask, servers: &[Server]) -> Option<Stop>;
     /// An attempt has begun.
     fn began(&mut self, arrival: &Arrival, substrate: u16);
+    /// The head of its answer is there: of a stream long before its end.
+    fn answered(&mut self, arrival: &Arrival, substrate: usize, head: &Beginning<'_>, now_ms: u64);
     /// An attempt has ended.
-    fn ended(&mut self, arrival: &Arrival, observation: &Observation<'_>, now_ms: u64);
+    fn ended(&mut self, arrival: &Arrival, substrate: usize, ending: &Ending, now_ms: u64);
     /// When which substrate was first found to drift.
     fn found(&self) -> Option<(u64, u16)> {
         None

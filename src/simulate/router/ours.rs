@@ -4,7 +4,7 @@
 use super::{Answer, Ask, Router, Stop, Words};
 use crate::health::heard::{Dropped, Heard};
 use crate::health::slot::SlotRecord;
-use crate::health::{Fold, Observation, Observer};
+use crate::health::{Beginning, Ending, Fold, Observer};
 use crate::model::{Document, Local, Outcome, Reading, Signal, Snapshot, Watch};
 use crate::place::{Placer, Underway};
 use crate::policy::Policy;
@@ -84,8 +84,6 @@ impl Worker {
 pub struct Ours {
     proxies: Vec<Proxy>,
     found: Option<(u64, u16)>,
-    /// A fleet that has only just begun drifts in everything.
-    alert_from_ms: u64,
 }
 
 impl Ours {
@@ -119,14 +117,7 @@ impl Ours {
             drifts: vec![0; substrates],
             workers: (0..workers).map(|slot| worker(slot, at)).collect(),
         };
-        Self { proxies: (0..proxies).map(proxy).collect(), found: None, alert_from_ms: now_ms }
-    }
-
-    /// Alerts only from so long after the beginning.
-    #[must_use]
-    pub const fn alerting_from(mut self, ms: u64) -> Self {
-        self.alert_from_ms += ms;
-        self
+        Self { proxies: (0..proxies).map(proxy).collect(), found: None }
     }
 
     fn worker(&mut self, arrival: &Arrival) -> Option<&mut Worker> {
@@ -135,8 +126,8 @@ impl Ours {
 }
 
 /// From so much slower than usual on, for so many snapshots, a proxy sees it drift.
-const DRIFTS_PPM: i64 = 250_000;
-const SNAPSHOTS: u32 = 5;
+const DRIFTS_PPM: i64 = 500_000;
+const SNAPSHOTS: u32 = 10;
 
 impl Proxy {
     fn watch_drift(&mut self, snapshot: &Snapshot) {
@@ -151,9 +142,6 @@ impl Ours {
     /// What an alert over the published metrics would say: more than half of all proxies see the same substrate drift. One
     /// proxy alone sees too few answers of some.
     fn alert(&mut self, now_ms: u64) {
-        if now_ms < self.alert_from_ms {
-            return;
-        }
         let most = self.proxies.first().map_or(0, |p| p.drifts.len());
         for at in 0..most {
             if self.found.is_some() {
@@ -199,9 +187,15 @@ impl Router for Ours {
         }
     }
 
-    fn ended(&mut self, arrival: &Arrival, observation: &Observation<'_>, now_ms: u64) {
+    fn answered(&mut self, arrival: &Arrival, substrate: usize, head: &Beginning<'_>, now_ms: u64) {
         if let Some(worker) = self.worker(arrival) {
-            worker.observer.observe(observation, now_ms);
+            worker.observer.answered(substrate, head, now_ms);
+        }
+    }
+
+    fn ended(&mut self, arrival: &Arrival, substrate: usize, ending: &Ending, _: u64) {
+        if let Some(worker) = self.worker(arrival) {
+            worker.observer.ended(substrate, ending);
         }
     }
 

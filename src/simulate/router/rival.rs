@@ -5,7 +5,7 @@
 
 use super::scene::Scene;
 use super::{Answer, Ask, Router, Stop, Words, per_try_ms};
-use crate::health::Observation;
+use crate::health::{Beginning, Ending, Meaning};
 use crate::model::Signal;
 use crate::simulate::arrivals::Arrival;
 use crate::simulate::random::mix;
@@ -99,6 +99,10 @@ impl Rival {
         Self { rule, tuning, views, fleet: i64::from(proxies) }
     }
 
+    fn seen(&mut self, arrival: &Arrival, substrate: usize) -> Option<&mut Seen> {
+        self.views.get_mut(arrival.proxy).and_then(|view| view.seen.get_mut(substrate))
+    }
+
     fn choose(&mut self, ask: &Ask) -> Option<u16> {
         let (rule, tuning, fleet) = (self.rule, self.tuning, self.fleet);
         let view = self.views.get_mut(ask.arrival.proxy)?;
@@ -118,6 +122,17 @@ impl Rival {
             _ => scene.pick(rule, standing),
         };
         chosen.and_then(|at| u16::try_from(at).ok())
+    }
+}
+
+impl Seen {
+    fn fails(&mut self, cool_ms: u64, now_ms: u64) {
+        self.streak += 1;
+        if self.streak >= CONSECUTIVE {
+            self.streak = 0;
+            self.ejections = (self.ejections + 1).min(10);
+            self.out_until_ms = now_ms + cool_ms * u64::from(self.ejections);
+        }
     }
 }
 
@@ -142,25 +157,28 @@ impl Router for Rival {
         }
     }
 
-    fn ended(&mut self, arrival: &Arrival, it: &Observation<'_>, now_ms: u64) {
+    fn answered(&mut self, arrival: &Arrival, substrate: usize, head: &Beginning<'_>, now_ms: u64) {
         let cool_ms = self.tuning.cool_ms;
-        let Some(seen) = self.views.get_mut(arrival.proxy).and_then(|v| v.seen.get_mut(it.substrate)) else { return };
+        let Some(seen) = self.seen(arrival, substrate) else { return };
+        match (head.meaning, head.retry_after_s) {
+            (Meaning::Good, _) => seen.streak = 0,
+            (_, Some(hint)) => seen.out_until_ms = now_ms + u64::from(hint) * 1_000,
+            _ => seen.fails(cool_ms, now_ms),
+        }
+    }
+
+    fn ended(&mut self, arrival: &Arrival, substrate: usize, ending: &Ending, now_ms: u64) {
+        let cool_ms = self.tuning.cool_ms;
+        let Some(seen) = self.seen(arrival, substrate) else { return };
         seen.in_flight = seen.in_flight.saturating_sub(1);
-        if let Some(us) = it.total_us.filter(|_| it.status == 200).and_then(|us| i64::try_from(us).ok()) {
-            // An eighth of each new sample.
-            seen.latency_us = if seen.latency_us == 0 { us } else { seen.latency_us + (us - seen.latency_us) / 8 };
-            seen.streak = 0;
-            return;
-        }
-        if let Some(hint) = it.retry_after_s {
-            seen.out_until_ms = now_ms + u64::from(hint) * 1_000;
-            return;
-        }
-        seen.streak += 1;
-        if seen.streak >= CONSECUTIVE {
-            seen.streak = 0;
-            seen.ejections = (seen.ejections + 1).min(10);
-            seen.out_until_ms = now_ms + cool_ms * u64::from(seen.ejections);
+        match *ending {
+            Ending::Whole { total_us, .. } => {
+                // An eighth of each new sample.
+                let us = i64::try_from(total_us).unwrap_or(i64::MAX);
+                seen.latency_us = if seen.latency_us == 0 { us } else { seen.latency_us + (us - seen.latency_us) / 8 };
+            }
+            Ending::Broken => seen.fails(cool_ms, now_ms),
+            Ending::Abandoned => {}
         }
     }
 

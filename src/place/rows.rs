@@ -295,13 +295,6 @@ mod tests {
     use crate::model::{Code, Codes};
 
     #[test]
-    fn room_is_what_was_free_and_what_has_ended_since() {
-        assert_eq!([0, 500_000, 1_000_000].map(|ended_ppm| room(16, 64, ended_ppm)), [16, 40, 64]);
-        assert_eq!(room(64, 64, 1_000_000), 64, "nothing was taken, nothing has ended");
-        assert_eq!(room(70, 64, 1_000_000), 70);
-    }
-
-    #[test]
     fn the_best_few_are_remembered_in_order_and_the_rest_counted() {
         let worth = Affine { fixed: 0, input: 0, output: 0 };
         let open = |load| Open {

@@ -150,7 +150,7 @@ fn above(bits: u64) -> Decimal {
 
 /// All digits of `units × 2^exponent`, and how many of them stand behind the point.
 fn expanded(mut units: u64, mut exponent: i32) -> (Vec<u8>, i32) {
-    while exponent < 0 && units % 2 == 0 && units > 0 {
+    while exponent < 0 && units.is_multiple_of(2) && units > 0 {
         (units, exponent) = (units / 2, exponent + 1);
     }
     const LIMB: u64 = 1_000_000_000;

@@ -257,3 +257,97 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Build, Reception, Server, Work};
+    use crate::model::{Signal, Substrate};
+    use crate::simulate::scenario::Physics;
+
+    fn declared(name: &str) -> Substrate {
+        let text = include_str!("../../examples/simulate/world.yaml");
+        let substrates = crate::policy::read_yaml(text).unwrap().document.substrates;
+        substrates.into_iter().find(|s| s.name.as_str() == name).unwrap()
+    }
+
+    fn server(name: &str, physics: Physics) -> Server {
+        let declared = declared(name);
+        Server::new(Build::of(&declared, &physics), declared.location.jurisdiction, 0)
+    }
+
+    const fn work(seed: u64, input: u32) -> Work {
+        Work { attempt: 0, input, output: 100, seed }
+    }
+
+    /// How long each of so many takes that begin one after another at once.
+    fn times(server: &mut Server, n: u64) -> Vec<u64> {
+        let begin = |seed: u64| {
+            assert_eq!(server.receive(work(seed, 100), 0), Reception::Taken);
+            server.begin(0).map(|(_, course)| course.end_us)
+        };
+        (0..n).filter_map(begin).collect()
+    }
+
+    #[test]
+    fn a_fuller_batch_is_slower_and_memory_near_its_end_slower_still() {
+        let calm = Physics { slots: Some(64), jitter_ppm: Some(0), ..Physics::default() };
+        let batch = times(&mut server("gpu-de", calm), 64);
+        assert!(batch.is_sorted() && batch[63] > batch[0] * 3 / 2, "{} {}", batch[0], batch[63]);
+        let tight = times(&mut server("gpu-de", Physics { memory_tokens: Some(200 * 20), ..calm }), 64);
+        assert_eq!(tight.len(), 20, "what does not fit waits");
+        assert!(tight[19] > batch[19] * 14 / 10, "preempted: {} {}", tight[19], batch[19]);
+    }
+
+    #[test]
+    fn silicon_takes_as_long_as_declared_whatever_else_it_does_and_has_a_short_queue() {
+        let mut silicon = server("silicon-us", Physics { slots: Some(24), ..Physics::default() });
+        let seen = times(&mut silicon, 24);
+        let declared = 90_000 + 8 * 100 + 3_000 * 100;
+        assert!(seen.iter().all(|us| *us == declared), "{seen:?}");
+        let taken = (0..24).filter(|n| silicon.receive(work(*n, 100), 0) == Reception::Taken).count();
+        assert_eq!(taken, 8, "a quarter of its slots and two wait");
+        assert_eq!(silicon.receive(work(9, 100), 0), Reception::Overloaded(Some(1)));
+    }
+
+    #[test]
+    fn a_long_context_takes_its_share_of_the_room() {
+        let mut long = server("longctx-us", Physics { slots: Some(16), ..Physics::default() });
+        assert_eq!(long.receive(work(1, 2_900_000), 0), Reception::Taken);
+        assert!(long.begin(0).is_some());
+        assert_eq!(long.receive(work(2, 400_000), 0), Reception::Taken);
+        assert!(long.begin(0).is_none(), "there is a slot, and no room");
+        let mut said = Vec::new();
+        long.signals(&declared("longctx-us"), &mut said);
+        assert!(said.contains(&(Signal::ContextRoom, 3_200_000 - 2_900_100)), "{said:?}");
+        long.end(2_900_000, 100);
+        assert!(long.begin(0).is_some());
+    }
+
+    #[test]
+    fn a_provider_takes_its_rate_and_says_when_to_come_back() {
+        let mut provider = server("provider-us", Physics { rate_mrps: Some(8_000), ..Physics::default() });
+        let taken = (0..20).filter(|n| provider.receive(work(*n, 10), 0) == Reception::Taken).count();
+        assert_eq!(taken, 8);
+        assert_eq!(provider.receive(work(1, 10), 0), Reception::Overloaded(Some(1)));
+        assert_eq!(provider.remaining(500_000), Some(4), "half a second later half a second's worth");
+        let mut said = Vec::new();
+        provider.signals(&declared("provider-us"), &mut said);
+        assert_eq!(said, [], "nothing but what its answers carry");
+    }
+
+    #[test]
+    fn an_edge_node_loses_its_uplink_and_its_power() {
+        let mut edge = server("edge-nl", Physics { slots: Some(8), ..Physics::default() });
+        let signal = |edge: &Server, signal| {
+            let mut said = Vec::new();
+            edge.signals(&declared("edge-nl"), &mut said);
+            said.into_iter().find(|(s, _)| *s == signal).map(|(_, value)| value)
+        };
+        let idle = signal(&edge, Signal::PowerHeadroom);
+        assert_eq!(times(&mut edge, 8).len(), 8);
+        assert!(signal(&edge, Signal::PowerHeadroom) < idle);
+        assert_eq!(signal(&edge, Signal::Link), Some(1_000_000));
+        edge.cut = true;
+        assert_eq!((signal(&edge, Signal::Link), edge.receive(work(1, 10), 0)), (Some(0), Reception::Refused));
+    }
+}

@@ -130,11 +130,13 @@ fn period(role: &SharedRole) -> u64 {
 fn ended(ticking: u32) -> Option<SharedRole> {
     ROOTS.with_borrow_mut(|roots| {
         let others = u64::try_from(roots.len()).unwrap_or(u64::MAX).saturating_sub(1);
-        let at = roots.iter().position(|known| {
+        let ended = roots.iter().find(|known| {
             let most = period(&known.role).saturating_mul(MISSED).max(LEAST_MS).saturating_mul(others);
             known.id != ticking && known.life.silent_ms > most
         })?;
-        Some(roots.remove(at).role)
+        let (id, role) = (ended.id, ended.role.clone());
+        roots.retain(|known| known.id != id);
+        Some(role)
     })
 }
 

@@ -94,7 +94,7 @@ impl<'a> Hearing<'a> {
             return whole;
         }
         // One more on either side: who has nothing there yet may begin.
-        let part = (i128::from(own) + 1) * i128::from(WHOLE_PPM) / (i128::from(all) + 1);
+        let part = (i128::from(own) + 1) * i128::from(WHOLE_PPM) / (i128::from(all) + 1).max(1);
         u32::try_from(part).unwrap_or(whole).min(whole)
     }
 

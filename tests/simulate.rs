@@ -397,7 +397,9 @@ fn each_part_that_can_be_switched_off_is_for_something() {
     }
     let herd = setup("herd", &[("proxies: 100", "proxies: 10")]);
     let crowd = |router| figures(&herd, plain(router)).imbalance_ppm;
-    assert!(crowd("berth-no-spread") > 2 * crowd("berth"));
+    let (spread, crowded) = (crowd("berth"), crowd("berth-no-spread"));
+    // Both are the most loaded by the mean: one is even.
+    assert!(crowded - 1_000_000 > 2 * (spread - 1_000_000), "{crowded} without it, {spread} with it");
 }
 
 #[test]

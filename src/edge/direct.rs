@@ -8,12 +8,13 @@
 //!   several placement filters in one VM), each leaves its id with the proxy as a constant expression, which the proxy
 //!   keeps by root and evaluates in its streams. Where a proxy cannot do that, the newest configuration of a filter rules,
 //!   and a second filter is refused: its streams must not be decided by another's policy.
-//! * A root's end shows by its ticks, which have ended. The others' ticks notice, so that what it counted last is told.
+//! * A root's end shows by its ticks, which have ended. Another's tick notices, so that what it counted last is told.
 
 use super::abi::{Proxy, foreign};
 use super::{Known, ROOTS, SharedRole, action};
-use crate::filter::{HostError, identity};
+use crate::filter::{Host, HostError, identity};
 use proxy_wasm::types::Action;
+use std::cell::Cell;
 
 /// What shows whether a root is still there.
 #[derive(Default)]
@@ -22,8 +23,13 @@ pub(super) struct Life {
     identity: Vec<u8>,
     /// It has left its id with the proxy.
     marked: bool,
-    /// For how long others have ticked since it did.
-    silent_ms: u64,
+    /// When it ticked last, or was configured.
+    heard_ms: u64,
+}
+
+thread_local! {
+    /// What the clock said at the last tick of any root, and how much time has passed by ticks.
+    static CLOCK: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
 /// The token of a root's first expression. Later ones, of a root that is configured again, say the same.
@@ -104,35 +110,36 @@ fn mark_if_several(context: u32) {
 /// A root's tick is over.
 pub(super) fn ticked(context: u32) {
     mark_if_several(context);
-    while let Some(role) = ended(context) {
+    let now_ms = pass(period(super::root(context).as_ref()));
+    ROOTS.with_borrow_mut(|roots| {
+        roots.iter_mut().filter(|known| known.id == context).for_each(|known| known.life.heard_ms = now_ms);
+    });
+    while let Some(role) = ended(now_ms) {
         if let Ok(mut role) = role.try_borrow_mut() {
             role.leave(&Proxy);
         }
     }
-    let period = root_period(context);
+}
+
+/// Time goes on, by no more than two ticks at once: neither a clock that jumps nor a worker that stood still ends anybody.
+fn pass(tick_ms: u64) -> u64 {
+    let clock_ms = Proxy.now_ns() / 1_000_000;
+    let (before_ms, now_ms) = CLOCK.get();
+    let now_ms = now_ms.saturating_add(clock_ms.saturating_sub(before_ms).min(2 * tick_ms));
+    CLOCK.set((clock_ms, now_ms));
+    now_ms
+}
+
+fn period(role: Option<&SharedRole>) -> u64 {
+    role.and_then(|role| role.try_borrow().ok()).map_or(0, |role| u64::from(role.tick_ms()))
+}
+
+/// One that has ended, and is known no more.
+fn ended(now_ms: u64) -> Option<SharedRole> {
     ROOTS.with_borrow_mut(|roots| {
-        for known in roots {
-            known.life.silent_ms = if known.id == context { 0 } else { known.life.silent_ms.saturating_add(period) };
-        }
-    });
-}
-
-fn root_period(context: u32) -> u64 {
-    super::root(context).map_or(0, |role| period(&role))
-}
-
-fn period(role: &SharedRole) -> u64 {
-    role.try_borrow().map_or(0, |role| u64::from(role.tick_ms()))
-}
-
-/// One that has ended, and is known no more. Time is counted in ticks, so that a clock that jumps ends nobody; each of
-/// the others counts them.
-fn ended(ticking: u32) -> Option<SharedRole> {
-    ROOTS.with_borrow_mut(|roots| {
-        let others = u64::try_from(roots.len()).unwrap_or(u64::MAX).saturating_sub(1);
         let ended = roots.iter().find(|known| {
-            let most = period(&known.role).saturating_mul(MISSED).max(LEAST_MS).saturating_mul(others);
-            known.id != ticking && known.life.silent_ms > most
+            let most = period(Some(&known.role)).saturating_mul(MISSED).max(LEAST_MS);
+            now_ms.saturating_sub(known.life.heard_ms) > most
         })?;
         let (id, role) = (ended.id, ended.role.clone());
         roots.retain(|known| known.id != id);

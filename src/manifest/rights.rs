@@ -43,7 +43,12 @@ pub fn called(cut: Cut) -> impl Iterator<Item = &'static str> {
     })
 }
 
-/// Everything that is granted to one of the two files.
+/// What tells the SDK's dispatch of roots and streams. The file with the placement role alone does without; the one with
+/// both needs them in whichever role.
+const DISPATCH: [&str; 3] = ["proxy_on_context_create", "proxy_on_delete", "proxy_on_vm_start"];
+
+/// Everything that is granted to one of the two files, or to the other in its role.
 pub fn rights(cut: Cut) -> impl Iterator<Item = &'static str> {
-    called(cut).chain(SYSTEM).chain(cut.callbacks())
+    let dispatch = if cut == Cut::Placement { &DISPATCH[..] } else { &[] };
+    called(cut).chain(SYSTEM).chain(cut.callbacks()).chain(dispatch.iter().copied())
 }

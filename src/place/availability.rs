@@ -64,7 +64,8 @@ pub(crate) fn most_places(scene: &Scene, id: SubstrateId) -> u32 {
     let ours = i64::from(free) * i64::from(cell(&picture.part_ppm, id));
     // Twice: requests do not come evenly, and who refuses while the others have room is worse than one too many.
     let all = i64::from(free);
-    let ours = (2 * ours / WHOLE_PPM).min(2 * all).max(all.min(1));
+    // And a quarter at least: who has had nothing there yet must not be turned away from what stands empty.
+    let ours = (2 * ours / WHOLE_PPM).min(2 * all).max((all + 3) / 4);
     let slots = i64::from(picture.slots.max(1));
     let turn = i64::from(scene.local.slot) + (picture.epoch % u64::from(picture.slots.max(1))) as i64;
     let even = ours / slots + i64::from(turn % slots < ours % slots);

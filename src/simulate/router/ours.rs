@@ -127,7 +127,7 @@ impl Ours {
 
 /// From so much slower than usual on, for so many snapshots, a proxy sees it drift.
 const DRIFTS_PPM: i64 = 500_000;
-const SNAPSHOTS: u32 = 10;
+const SNAPSHOTS: u32 = 30;
 
 impl Proxy {
     fn watch_drift(&mut self, snapshot: &Snapshot) {

@@ -80,10 +80,10 @@ pub(super) fn on_configure(context: u32) -> bool {
     }
     let identity = identity(&Proxy);
     ROOTS.with_borrow_mut(|roots| {
-        roots
-            .iter_mut()
-            .filter(|known| known.id == context)
-            .for_each(|known| known.life.identity.clone_from(&identity));
+        for known in roots.iter_mut().filter(|known| known.id == context) {
+            known.life.identity.clone_from(&identity);
+            known.life.heard_ms = CLOCK.get().1;
+        }
     });
     mark_if_several(context);
     let told_apart = |known: &Known| known.id != context || known.life.marked;

@@ -139,6 +139,23 @@ fn a_root_that_ticks_no_more_has_ended_and_what_it_counted_last_is_told() {
 }
 
 #[test]
+fn a_root_that_comes_late_is_not_taken_for_ended_and_many_that_ended_end_together() {
+    let (host, mut vm) = start();
+    tick(&mut vm, &host, &[ROOT], 300);
+    for (root, version) in [(20, 2), (30, 3), (40, 4)] {
+        configure(&mut vm, &host, root, version);
+        // The one before ticks once more.
+        tick(&mut vm, &host, &[ROOT], 1);
+        assert_eq!(ask(&mut vm, &host, (root + 1, root)), Some(version));
+    }
+    // However many have ended, it takes one of them no longer.
+    tick(&mut vm, &host, &[40], 110);
+    vm.reset();
+    assert_eq!(ask(&mut vm, &host, (50, 40)), Some(4));
+    assert_eq!(vm.calls().get("proxy_call_foreign_function"), None, "it is the only one");
+}
+
+#[test]
 fn a_root_that_ticks_seldom_is_not_taken_for_ended() {
     let host = FakeHost::new();
     let mut vm = Built::load(PLACEMENT).vm(&host).unwrap();

@@ -41,6 +41,7 @@ class Substrate(http.server.BaseHTTPRequestHandler):
 
 def ask(site, work):
     """One row of the table: what came of a request, and what the access log says of it."""
+    time.sleep(0.5)  # The node is small: asked without a pause it would be full.
     before = len(site.logged())
     status, headers, text = site.get(8080, f"/{work}/1")
     eventually("the access log has it", lambda: len(site.logged()) > before)
@@ -53,11 +54,7 @@ def ask(site, work):
 
 def settled(site, work, wanted):
     """Waits until five answers in a row are as wanted: no circuit is still feeling its way."""
-    def again(_):
-        time.sleep(0.2)  # The node is small: asked without a pause it would be full.
-        return wanted(ask(site, work))
-
-    eventually(f"{work} is placed anew", lambda: all(map(again, range(5))))
+    eventually(f"{work} is placed anew", lambda: all(wanted(ask(site, work)) for _ in range(5)))
 
 
 def keep_picture(site, epoch):

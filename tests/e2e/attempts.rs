@@ -425,7 +425,8 @@ async fn a_stream_that_is_held_and_then_refused_begins_late_by_what_it_was_held_
             let until = seen.chunks_at.first().copied().unwrap_or(seen.took).as_millis() as u64;
             println!("{path} {class} stream={stream}: {} {} after {until} ms", seen.status, lanes.went(&path));
             assert_eq!((seen.status, lanes.went(&path).as_str()), (status, went), "{path} after {until} ms");
-            assert!(until >= from, "{path}: {until} ms, from {from} on");
+            // Both count in whole milliseconds, each from where it begins.
+            assert!(until + 5 >= from, "{path}: {until} ms, from {from} on");
             if until < to {
                 break;
             }

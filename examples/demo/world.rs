@@ -51,7 +51,8 @@ impl World {
             "trusted_headers": ["x-workload"],
             "facts": {"tenant": {"header": "x-tenant", "trusted": true}, "data": {"header": "x-data-class", "trusted": true},
                 "model": {"header": "x-model"}, "input_tokens": {"header": "x-prompt-tokens"}}});
-        let telemetry = json!({"role": "telemetry", "policy": policy, "tick_ms": 50, "sources": sources});
+        let telemetry = json!({"role": "telemetry", "policy": policy, "tick_ms": 50, "sources": sources,
+            "listener": {"read": "anyone"}});
         let clusters: Vec<&str> = clusters.iter().map(String::as_str).collect();
         let bootstrap = bootstrap
             .routes(Way::Full, &clusters, None)
@@ -95,7 +96,7 @@ impl World {
     pub fn hint(&self) -> String {
         let ingress = self.envoy.listener(INGRESS);
         let mut text = format!(
-            "Envoy listens on {ingress}. Headers that this demo trusts: x-tenant, x-data-class, x-workload.\n\n\
+            "Envoy listens on {ingress} and, in this demo, trusts the headers x-tenant, x-data-class and x-workload:\n\n\
              \x20 curl -i {ingress}/v1/chat/completions -H 'x-tenant: acme' -H 'x-data-class: personal' \\\n\
              \x20   -H 'x-workload: chat' -d '{{\"max_tokens\": 4, \"messages\": []}}'\n\n\
              Make a substrate full, slow or failing, and ask again:\n\n"
@@ -104,7 +105,11 @@ impl World {
             text.push_str(&format!("  curl -X PUT {address}/control -d '{{\"queue_depth\": 500}}'   # {name}\n"));
         }
         text.push_str(&format!(
-            "\nAsk the proxy what it is:\n\n  dist/berth doctor http://{}   # `make cli` builds it\n",
+            "\nLook at the substrates as the proxy sees them, in a browser, and at what it counts:\n\n\
+             \x20 http://{}/\n  curl http://{}/stats/prometheus | grep berth_\n\n\
+             Ask the proxy what is wrong with it:\n\n  dist/berth doctor http://{}   # `make cli` builds it\n",
+            self.envoy.listener("telemetry"),
+            self.envoy.admin_address(),
             self.envoy.admin_address()
         ));
         text.push_str(&format!(

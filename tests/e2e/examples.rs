@@ -2,6 +2,7 @@
 
 use crate::support::TRIES;
 use crate::support::bootstrap::INGRESS;
+use crate::support::client::Ask;
 use crate::support::envoy::binary;
 use crate::world::World;
 use std::fs;
@@ -76,10 +77,14 @@ async fn the_openai_client_chats_and_the_demo_s_hints_work() {
     shows("examples/chat/README.md", &said);
     let hint = world.hint().replace("\\\n", "");
     let commands: Vec<&str> = hint.lines().filter(|line| line.starts_with("  curl ")).collect();
-    assert_eq!(commands.len(), 1 + world.substrates.len(), "{hint}");
+    assert_eq!(commands.len(), 2 + world.substrates.len(), "{hint}");
+    let expected = ["answers.", "\"queue_depth\":500", "berth_decisions"];
     for command in commands {
-        let script = format!("set -o errexit; {} -sf", command.split("  #").next().unwrap());
+        let script = command.split("  #").next().unwrap().replacen("curl", "curl -sSf", 1);
         let said = printed("sh", vec!["-c".into(), script.into()]).await;
-        assert!(said.contains("answers.") || said.contains("\"queue_depth\":500"), "{command}: {said}");
+        assert!(expected.iter().any(|words| said.contains(words)), "{command}: {said}");
     }
+    let page = hint.lines().find_map(|line| line.strip_prefix("  http://")).expect("the page's address");
+    let page = Ask::get(page.trim_end_matches('/').parse().unwrap(), "/").send().await.unwrap();
+    assert!(page.status == 200 && page.text().contains("<html"), "{}: {}", page.status, page.text());
 }

@@ -1,6 +1,6 @@
 //! Images of the module as folders, in the two formats that meshes and gateways accept: a container image with one file,
-//! and an artifact whose layer is the module itself. No registry and no clock take part: the same module gives the
-//! same bytes.
+//! for each platform, so that nodes mount it too; and an artifact of two layers, the module and what kind it is. No
+//! registry and no clock take part: the same module gives the same bytes.
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -21,47 +21,88 @@ pub enum Format {
 /// The name by which both formats' readers know the module.
 const PLUGIN: &str = "plugin.wasm";
 
+/// The platforms of the container image. The file is the same on all; but a node takes only an image of its own platform.
+const PLATFORMS: [&str; 2] = ["amd64", "arm64"];
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const ARTIFACT_CONFIG: &str = "application/vnd.module.wasm.config.v1+json";
+
 /// The image's folder.
 #[must_use]
 pub fn layout(module: &[u8], version: &str, format: Format) -> Vec<File> {
-    let mut files = vec![(String::from("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())];
-    let mut blob = |media: &str, bytes: Vec<u8>| {
+    let mut files = Files(vec![(String::from("oci-layout"), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())]);
+    let entry = match format {
+        Format::Container => container(&mut files, module, version),
+        Format::Artifact => artifact(&mut files, module, version),
+    };
+    let entry = with(entry, "annotations", json!({"org.opencontainers.image.ref.name": version}));
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]});
+    files.0.push((String::from("index.json"), index.to_string().into_bytes()));
+    files.0
+}
+
+/// The digest by which a registry knows the image: that of its manifest or index, the last blob written.
+#[must_use]
+pub fn digest(image: &[File]) -> String {
+    image.iter().rev().find(|(path, _)| path.starts_with("blobs/")).map_or_else(String::new, |(_, bytes)| hex(bytes))
+}
+
+/// The files so far.
+struct Files(Vec<File>);
+
+impl Files {
+    /// Adds a blob; gives what describes it.
+    fn blob(&mut self, media: &str, bytes: Vec<u8>) -> Value {
         let digest = hex(&bytes);
         let descriptor = json!({"mediaType": media, "digest": format!("sha256:{digest}"), "size": bytes.len()});
-        files.push((format!("blobs/sha256/{digest}"), bytes));
+        self.0.push((format!("blobs/sha256/{digest}"), bytes));
         descriptor
-    };
-    let (config, layer) = match format {
-        Format::Container => {
-            let tar = archive(PLUGIN, module);
-            let history = json!([{"created": EPOCH, "created_by": format!("COPY {PLUGIN} /")}]);
-            let config = json!({"created": EPOCH, "architecture": "wasm", "os": "wasi", "config": {},
-                "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", hex(&tar))]}, "history": history});
-            let layer = blob("application/vnd.oci.image.layer.v1.tar+gzip", gzip(&tar));
-            (blob("application/vnd.oci.image.config.v1+json", config.to_string().into_bytes()), layer)
-        }
-        Format::Artifact => {
-            let mut layer = blob("application/vnd.module.wasm.content.layer.v1+wasm", module.to_vec());
-            if let Value::Object(layer) = &mut layer {
-                layer.insert("annotations".into(), json!({"org.opencontainers.image.title": PLUGIN}));
-            }
-            (blob("application/vnd.module.wasm.config.v1+json", b"{}".to_vec()), layer)
-        }
-    };
-    let manifest = json!({
-        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": config, "layers": [layer],
-        "annotations": {"org.opencontainers.image.title": "berth", "org.opencontainers.image.version": version,
-            "org.opencontainers.image.licenses": "Apache-2.0"},
-    });
-    let mut entry = blob("application/vnd.oci.image.manifest.v1+json", manifest.to_string().into_bytes());
-    if let Value::Object(entry) = &mut entry {
-        entry.insert("annotations".into(), json!({"org.opencontainers.image.ref.name": version}));
     }
-    let index =
-        json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry]});
-    files.push((String::from("index.json"), index.to_string().into_bytes()));
-    files
+
+    fn manifest(&mut self, version: &str, config: &Value, layers: &[Value]) -> Value {
+        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers,
+            "annotations": annotations(version)});
+        self.blob(MANIFEST, manifest.to_string().into_bytes())
+    }
+}
+
+fn container(files: &mut Files, module: &[u8], version: &str) -> Value {
+    let tar = archive(PLUGIN, module);
+    let layer = files.blob("application/vnd.oci.image.layer.v1.tar+gzip", gzip(&tar));
+    let history = json!([{"created": EPOCH, "created_by": format!("COPY {PLUGIN} /")}]);
+    let manifests = PLATFORMS.map(|architecture| {
+        let config = json!({"created": EPOCH, "architecture": architecture, "os": "linux", "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", hex(&tar))]}, "history": history});
+        let config = files.blob("application/vnd.oci.image.config.v1+json", config.to_string().into_bytes());
+        let manifest = files.manifest(version, &config, std::slice::from_ref(&layer));
+        with(manifest, "platform", json!({"architecture": architecture, "os": "linux"}))
+    });
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests,
+        "annotations": annotations(version)});
+    files.blob(INDEX, index.to_string().into_bytes())
+}
+
+/// Its readers want two layers, in any order, and take the module by its type.
+fn artifact(files: &mut Files, module: &[u8], version: &str) -> Value {
+    let kind = json!({"type": "envoy_proxy", "abiVersions": ["v0.2.1"], "config": {"rootIds": []}});
+    let kind = files.blob(ARTIFACT_CONFIG, kind.to_string().into_bytes());
+    let title = |layer, name| with(layer, "annotations", json!({"org.opencontainers.image.title": name}));
+    let module = files.blob("application/vnd.module.wasm.content.layer.v1+wasm", module.to_vec());
+    let layers = [title(kind.clone(), "runtime-config.json"), title(module, PLUGIN)];
+    files.manifest(version, &kind, &layers)
+}
+
+fn annotations(version: &str) -> Value {
+    json!({"org.opencontainers.image.title": "berth", "org.opencontainers.image.version": version,
+        "org.opencontainers.image.licenses": "Apache-2.0"})
+}
+
+fn with(mut object: Value, key: &str, value: Value) -> Value {
+    if let Value::Object(fields) = &mut object {
+        fields.insert(key.into(), value);
+    }
+    object
 }
 
 /// When everything was made, as far as an image says.

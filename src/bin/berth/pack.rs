@@ -1,6 +1,6 @@
 //! `berth pack`: images of the module as folders, for `make oci`.
 
-use berth::manifest::oci::{Format, layout};
+use berth::manifest::oci::{Format, digest, layout};
 use std::path::{Path, PathBuf};
 use std::{fs, process::ExitCode};
 
@@ -22,12 +22,13 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     };
     for (name, format) in [("container", Format::Container), ("artifact", Format::Artifact)] {
         let folder = args.output.join(name);
-        for (path, bytes) in layout(&module, env!("CARGO_PKG_VERSION"), format) {
-            if let Err(e) = write(&folder.join(&path), &bytes) {
-                return crate::misused(&format!("{}: {e}", folder.join(&path).display()));
+        let files = layout(&module, env!("CARGO_PKG_VERSION"), format);
+        for (path, bytes) in &files {
+            if let Err(e) = write(&folder.join(path), bytes) {
+                return crate::misused(&format!("{}: {e}", folder.join(path).display()));
             }
         }
-        crate::say(&format!("{}\n", folder.display()));
+        crate::say(&format!("{}  sha256:{}\n", folder.display(), digest(&files)));
     }
     ExitCode::SUCCESS
 }

@@ -8,7 +8,8 @@
 //!   several placement filters in one VM), each leaves its id with the proxy as a constant expression, which the proxy
 //!   keeps by root and evaluates in its streams. Where a proxy cannot do that, the newest configuration of a filter rules,
 //!   and a second filter is refused: its streams must not be decided by another's policy.
-//! * A root's end shows by its ticks, which have ended. Another's tick notices, so that what it counted last is told.
+//! * A root's end shows by its ticks, which have ended; another's tick notices. What it counted last is not left until then,
+//!   for the VM may go before: every tick tells the counts of all roots.
 
 use super::abi::{Proxy, foreign};
 use super::{Known, ROOTS, SharedRole, action};
@@ -112,7 +113,13 @@ pub(super) fn ticked(context: u32) {
     mark_if_several(context);
     let now_ms = pass(period(super::root(context).as_ref()));
     ROOTS.with_borrow_mut(|roots| {
-        roots.iter_mut().filter(|known| known.id == context).for_each(|known| known.life.heard_ms = now_ms);
+        for known in roots.iter_mut() {
+            if known.id == context {
+                known.life.heard_ms = now_ms;
+            } else if let Ok(mut role) = known.role.try_borrow_mut() {
+                role.tell(&Proxy);
+            }
+        }
     });
     while let Some(role) = ended(now_ms) {
         if let Ok(mut role) = role.try_borrow_mut() {

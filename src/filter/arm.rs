@@ -129,7 +129,7 @@ impl Arm {
         self.account.tell(host, reader, now_ms);
     }
 
-    /// The same, where there will be no other tick.
+    /// What was counted, where there may be no other tick.
     pub(super) fn leave<H: Host>(&mut self, host: &H) {
         self.tally();
         self.account.leave(host);

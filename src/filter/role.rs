@@ -161,6 +161,13 @@ impl Role {
         }
     }
 
+    /// Another root of this VM ticks: this one may not any more, and what it counted is told.
+    pub fn tell<H: Host>(&mut self, host: &H) {
+        if let Self::Placement(role) = self {
+            role.tell(host);
+        }
+    }
+
     /// A stream is gone.
     pub fn forget(&mut self, context: u32) {
         if let Self::Placement(role) = self {

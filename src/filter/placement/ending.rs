@@ -51,6 +51,11 @@ impl Placement {
         self.reporter.fall_silent(host);
     }
 
+    /// What was counted since the last tick is told.
+    pub fn tell<H: Host>(&mut self, host: &H) {
+        self.arms().for_each(|arm| arm.leave(host));
+    }
+
     /// A stream is gone.
     pub fn forget(&mut self, context: u32) {
         self.held.release(context);

@@ -161,6 +161,18 @@ fn what_is_wrong_with_a_deployment_is_said_with_its_place() {
     assert!(code == 2 && found.contains("no-such-policy.yaml"), "{found}");
 }
 
+#[test]
+fn a_place_for_whoever_nobody_places_that_an_envelope_does_not_permit_is_warned_of() {
+    let (code, said) = changed("envoy", "otherwise: gpu-de", "otherwise: provider-us");
+    let warning = ":6:12: warning: BTH0214 unsafe-otherwise at otherwise: found `provider-us`, expected a substrate that every envelope permits; not `eu-customers`";
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains(warning), "{said}");
+    for harmless in ["otherwise: gpu-fr", "keep_bytes: 4096"] {
+        let (code, said) = changed("envoy", "otherwise: gpu-de", harmless);
+        assert!(code == 0 && !said.contains("warning"), "{said}");
+    }
+}
+
 /// What a waypoint cannot be told is not rendered for it, and what is rendered says what that is.
 #[test]
 fn a_waypoint_gets_the_filter_alone_and_hears_what_that_lacks() {

@@ -1096,6 +1096,26 @@ fn nothing_is_said_of_envelopes_that_no_request_brings_together() {
             personal,
             false,
         ),
+        (
+            "a class after one that takes the tenant",
+            all.replace(
+                "  - {name: chat",
+                "  - {name: first, match: {tenant: acme}, home: [in-de], deadline_ms: 9000}\n  - {name: chat",
+            ),
+            "tenants: [acme], classes: [chat, other]",
+            personal,
+            false,
+        ),
+        (
+            "a class after one that takes one of two tenants",
+            all.replace(
+                "  - {name: chat",
+                "  - {name: first, match: {tenant: acme}, home: [in-de], deadline_ms: 9000}\n  - {name: chat",
+            ),
+            "tenants: [acme, globex], classes: [chat, other]",
+            personal,
+            true,
+        ),
         ("a class named by a hint", of("{any: []}"), "tenants: [acme], classes: [chat]", personal, true),
     ] {
         let of = |name, asks, country| {
@@ -1127,7 +1147,7 @@ fn a_thousand_pairs_are_counted_and_sixteen_are_told() {
     };
     let envelopes: String = (0..32).map(|i| of("tenants", i, "DE") + &of("data", i, "FR")).collect();
     let many: Vec<String> = (0..63).map(|i| format!("c{i}")).collect();
-    let many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "{tenant: v1}")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "{path_prefix: /v1}")).collect();
     let told = nothing_together(&four_countries(&classes(&many), &envelopes));
     assert_eq!(told.len(), 17);
     assert!(told.iter().any(|t| t.contains("found `1008 more pairs`")), "{told:#?}");

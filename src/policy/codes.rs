@@ -129,7 +129,7 @@ codes! {
         "A class may be hedged, but not repeated, or has one attempt: what is done twice must be repeatable, so that only idempotent methods, and with one attempt nothing, are hedged."
         "Say `repeatable: true` and more than one attempt, or take `hedge` out."
     NOTHING_TOGETHER Warning "BTH0213" "nothing-together"
-        "Two envelopes that can apply to one request each leave these classes a substrate, and together they leave none. Pairs are looked at, not three or more; two that ask for different values of one fact cannot apply together, nor can one that asks for what the class's own conditions exclude."
+        "Two envelopes that can apply to one request each leave these classes a substrate, and together they leave none. Pairs are looked at, not three or more; two that ask for different values of one fact cannot apply together, nor can one that asks for what the class's own conditions, or those of an earlier class, exclude."
         "Widen one of the two, add a substrate that both permit, or accept that requests under both are refused."
     UNSAFE_OTHERWISE Warning "BTH0214" "unsafe-otherwise"
         "Requests that nobody places, whosever they are, go to a substrate that an envelope does not permit: `otherwise` of a deployment file."

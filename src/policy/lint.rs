@@ -192,7 +192,7 @@ impl Set {
 /// How long one comparison of two conditions may take: what is nested deeper is not warned of.
 const MOST_STEPS: u32 = 20_000;
 /// And all conditions that are held against pairs of envelopes.
-const MOST_FOLLOWED: u32 = 1_000_000;
+const MOST_FOLLOWED: u32 = 10_000_000;
 
 /// Whether whatever passes `narrow` passes `wide`, too, as far as it can be seen without trying values.
 fn implies(narrow: &Predicate, wide: &Predicate, steps: &mut u32) -> bool {

@@ -20,13 +20,19 @@ impl<'a> Lint<'a> {
         let document = self.document;
         let able: Vec<Set> =
             document.classes.iter().map(|c| Set::of(&document.substrates, |s| can_run(c, s))).collect();
+        // Which classes each envelope speaks of.
+        let speaks = |e: &Envelope| {
+            Set::at(document.classes.len(), |c| document.classes.get(c).is_some_and(|c| applies_to_class(e, &c.name)))
+        };
+        let speaks: Vec<Set> = document.envelopes.iter().map(speaks).collect();
         let mut left = MOST_COMPARED;
         let mut pairs = 0_usize;
         for (j, second) in document.envelopes.iter().enumerate() {
             for (i, first) in document.envelopes.iter().enumerate().take(j) {
                 let Some(rest) = left.checked_sub(document.classes.len()) else { return self.untold(pairs) };
                 left = rest;
-                let classes = self.left_without((i, first), (j, second), &able);
+                let (Some(one), Some(other)) = (speaks.get(i), speaks.get(j)) else { continue };
+                let classes = self.left_without((i, first), (j, second), &one.and(other), &able);
                 if classes.is_empty() {
                     continue;
                 }
@@ -40,24 +46,35 @@ impl<'a> Lint<'a> {
     }
 
     /// The classes that a pair leaves nothing.
-    fn left_without(&mut self, a: (usize, &Envelope), b: (usize, &Envelope), able: &[Set]) -> Vec<(&'a Class, Set)> {
+    fn left_without(
+        &mut self,
+        a: (usize, &Envelope),
+        b: (usize, &Envelope),
+        spoken_of: &Set,
+        able: &[Set],
+    ) -> Vec<(&'a Class, Set)> {
         let (Some(one), Some(other)) = (self.permitted.get(a.0), self.permitted.get(b.0)) else { return Vec::new() };
         let both = one.and(other);
-        let empty = |(class, able): &(&Class, &Set)| {
-            let apply = applies_to_class(a.1, &class.name) && applies_to_class(b.1, &class.name);
-            apply && !both.meets(able) && one.meets(able) && other.meets(able)
+        let empty = |(at, (_, able)): &(usize, (&Class, &Set))| {
+            spoken_of.contains(*at) && !both.meets(able) && one.meets(able) && other.meets(able)
         };
-        let found: Vec<_> = self.document.classes.iter().zip(able).filter(empty).collect();
+        let classes = &self.document.classes;
+        let found: Vec<_> = classes.iter().zip(able).enumerate().filter(empty).collect();
         let joint = if found.is_empty() { None } else { Joint::of(&a.1.applies_to, &b.1.applies_to) };
         let Some(joint) = joint else { return Vec::new() };
         let default = &self.document.default_class;
         let steps = &mut self.steps;
-        let mut reached = |class: &Class| {
-            // What no condition takes is the default class's; what matches nothing is reached by its name.
-            let named = matches!(&class.matches, Predicate::Any(parts) if parts.is_empty());
-            named || class.name == *default || joint.passes(&class.matches, steps).0
+        // The first class that takes every such request leaves none to those after it, nor to the default.
+        let last = classes.iter().position(|class| joint.passes(&class.matches, steps).1);
+        let mut reached = |at: usize, class: &Class| {
+            let is_default = class.name == *default;
+            // What matches nothing is reached by its name, unless it is there for what is left over.
+            let named = !is_default && matches!(&class.matches, Predicate::Any(parts) if parts.is_empty());
+            let left_over = is_default && last.is_none();
+            named || left_over || (last.is_none_or(|last| at <= last) && joint.passes(&class.matches, steps).0)
         };
-        found.into_iter().filter(|(class, _)| reached(class)).map(|(class, able)| (class, able.clone())).collect()
+        let found = found.into_iter().filter(|(at, (class, _))| reached(*at, class));
+        found.map(|(_, (class, able))| (class, able.clone())).collect()
     }
 
     fn tell(&mut self, a: (usize, &Envelope), b: (usize, &Envelope), classes: &[(&Class, Set)]) {

@@ -26,6 +26,9 @@ fn watch(substrates: usize) -> Watch {
         failure_domain: format!("rack-{}", at / 4),
         thresholds: Thresholds { queue_depth: Some(10), memory_hard_ppm: Some(900_000), ..Thresholds::default() },
         first_token_us: 200_000,
+        kind: berth::model::Kind::Gpu,
+        region: String::from("here"),
+        us_per_token: 20_000,
     };
     Watch {
         substrates: (0..substrates).map(watched).collect(),

@@ -61,6 +61,9 @@ fn watch() -> Watch {
             failure_domain: format!("rack-{}", at / 4),
             thresholds,
             first_token_us: 200_000,
+            kind: berth::model::Kind::Gpu,
+            region: String::from("here"),
+            us_per_token: 20_000,
         }
     };
     Watch {

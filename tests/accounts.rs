@@ -353,6 +353,38 @@ fn what_is_asked_wrongly_is_not_answered() {
     assert!(said.contains("BTH0012") && said.contains("1:1"), "where it is wrong is said at once: {said}");
 }
 
+#[test]
+fn a_request_is_explained_by_a_snapshot_in_whatever_form_it_is_printed() {
+    use berth::health::{codec, json};
+    use berth::model::{Circuit, Health, Reading, Signal, Snapshot};
+    let folder = Folder::new("forms");
+    let policy = folder.write("policy.json", policy::policy().to_string());
+    let at_ms = 1_790_000_000_000;
+    let mut home = Health::unknown("metal-fr");
+    home.circuit = Circuit::Open { until_ms: at_ms + 60_000 };
+    home.set(Signal::FirstToken, Reading { value: 350_000, at_ms });
+    let snapshot = Snapshot { writer: 0xb7, epoch: 67, at_ms, interval_ms: 1_000, slots: 2, substrates: vec![home] };
+    let rollout = json::Rollout { rollout: Some("current".into()), generation: 0, at_ms: 0, recalled: None };
+    let written = folder.write("written.json", json::write_beside(&snapshot, Some(&rollout)));
+    let bytes = folder.write("67.bin", codec::encode(&snapshot));
+    let (_, printed) = berth(&["snapshot", &bytes, "--format", "json"]);
+    let printed = folder.write("printed.json", printed);
+    let at = at_ms.to_string();
+    let explained = |file: &str| {
+        let (output, text) =
+            berth(&["explain", &policy, "--facts", "tenant=acme", "--at", &at, "--snapshot", file, "--format", "json"]);
+        assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
+        text
+    };
+    let text = explained(&bytes);
+    assert!(text.contains("circuit-open") && text.contains("67"), "{text}");
+    assert_eq!(explained(&written), text);
+    assert_eq!(explained(&printed), text);
+    let newer = folder.write("newer.json", json::write(&snapshot).replacen("1", "9", 1));
+    let said = refused(&["explain", &policy, "--facts", "tenant=acme", "--snapshot", &newer]);
+    assert!(said.contains("berth_snapshot: found 9, expected 1"), "{said}");
+}
+
 /// A `berth log --follow`, and what it says.
 struct Following {
     child: Child,

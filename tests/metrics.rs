@@ -22,7 +22,7 @@ mod policy;
 use berth::explain::line::Line;
 use berth::filter::{MapKind, Role};
 use berth::model::contract::Key;
-use berth::model::metric::{CHANGES, FAMILIES, Family, MOST_SERIES, PREFIX, labels};
+use berth::model::metric::{CHANGES, FAMILIES, Family, MOST_SERIES, OBSERVED, PREFIX, SPREADS, labels};
 use berth::model::{Decision, Outcome};
 use berth::place::{place, record::record};
 use berth::policy::Policy;
@@ -121,6 +121,22 @@ fn the_telemetry_role_declares_what_changes() {
         let name = format!("`berth_{}`", family.name.replace('.', "_"));
         assert!(file("README.md").contains(&name), "{name}");
     }
+}
+
+#[test]
+fn a_substrate_is_shown_with_its_layer_and_its_cluster() {
+    let mut policy = policy::policy();
+    policy["substrates"][0]["labels"] = json!({"capacity_layer": "2"});
+    policy["substrates"][0]["cluster"] = "outbound|443||metal.fr".into();
+    let host = FakeHost::new();
+    host.set_configuration(&policy::placement(&policy).to_string());
+    Role::configure(&host).unwrap();
+    let info = |substrate: &str| {
+        let stem = format!("berth.substrate_info.substrate.{substrate}.");
+        host.metric_names().into_iter().find(|name| name.starts_with(&stem)).unwrap()
+    };
+    assert!(info("metal-fr").ends_with(".capacity_layer.2.cluster.outbound_443__metal_fr"), "{}", info("metal-fr"));
+    assert!(info("onprem-de").ends_with(".capacity_layer.none.cluster.onprem-de"), "{}", info("onprem-de"));
 }
 
 #[test]
@@ -344,6 +360,8 @@ fn row(family: &Family) -> Vec<String> {
 #[test]
 fn the_readme_lists_every_metric() {
     assert_eq!(table("Metrics of the placement role"), FAMILIES.iter().map(row).collect::<Vec<_>>());
+    let of_telemetry: Vec<_> = [CHANGES, OBSERVED, SPREADS].concat().iter().map(row).collect();
+    assert_eq!(table("Metrics of the telemetry role"), of_telemetry);
 }
 
 #[test]
@@ -426,8 +444,13 @@ fn rules_and_dashboard_look_at_metrics_that_there_are() {
     Role::configure(&host).unwrap();
     let plain = |name: &str| name.replace(['.', '-'], "_");
     let mut known: BTreeSet<String> = FAMILIES.iter().map(|f| plain(&format!("{PREFIX}{}", f.name))).collect();
+    let parts = ["bucket", "sum", "count"];
+    known.extend(OBSERVED.iter().flat_map(|f| parts.map(|part| plain(&format!("{PREFIX}{}_{part}", f.name)))));
     for series in host.metric_names() {
-        let end = ["substrate", "reason"].iter().filter_map(|label| series.find(&format!(".{label}."))).min();
+        let end = ["substrate", "reason", "region", "kind"]
+            .iter()
+            .filter_map(|label| series.find(&format!(".{label}.")))
+            .min();
         known.insert(plain(&series[..end.unwrap_or(series.len())]));
     }
     for name in ["rules/recording.yaml", "rules/alerts.yaml", "rules/tests.yaml", "dashboard.json"] {

@@ -692,6 +692,17 @@ mod tool {
     }
 
     #[test]
+    fn check_lists_jurisdictions_when_it_is_asked_to() {
+        let text = fs::read_to_string(root("policies/starter.yaml")).unwrap();
+        let own = file("own.yaml", &text.replace("jurisdictions: [EU, US]", "jurisdictions: [EU]"));
+        let (said, _) = berth(&["check", "--jurisdictions", &own]);
+        assert!(said.contains("  class  may run in  nothing in\n  chat   DE EU FR    US\n"), "{said}");
+        assert!(!berth(&["check", &own]).0.contains("nothing in"));
+        let (said, _) = berth(&["check", "--format", "json", &own]);
+        assert!(said.contains(r#"{"class":"chat","nowhere":["US"],"within":["DE","EU","FR"]}"#), "{said}");
+    }
+
+    #[test]
     fn exit_codes_are_0_well_1_found_something_2_used_wrongly() {
         assert_eq!(berth(&["check", "policies/starter.yaml", "--fail-on", "warning"]).1, 0);
         assert_eq!(berth(&["check", "tests/bad/kind-unknown.yaml"]).1, 1);
@@ -975,7 +986,7 @@ fn a_policy_that_went_through_a_protobuf_struct_has_the_same_digest_and_says_the
 fn every_warning_is_raised_by_what_it_warns_of() {
     let starter = fs::read_to_string(root("policies/starter.yaml")).unwrap();
     let eu = "permit: {jurisdictions: [EU, US]}";
-    let cases: [(&str, &str, &str); 11] = [
+    let cases: [(&str, &str, &str); 12] = [
         ("BTH0201", "    tier: critical\n", "    tier: critical\n    needs: [embeddings]\n"),
         ("BTH0202", eu, "permit: {jurisdictions: [EU]}"),
         (
@@ -994,6 +1005,11 @@ fn every_warning_is_raised_by_what_it_warns_of() {
         ("BTH0208", "  - name: everyone\n", "  - name: everyone\n    applies_to: {classes: [other]}\n"),
         ("BTH0209", eu, "permit: {jurisdictions: [EU, US], kinds: [provider]}"),
         ("BTH0212", "    deadline_ms: 8000", "    deadline_ms: 8000\n    attempts: {hedge: true}"),
+        (
+            "BTH0213",
+            "  - name: eu-customers\n",
+            "  - name: secret\n    applies_to: {data: [secret]}\n    permit: {jurisdictions: [US]}\n  - name: eu-customers\n",
+        ),
         ("BTH0009", "[AT, BE", "[NO, BE"),
     ];
     for (code, from, to) in cases {
@@ -1009,6 +1025,155 @@ fn every_warning_is_raised_by_what_it_warns_of() {
         let raised = warnings.iter().find(|w| w.code == code);
         assert!(raised.is_some_and(|w| w.at.is_some() && !w.is_error()), "{code}: {warnings:?}");
     }
+}
+
+/// A policy of one substrate in each of four countries, with these classes and envelopes.
+fn four_countries(classes: &str, envelopes: &str) -> String {
+    let first = "  - name: in-de\n    kind: gpu\n    location: {jurisdiction: DE, region: eu, zone: de-1}\n    account: main\n    capabilities: {models: {m: {quality: 0.7}}, context_tokens: 32768}\n    cost: {regime: reserved, input_usd_per_mtok: 0.1, output_usd_per_mtok: 0.3}\n    capacity: {concurrency: 64}\n";
+    let more: String = [("fr", "FR"), ("ie", "IE"), ("us", "US")]
+        .map(|(name, country)| {
+            format!("  - {{name: in-{name}, like: in-de, location: {{jurisdiction: {country}, region: r-{name}, zone: {name}-1}}}}\n")
+        })
+        .concat();
+    format!(
+        "berth: 1\npolicy: {{name: four, version: 1, owner: us}}\nsubstrates:\n{first}{more}classes:\n{classes}default_class: other\nenvelopes:\n{envelopes}"
+    )
+}
+
+/// Classes by their conditions, and the default.
+fn classes(conditions: &[(&str, &str)]) -> String {
+    let class = |(name, matches): &(&str, &str)| {
+        format!("  - {{name: {name}, match: {matches}, home: [in-de], deadline_ms: 9000}}\n")
+    };
+    let classes: String = conditions.iter().map(class).collect();
+    classes + "  - {name: other, home: [in-de], deadline_ms: 9000}\n"
+}
+
+/// What is said of envelopes that leave nothing together.
+fn nothing_together(text: &str) -> Vec<String> {
+    let warnings = read_yaml(text).unwrap_or_else(|e| panic!("{e:?}")).warnings;
+    let together = warnings.iter().filter(|w| w.code == "BTH0213");
+    together.map(|w| format!("{}: {w}", w.at.unwrap())).collect()
+}
+
+#[test]
+fn envelopes_that_leave_nothing_only_together_are_told_with_what_each_leaves() {
+    let chat = classes(&[("chat", "{path_prefix: /v1/chat}")]);
+    let text = four_countries(
+        &chat,
+        "  - {name: acme, applies_to: {tenants: [acme, globex]}, permit: {jurisdictions: [DE, IE]}}\n  - {name: personal, applies_to: {data: [personal]}, permit: {jurisdictions: [FR]}}\n",
+    );
+    let at = text.lines().position(|line| line.contains("name: personal")).unwrap() + 1;
+    assert_eq!(
+        nothing_together(&text),
+        [format!(
+            "{at}:5: BTH0213 nothing-together at envelopes[1]: found `acme with personal`, expected a substrate that both permit and that can run `chat`, `other`: `acme` leaves in-de (DE), in-ie (IE), `personal` leaves in-fr (FR)"
+        )]
+    );
+}
+
+#[test]
+fn nothing_is_said_of_envelopes_that_no_request_brings_together() {
+    let all = classes(&[("chat", "{path_prefix: /v1/chat}")]);
+    let of = |condition: &str| classes(&[("chat", condition)]);
+    let (acme, personal) = ("tenants: [acme]", "data: [personal]");
+    for (what, classes, first, second, told) in [
+        ("a tenant and a data class", all.clone(), acme, personal, true),
+        ("anybody and a tenant", all.clone(), "", acme, true),
+        ("lists that share a tenant", all.clone(), "tenants: [acme, b]", "tenants: [b, c]", true),
+        ("two tenants", all.clone(), acme, "tenants: [globex]", false),
+        ("two data classes", all.clone(), "data: [special], tenants: [a]", "data: [personal]", false),
+        ("two regions", all.clone(), "regions: [a]", "regions: [b]", false),
+        ("two classes", all.clone(), "classes: [chat]", "classes: [other]", false),
+        ("a class of another tenant", of("{tenant: globex}"), "tenants: [acme], classes: [chat]", personal, false),
+        ("a class of that tenant", of("{tenant: acme}"), "tenants: [acme], classes: [chat]", personal, true),
+        ("a class of all but it", of("{not: {tenant: acme}}"), "tenants: [acme], classes: [chat]", personal, false),
+        ("a class of all but another", of("{not: {tenant: b}}"), "tenants: [acme], classes: [chat]", personal, true),
+        (
+            "a class of any of others",
+            of("{any: [{tenant: b}, {all: [{tenant: c}, {path_prefix: /}]}]}"),
+            "tenants: [acme], classes: [chat]",
+            personal,
+            false,
+        ),
+        (
+            "a class after one that takes the tenant",
+            all.replace(
+                "  - {name: chat",
+                "  - {name: first, match: {tenant: acme}, home: [in-de], deadline_ms: 9000}\n  - {name: chat",
+            ),
+            "tenants: [acme], classes: [chat, other]",
+            personal,
+            false,
+        ),
+        (
+            "a class after one that takes one of two tenants",
+            all.replace(
+                "  - {name: chat",
+                "  - {name: first, match: {tenant: acme}, home: [in-de], deadline_ms: 9000}\n  - {name: chat",
+            ),
+            "tenants: [acme, globex], classes: [chat, other]",
+            personal,
+            true,
+        ),
+        ("a class named by a hint", of("{any: []}"), "tenants: [acme], classes: [chat]", personal, true),
+    ] {
+        let of = |name, asks, country| {
+            format!("  - {{name: {name}, applies_to: {{{asks}}}, permit: {{jurisdictions: [{country}]}}}}\n")
+        };
+        let found = nothing_together(&four_countries(&classes, &(of("one", first, "DE") + &of("two", second, "FR"))));
+        assert_eq!(found.len(), usize::from(told), "{what}: {found:?}");
+    }
+}
+
+#[test]
+fn what_one_envelope_leaves_empty_by_itself_is_told_once() {
+    let chat = classes(&[]).replace("deadline_ms: 9000", "deadline_ms: 9000, needs: [embeddings]");
+    let envelopes = "  - {name: one, permit: {jurisdictions: [DE]}}\n  - {name: two, permit: {jurisdictions: [FR]}}\n";
+    let text = four_countries(&chat, envelopes);
+    assert_eq!(nothing_together(&text), Vec::<String>::new());
+    assert_eq!(read_yaml(&text).unwrap().warnings.iter().filter(|w| w.code == "BTH0201").count(), 2);
+    // Three of which every two share a country: not looked for, and the page says so.
+    let three = ["DE, FR", "FR, IE", "IE, DE"].iter().enumerate();
+    let three =
+        three.map(|(i, c)| format!("  - {{name: e{i}, permit: {{jurisdictions: [{c}]}}}}\n")).collect::<String>();
+    assert_eq!(nothing_together(&four_countries(&classes(&[]), &three)), Vec::<String>::new());
+}
+
+#[test]
+fn a_thousand_pairs_are_counted_and_sixteen_are_told() {
+    let of = |kind: &str, i: usize, country: &str| {
+        format!("  - {{name: {kind}-{i}, applies_to: {{{kind}: [v{i}]}}, permit: {{jurisdictions: [{country}]}}}}\n")
+    };
+    let envelopes: String = (0..32).map(|i| of("tenants", i, "DE") + &of("data", i, "FR")).collect();
+    let many: Vec<String> = (0..63).map(|i| format!("c{i}")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "{path_prefix: /v1}")).collect();
+    let told = nothing_together(&four_countries(&classes(&many), &envelopes));
+    assert_eq!(told.len(), 17);
+    assert!(told.iter().any(|t| t.contains("found `1008 more pairs`")), "{told:#?}");
+    assert!(told.iter().any(|t| t.contains("`c0`, `c1`, `c2`, `c3` and 60 more")), "{told:#?}");
+}
+
+#[test]
+fn check_says_where_each_class_may_run_and_where_nothing_of_it_may() {
+    let text = four_countries(
+        &classes(&[("chat", "{path_prefix: /v1/chat}")]),
+        "  - {name: anybody, permit: {jurisdictions: [DE, FR, US]}}\n  - {name: chats, applies_to: {classes: [chat]}, permit: {jurisdictions: [DE]}}\n  - {name: acme, applies_to: {tenants: [acme]}, permit: {jurisdictions: [DE, IE]}}\n",
+    );
+    let document =
+        read_yaml(&text.replace("substrates:\n", "jurisdictions: {EU: [DE, FR, IE]}\nsubstrates:\n")).unwrap().document;
+    let said: Vec<String> = berth::policy::lint::reach(&document)
+        .iter()
+        .map(|r| format!("{}: {} / {}", r.class, r.within.join(" "), r.nowhere.join(" ")))
+        .collect();
+    assert_eq!(said, ["chat: DE EU / FR IE US", "other: DE EU FR US / IE"]);
+    // Without an envelope for everybody, whatever one permits.
+    let some = text.replace("{name: anybody,", "{name: anybody, applies_to: {data: [open]},").replace(
+        "{name: chats, applies_to: {classes: [chat]}",
+        "{name: chats, applies_to: {classes: [chat], data: [closed]}",
+    );
+    let reach = berth::policy::lint::reach(&read_yaml(&some).unwrap().document);
+    assert_eq!(reach[0].within, ["DE", "FR", "IE", "US"]);
 }
 
 #[test]

@@ -145,6 +145,7 @@ fn what_is_wrong_with_a_deployment_is_said_with_its_place() {
             "lane `all`: found `provider-us`, which has a key of its own",
         ),
         ("{file: /etc/envoy/berth.wasm}", "{image: 'oci://m.example/berth'}", "module.file: missing"),
+        ("berth: 1\n", "berth: 1\nobserve: false\nhistograms: true\n", "contradiction at histograms: found `true`"),
     ] {
         let (code, found) = changed("envoy", from, to);
         assert_eq!(code, 1, "{to}: {found}");
@@ -158,6 +159,18 @@ fn what_is_wrong_with_a_deployment_is_said_with_its_place() {
     }
     let (code, found) = changed("envoy", "starter.yaml", "no-such-policy.yaml");
     assert!(code == 2 && found.contains("no-such-policy.yaml"), "{found}");
+}
+
+#[test]
+fn a_place_for_whoever_nobody_places_that_an_envelope_does_not_permit_is_warned_of() {
+    let (code, said) = changed("envoy", "otherwise: gpu-de", "otherwise: provider-us");
+    let warning = ":6:12: warning: BTH0214 unsafe-otherwise at otherwise: found `provider-us`, expected a substrate that every envelope permits; not `eu-customers`";
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains(warning), "{said}");
+    for harmless in ["otherwise: gpu-fr", "keep_bytes: 4096"] {
+        let (code, said) = changed("envoy", "otherwise: gpu-de", harmless);
+        assert!(code == 0 && !said.contains("warning"), "{said}");
+    }
 }
 
 /// What a waypoint cannot be told is not rendered for it, and what is rendered says what that is.
@@ -220,7 +233,7 @@ fn the_deployment_s_plugin_fields_are_the_plugin_s() {
         }
     }
     let (placement, telemetry) = (describe(roles::placement), describe(roles::telemetry));
-    let filled_in = ["role", "policy", "attach", "observe"].map(String::from);
+    let filled_in = ["role", "policy", "attach", "observe", "histograms"].map(String::from);
     let mut both: Vec<String> = [named(&placement), named(&telemetry), filled_in.to_vec()].concat();
     both.sort_unstable();
     both.dedup();
@@ -349,6 +362,16 @@ fn a_placement_role_that_is_to_hear_of_answers_is_granted_their_callbacks() {
         for callback in ["proxy_on_response_headers", "proxy_on_done"] {
             assert_eq!(placement.contains(callback), granted, "{field}: {callback}");
         }
+    }
+}
+
+#[test]
+fn histograms_are_measured_inside_each_cluster_where_they_are_asked_for() {
+    for (field, clusters) in [("histograms: true", 3), ("histograms: false", 0)] {
+        let (code, said) = changed("envoy", "placement:\n", &format!("{field}\nplacement:\n"));
+        assert_eq!(code, 0, "{said}");
+        assert_eq!(said.matches("histograms").count(), clusters, "{field}");
+        assert_eq!(said.matches(r#""observe":true"#).count() + said.matches(r#""observe": true"#).count(), 3, "{said}");
     }
 }
 

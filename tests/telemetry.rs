@@ -27,6 +27,8 @@ mod fold;
 mod observing;
 #[path = "telemetry/role.rs"]
 mod role;
+#[path = "telemetry/spread.rs"]
+mod spread;
 #[path = "telemetry/store.rs"]
 mod store;
 #[path = "telemetry/tool.rs"]

@@ -34,6 +34,11 @@ impl HttpContext for AttemptStream {
         Action::Continue
     }
 
+    fn on_http_request_body(&mut self, size: usize, _end_of_stream: bool) -> Action {
+        self.attempt.on_request_part(u64::try_from(size).unwrap_or(0));
+        Action::Continue
+    }
+
     fn on_http_response_headers(&mut self, _headers: usize, end_of_stream: bool) -> Action {
         if let Ok(mut role) = self.role.try_borrow_mut() {
             role.on_answer(&Proxy, &mut self.attempt);

@@ -133,6 +133,9 @@ pub fn parse(bytes: &[u8]) -> Result<Config, String> {
         log::set_max_level(raw.log_level.unwrap_or(log::LevelFilter::Info));
         return Ok(config);
     }
+    if raw.histograms.is_some() {
+        return Err(refuse("histograms: found without `observe`, expected inside a cluster"));
+    }
     let policy = raw.policy.ok_or_else(|| refuse("policy: missing, expected a policy document"))?;
     let policy = Rc::new(read_policy(policy, "policy")?);
     let config = match raw.role {

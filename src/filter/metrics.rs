@@ -15,6 +15,8 @@ use crate::model::{
 };
 use crate::place::routers::Routed;
 use cells::Cells;
+pub(super) use cells::define;
+pub(super) use declare::word;
 use runs::{Runs, Ways};
 pub(super) use times::Stopwatch;
 

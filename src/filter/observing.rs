@@ -1,6 +1,8 @@
 //! The telemetry role inside a cluster: it sees every attempt that goes there, also those that the router tries again,
 //! and keeps account of how each begins and ends. It knows no policy: whoever folds knows who is behind a cluster.
 
+mod times;
+
 use super::vm::{Member, Vm};
 use super::wire_struct::metadata_text;
 use super::{Host, MapKind, MetricKind};
@@ -8,12 +10,15 @@ use crate::health::heard::{Drop, Dropped};
 use crate::health::slot::key_of_cluster;
 use crate::health::{Beginning, Ending, Meaning, answer};
 use crate::model::contract::{METADATA, METADATA_CLUSTER, PULL_HEADER};
+use times::Times;
 
 /// What an observing root is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObserveConfig {
     /// How often it tells.
     pub tick_ms: u32,
+    /// Whether it measures times as histograms.
+    pub histograms: bool,
 }
 
 /// One attempt, between its callbacks.
@@ -26,6 +31,8 @@ pub struct Attempt {
     answered: Option<Answered>,
     bytes: u64,
     whole: bool,
+    /// Bytes of the request's body.
+    sent: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +43,11 @@ struct Answered {
 }
 
 impl Attempt {
+    /// A part of the request went by.
+    pub const fn on_request_part(&mut self, bytes: u64) {
+        self.sent = self.sent.saturating_add(bytes);
+    }
+
     /// A part of the answer went by.
     pub const fn on_part(&mut self, bytes: u64, last: bool) {
         self.bytes = self.bytes.saturating_add(bytes);
@@ -60,6 +72,7 @@ pub struct Observing {
     /// The last cluster that was seen here, and how its attempts find their place.
     last: (Vec<u8>, Place),
     counters: Counters,
+    times: Option<Times>,
 }
 
 /// The cluster of an attempt. Properties are read by this name only: older ones give nothing.
@@ -84,7 +97,8 @@ impl Observing {
     pub fn configure<H: Host>(host: &H, config: ObserveConfig, vm: &Vm) -> Result<Self, String> {
         host.set_tick_ms(config.tick_ms).map_err(|e| ["the host refused a tick: ", &e.to_string()].concat())?;
         let (tick_ms, member) = (config.tick_ms, vm.join(host, config.tick_ms));
-        Ok(Self { tick_ms, member, last: (Vec::new(), Place::Of(None)), counters: Counters::declare(host) })
+        let times = config.histograms.then(|| Times::declare(host));
+        Ok(Self { tick_ms, member, last: (Vec::new(), Place::Of(None)), counters: Counters::declare(host), times })
     }
 
     /// Time has passed: tell what was seen, unless another root of this VM has.
@@ -131,6 +145,9 @@ impl Observing {
         let inner = inner.as_deref().and_then(|bytes| metadata_text(bytes, METADATA, METADATA_CLUSTER));
         let know = |name: &[u8]| self.member.with(|reporter| reporter.observer.know(key_of_cluster(name))).flatten();
         let place = know(inner.unwrap_or(&cluster));
+        if let (Some(times), Some(at)) = (&mut self.times, place) {
+            times.meet(host, at, inner.unwrap_or(&cluster));
+        }
         let how = if inner.is_some_and(|inner| inner != cluster) { Place::ByHost } else { Place::Of(place) };
         self.last = (cluster, how);
         place
@@ -163,6 +180,11 @@ impl Observing {
         match ending {
             Ending::Broken => self.counters.answered(host, Meaning::Failed),
             Ending::Abandoned => add(host, self.counters.abandoned, 1),
+            Ending::Whole { meaning: Meaning::Good, first_byte_us: Some(first_us), total_us, .. } => {
+                if let Some(times) = &self.times {
+                    times.took(host, at, attempt.sent, first_us, total_us);
+                }
+            }
             Ending::Whole { .. } => {}
         }
         self.member.with(|reporter| reporter.observer.ended(at, &ending));

@@ -10,6 +10,7 @@ mod ingest;
 mod notes;
 mod page;
 mod source;
+mod spreads;
 
 use super::Host;
 use super::placement::Verdict;

@@ -26,6 +26,7 @@ pub mod query;
 pub mod rates;
 pub mod report;
 pub mod slot;
+pub mod spread;
 mod substrate;
 
 pub use codec::{decode, encode};

@@ -46,6 +46,8 @@ pub struct Deployment {
     pub telemetry: Option<Map<String, Value>>,
     /// Whether the telemetry role looks at every attempt from inside the clusters.
     pub observe: bool,
+    /// Whether it measures their times there as histograms.
+    pub histograms: bool,
     /// Other clusters that the telemetry role asks.
     pub helpers: Vec<(String, Endpoint)>,
     /// How each substrate is reached, by its name in the policy.

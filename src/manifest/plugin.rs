@@ -53,6 +53,9 @@ pub fn configuration(deployment: &Deployment, role: Role) -> Value {
     let fields = match role {
         Role::Placement => deployment.placement.clone(),
         Role::Telemetry => desk(deployment.telemetry.clone().unwrap_or_default()),
+        Role::Observing if deployment.histograms => {
+            return json!({"role": "telemetry", "observe": true, "histograms": true});
+        }
         Role::Observing => return json!({"role": "telemetry", "observe": true}),
     };
     let mut config = Map::from_iter([("role".into(), json!(role.root())), ("policy".into(), json!(POLICY))]);

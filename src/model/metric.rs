@@ -14,7 +14,7 @@ pub const MOST_SERIES: usize = 1_024;
 pub struct Family {
     /// Its name, without [`PREFIX`].
     pub name: &'static str,
-    /// `counter` or `gauge`.
+    /// `counter`, `gauge` or `histogram`.
     pub kind: &'static str,
     /// Its labels, in order.
     pub labels: &'static [&'static str],
@@ -75,7 +75,7 @@ families! {
     VERSION = "policy.version" gauge [] "The version of the policy.";
     FINGERPRINT = "policy.fingerprint" gauge [] "The first 32 bits of its digest, as a number: a fleet that disagrees shows two values.";
     BUILD = "build" gauge ["version"] "1, for the module's version, its dots written as `_`.";
-    SUBSTRATE = "substrate_info" gauge ["substrate", "kind", "jurisdiction", "regime", "hardware", "revision"] "1, for what the policy says of each substrate; labels that it does not give are `none`.";
+    SUBSTRATE = "substrate_info" gauge ["substrate", "kind", "jurisdiction", "regime", "hardware", "revision", "capacity_layer", "cluster"] "1, for what the policy says of each substrate; labels that it does not give are `none`.";
 }
 
 families! {
@@ -84,10 +84,28 @@ families! {
     ADMISSION_CHANGES = "health.admission_changes" counter ["substrate", "to"] "The same of its admission; `to` is `all`, `existing`, `closed`.";
 }
 
+families! {
+    OBSERVED: "What the telemetry role measures inside clusters with `histograms`, of attempts that were answered well and to the end.";
+    FIRST_BYTE_MS = "observed.first_byte_ms" histogram ["cluster", "size"] "Milliseconds from an attempt's beginning to the first byte of its answer, by the bytes of the request's body: up to `4k`, `16k`, `64k`, `256k`, `more`.";
+    TOTAL_MS = "observed.total_ms" histogram ["cluster", "size"] "The same to the last byte.";
+}
+
+families! {
+    SPREADS: "What the telemetry role shows of substrates among one another.";
+    DIVERGENCE = "health.region_divergence" gauge ["region"] "How slow a region's substrates answer, each against its declared first token, beside those of their kind elsewhere, in parts per million: 1,000,000 is alike, 2,000,000 twice as slow; 0 where there is nothing to compare.";
+    TOKEN_SPREAD = "health.token_spread" gauge ["kind"] "How much longer the slowest substrate of a kind takes for an output token than the fastest, each against its declared time, in parts per million of that; 0 with fewer than two.";
+}
+
+/// Sizes of a request's body by which times are told apart, with the most bytes of each: at four bytes a token, a
+/// thousand tokens and powers of four of them.
+pub const SIZES: [(&str, u64); 5] =
+    [("4k", 4 << 10), ("16k", 16 << 10), ("64k", 64 << 10), ("256k", 256 << 10), ("more", u64::MAX)];
+
 /// All labels, each once. Names of the telemetry role carry no others.
 #[must_use]
 pub fn labels() -> Vec<&'static str> {
-    let mut all: Vec<&str> = FAMILIES.iter().chain(CHANGES).flat_map(|f| f.labels).copied().collect();
+    let mut all: Vec<&str> =
+        FAMILIES.iter().chain(CHANGES).chain(OBSERVED).chain(SPREADS).flat_map(|f| f.labels).copied().collect();
     all.sort_unstable();
     all.dedup();
     all

@@ -1,7 +1,7 @@
 //! What the telemetry core needs to know of a policy: whom to watch, and from where on something is wrong.
 
-use super::Document;
 use super::settings::{Ages, Breaking, Thresholds};
+use super::{Document, Kind};
 
 /// What the telemetry core needs to know of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +23,16 @@ pub struct Watched {
     pub cluster: String,
     /// What fails together.
     pub failure_domain: String,
+    /// What it is held against: others of its kind.
+    pub kind: Kind,
+    /// And elsewhere than in its region.
+    pub region: String,
     /// Where its kind is full.
     pub thresholds: Thresholds,
     /// Until the first token, as declared; 0 if nothing was.
     pub first_token_us: i64,
+    /// Per output token, as declared.
+    pub us_per_token: i64,
 }
 
 impl Watch {
@@ -38,8 +44,11 @@ impl Watch {
             name: String::from(substrate.name.as_str()),
             cluster: substrate.cluster.clone(),
             failure_domain: String::from(substrate.location.failure_domain.as_str()),
+            kind: substrate.kind,
+            region: String::from(substrate.location.region.as_str()),
             thresholds: settings.thresholds_of(substrate),
             first_token_us: substrate.latency.first_token_us,
+            us_per_token: substrate.latency.us_per_token,
         };
         Self {
             substrates: document.substrates.iter().map(watched).collect(),

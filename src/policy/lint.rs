@@ -1,6 +1,11 @@
 //! What is legal, but suspicious: looked for by evaluating the envelopes as written, without an index, a request or
 //! the state of anything.
 
+mod reach;
+mod together;
+
+pub use reach::{Reach, reach};
+
 use super::{
     codes::{self, Code},
     error::InvalidPolicy,
@@ -16,10 +21,11 @@ use std::collections::BTreeMap;
 pub fn lint(document: &Document, root: &Node, base: &str) -> Vec<InvalidPolicy> {
     let positions = document.substrates.iter().enumerate().map(|(i, s)| (&s.name, i)).collect();
     let permitted = document.envelopes.iter().map(|e| Set::of(&document.substrates, |s| permits(e, s))).collect();
-    let mut lint = Lint { document, root, base, positions, permitted, found: Vec::new() };
+    let mut lint = Lint { document, root, base, positions, permitted, found: Vec::new(), steps: MOST_FOLLOWED };
     lint.classes();
     lint.substrates();
     lint.names();
+    lint.together();
     lint.found.sort_by_key(|w| w.at);
     lint.found
 }
@@ -32,6 +38,8 @@ struct Lint<'a> {
     /// What each envelope permits.
     permitted: Vec<Set>,
     found: Vec<InvalidPolicy>,
+    /// How much of the classes' conditions may still be held against pairs of envelopes.
+    steps: u32,
 }
 
 use Step::{Field, Item};
@@ -160,10 +168,12 @@ struct Set(Vec<u64>);
 
 impl Set {
     fn of(substrates: &[Substrate], holds: impl Fn(&Substrate) -> bool) -> Self {
-        let word = |chunk: &[Substrate]| {
-            chunk.iter().enumerate().fold(0, |word, (bit, s)| word | (u64::from(holds(s)) << bit))
-        };
-        Self(substrates.chunks(64).map(word).collect())
+        Self::at(substrates.len(), |at| substrates.get(at).is_some_and(&holds))
+    }
+
+    fn at(len: usize, holds: impl Fn(usize) -> bool) -> Self {
+        let word = |of: usize| (0..64).fold(0, |word, bit| word | (u64::from(holds(of * 64 + bit)) << bit));
+        Self((0..len.div_ceil(64)).map(word).collect())
     }
 
     fn contains(&self, position: usize) -> bool {
@@ -173,10 +183,16 @@ impl Set {
     fn meets(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
     }
+
+    fn and(&self, other: &Self) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(a, b)| a & b).collect())
+    }
 }
 
 /// How long one comparison of two conditions may take: what is nested deeper is not warned of.
 const MOST_STEPS: u32 = 20_000;
+/// And all conditions that are held against pairs of envelopes.
+const MOST_FOLLOWED: u32 = 10_000_000;
 
 /// Whether whatever passes `narrow` passes `wide`, too, as far as it can be seen without trying values.
 fn implies(narrow: &Predicate, wide: &Predicate, steps: &mut u32) -> bool {

@@ -4,9 +4,10 @@ use crate::mesh::{Mesh, health};
 use crate::support::bootstrap::{INGRESS, listener_by_lds};
 use crate::support::client::{Ask, Http, Line, Seen};
 use crate::support::envoy::replace_file;
-use crate::support::policy::{placement, policy, telemetry};
+use crate::support::policy::{observe, placement, policy, telemetry};
 use crate::support::upstream::Script;
 use crate::support::{PATIENCE, RUN, eventually, everywhere};
+use berth::model::metric::{labels, tag_rule};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -305,6 +306,67 @@ async fn when_only_the_sources_fall_silent_decisions_say_so_too() {
     // Told at the next tick.
     mesh.envoy.await_stat("wasmcustom.berth.observed.good", |n| n == u64::try_from(worked).unwrap()).await;
     assert_eq!(mesh.ask().await.text(), "metal-fr");
+}
+
+/// A series of a histogram as Prometheus reads it, once Envoy has merged what its workers recorded.
+async fn await_series(mesh: &Mesh, series: &str, wanted: u64) {
+    eventually(series, || async {
+        let text = mesh.envoy.admin_get("/stats/prometheus").await.text();
+        let found = text.lines().filter_map(|line| line.rsplit_once(' ')).find(|(name, _)| *name == series);
+        found.is_some_and(|(_, n)| n.parse() == Ok(wanted)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn times_are_told_by_size_and_a_region_that_is_slow_beside_others_shows() {
+    let mut policy = quick();
+    for (at, region) in ["north", "south"].into_iter().enumerate() {
+        policy["substrates"][at]["kind"] = "gpu".into();
+        policy["substrates"][at]["location"]["region"] = region.into();
+    }
+    let only = json!({"name": "south", "applies_to": {"classes": ["standard"]}, "permit": {"substrates": ["onprem-de"]}, "spillover": "any"});
+    policy["envelopes"].as_array_mut().unwrap().push(only);
+    let telemetry = json!({"role": "telemetry", "policy": policy, "tick_ms": 50});
+    let mesh = Mesh::observed(&placement(&policy), &telemetry, |bootstrap, _| {
+        let mut measuring = observe();
+        measuring["histograms"] = true.into();
+        let carried = |it: &Value| serde_json::to_string(&it.to_string()).unwrap();
+        let text = bootstrap.to_string().replace(&carried(&observe()), &carried(&measuring));
+        *bootstrap = serde_json::from_str(&text).unwrap();
+        let rule = |label: &&str| json!({"tag_name": label, "regex": tag_rule(label)});
+        bootstrap["stats_config"] = json!({"stats_tags": labels().iter().map(rule).collect::<Vec<_>>()});
+        bootstrap["stats_flush_interval"] = "0.5s".into();
+    })
+    .await;
+    // Three times as slow as declared, and as slow as declared.
+    mesh.metal.does(Script::after(600, Script::ok("metal-fr")));
+    mesh.onprem.does(Script::after(400, Script::ok("onprem-de")));
+    let ask = |class: &str, bytes: usize| {
+        let ask = Ask::post(mesh.envoy.listener(INGRESS), "/v1/chat/completions", "x".repeat(bytes));
+        ask.header("x-tenant", "acme").header("x-workload", class).header("x-model", "llama-3.3-70b")
+    };
+    for (class, bytes, times) in [("chat", 100, 4), ("chat", 20_000, 3), ("standard", 300_000, 2)] {
+        for _ in 0..times {
+            let seen = ask(class, bytes).send().await.unwrap();
+            assert_eq!(seen.text(), if class == "chat" { "metal-fr" } else { "onprem-de" });
+        }
+    }
+    for (cluster, size, count) in [("metal-fr", "4k", 4), ("metal-fr", "64k", 3), ("onprem-de", "more", 2)] {
+        for what in ["first_byte", "total"] {
+            let of = |part: &str, le: &str| {
+                format!("berth_observed_{what}_ms_{part}{{cluster=\"{cluster}\",size=\"{size}\"{le}}}")
+            };
+            await_series(&mesh, &of("count", ""), count).await;
+            await_series(&mesh, &of("bucket", ",le=\"250\""), 0).await;
+            await_series(&mesh, &of("bucket", ",le=\"3600000\""), count).await;
+        }
+    }
+    // A busy machine adds to both, and to the quicker one relatively more.
+    let divergence = |region: &str| format!("wasmcustom.berth.health.region_divergence.region.{region}");
+    mesh.envoy.await_stat(&divergence("north"), |ppm| (1_500_000..3_500_000).contains(&ppm)).await;
+    mesh.envoy.await_stat(&divergence("south"), |ppm| (280_000..700_000).contains(&ppm)).await;
+    assert_eq!(mesh.envoy.stat(&divergence("r1")).await, 0, "the provider has no peer");
 }
 
 /// An address that hands on to another one, which is known later: Envoy's administration as a cluster of its own, on

@@ -169,7 +169,8 @@ fn what_the_proxies_measure_is_not_called_kept_at_whichever_vm_it_is_handed_in()
     let inside = other.host.another_vm();
     inside.set_property(&["xds", "cluster_name"], b"metal-fr");
     let mut observer =
-        Observing::configure(&inside, ObserveConfig { tick_ms: 100 }, &berth::filter::Vm::default()).unwrap();
+        Observing::configure(&inside, ObserveConfig { tick_ms: 100, histograms: false }, &berth::filter::Vm::default())
+            .unwrap();
     for _ in 0..3 {
         let mut attempt = observer.on_attempt(&inside);
         leader.host.advance_ms(TICK_MS);

@@ -6,7 +6,7 @@ use berth::filter::observing::{ObserveConfig, Observing};
 use berth::filter::store::slot_key;
 use berth::filter::telemetry::Telemetry;
 use berth::filter::telemetry_config::TelemetryConfig;
-use berth::filter::{MapKind, Role, Vm};
+use berth::filter::{MapKind, MetricKind, Role, Vm};
 use berth::health::{codec, slot};
 use berth::model::contract::PULL_HEADER;
 use berth::model::{Circuit, Signal, Snapshot};
@@ -20,10 +20,14 @@ struct Proxy {
 
 impl Proxy {
     fn start(host: FakeHost) -> Self {
+        Self::start_with(host, false)
+    }
+
+    fn start_with(host: FakeHost, histograms: bool) -> Self {
         let vm = Vm::default();
         let config = TelemetryConfig::new(watch(&["metal-fr", "onprem-de"]), 100, Vec::new());
         let role = Telemetry::configure_in(&host, config, &vm).unwrap();
-        let filter = Observing::configure(&host, ObserveConfig { tick_ms: 100 }, &vm).unwrap();
+        let filter = Observing::configure(&host, ObserveConfig { tick_ms: 100, histograms }, &vm).unwrap();
         let mut proxy = Self { host, role, filter };
         proxy.tick();
         proxy
@@ -37,8 +41,15 @@ impl Proxy {
 
     /// One attempt at a cluster, with the headers of its answer if there is one, whole or cut.
     fn attempt(&mut self, cluster: &str, answer: Option<&[(&str, &str)]>, whole: bool) {
+        self.attempt_of(cluster, 0, answer, whole);
+    }
+
+    /// The same with so many bytes.
+    fn attempt_of(&mut self, cluster: &str, bytes: u64, answer: Option<&[(&str, &str)]>, whole: bool) {
         self.host.set_property(&["xds", "cluster_name"], cluster.as_bytes());
         let mut attempt = self.filter.on_attempt(&self.host);
+        attempt.on_request_part(bytes / 2);
+        attempt.on_request_part(bytes - bytes / 2);
         if let Some(headers) = answer {
             self.host.advance_ms(200);
             self.host.set_headers(MapKind::ResponseHeaders, headers);
@@ -67,8 +78,9 @@ fn however_many_roots_a_vm_has_it_has_one_slot() {
     let (host, vm) = (FakeHost::new(), Vm::default());
     let config = || TelemetryConfig::new(watch(&["metal-fr"]), 100, Vec::new());
     let mut role = Telemetry::configure_in(&host, config(), &vm).unwrap();
-    let mut filters: Vec<Observing> =
-        (0..3).map(|_| Observing::configure(&host, ObserveConfig { tick_ms: 100 }, &vm).unwrap()).collect();
+    let mut filters: Vec<Observing> = (0..3)
+        .map(|_| Observing::configure(&host, ObserveConfig { tick_ms: 100, histograms: false }, &vm).unwrap())
+        .collect();
     for _ in 0..3 {
         filters.iter_mut().for_each(|filter| filter.on_tick(&host));
         role.on_tick(&host);
@@ -130,7 +142,7 @@ fn several_substrates_behind_one_cluster_share_what_is_seen_of_it() {
     let mut watched = watch(&["a", "b", "c"]);
     watched.substrates[1].cluster = "a".to_string();
     let role = Telemetry::configure_in(&host, TelemetryConfig::new(watched, 100, Vec::new()), &vm).unwrap();
-    let filter = Observing::configure(&host, ObserveConfig { tick_ms: 100 }, &vm).unwrap();
+    let filter = Observing::configure(&host, ObserveConfig { tick_ms: 100, histograms: false }, &vm).unwrap();
     let mut proxy = Proxy { host, role, filter };
     proxy.tick();
     (0..5).for_each(|_| proxy.attempt("a", None, false));
@@ -220,7 +232,7 @@ fn a_replaced_role_of_the_same_vm_hands_over_and_what_was_seen_goes_on() {
     let config = || TelemetryConfig::new(watch(&["metal-fr"]), 100, Vec::new());
     host.set_configuration("old");
     let mut old = Telemetry::configure_in(&host, config(), &vm).unwrap();
-    let mut filter = Observing::configure(&host, ObserveConfig { tick_ms: 100 }, &vm).unwrap();
+    let mut filter = Observing::configure(&host, ObserveConfig { tick_ms: 100, histograms: false }, &vm).unwrap();
     old.on_tick(&host);
     host.advance_ms(TICK_MS);
     host.set_configuration("new");
@@ -255,10 +267,67 @@ fn the_configuration_is_small_and_takes_nothing_that_belongs_elsewhere() {
         (r#"{"role": "telemetry", "observe": true, "tick_ms": 1}"#, "tick_ms: found 1, expected 10 to 60000"),
         (r#"{"role": "telemetry", "observe": {}}"#, "observe: found `an empty map`, expected true or false"),
         (r#"{"role": "telemetry", "observe": false}"#, "policy: missing"),
+        (r#"{"role": "telemetry", "histograms": true}"#, "histograms: found without `observe`"),
+        (r#"{"role": "placement", "histograms": false}"#, "histograms: found without `observe`"),
     ] {
         let said = configure(text).unwrap_err();
         assert!(said.contains(why), "{text}: {said}");
     }
+}
+
+/// What was recorded of a cluster and a size.
+fn recorded(host: &FakeHost, what: &str, cluster: &str, size: &str) -> Vec<u64> {
+    let series = host.metric(&format!("berth.observed.{what}.cluster.{cluster}.size.{size}"));
+    let series = series.unwrap_or_else(|| panic!("{what} {cluster} {size} is not declared"));
+    assert_eq!(series.kind, MetricKind::Histogram);
+    series.records
+}
+
+#[test]
+fn times_are_recorded_by_cluster_and_by_the_size_of_the_request() {
+    let mut proxy = Proxy::start_with(FakeHost::new(), true);
+    for bytes in [0, 4_096, 4_097, 16_384, 65_536, 65_537, 262_145, 1 << 30] {
+        proxy.attempt_of("metal-fr", bytes, Some(&OK), true);
+    }
+    for (size, times) in [("4k", 2), ("16k", 2), ("64k", 1), ("256k", 1), ("more", 2)] {
+        assert_eq!(recorded(&proxy.host, "first_byte_ms", "metal-fr", size), vec![200; times], "{size}");
+        assert_eq!(recorded(&proxy.host, "total_ms", "metal-fr", size), vec![200; times], "{size}");
+    }
+    // Only work that was done tells how long work takes, and a cluster's name is a part of the series' name.
+    for (answer, whole) in [
+        (Some(&OK[..]), false),
+        (Some(&[(":status", "500")]), true),
+        (Some(&[(":status", "429")]), true),
+        (None, false),
+    ] {
+        proxy.attempt("outbound|443||a.b", answer, whole);
+    }
+    assert!(recorded(&proxy.host, "total_ms", "outbound_443__a_b", "4k").is_empty());
+    proxy.attempt("outbound|443||a.b", Some(&OK), true);
+    assert_eq!(recorded(&proxy.host, "total_ms", "outbound_443__a_b", "4k"), [200]);
+    // Where a cluster consists of others, the inner one counts.
+    proxy.host.set_property(&["xds", "upstream_host_metadata"], &metadata("onprem-de"));
+    proxy.attempt("lane", Some(&OK), true);
+    assert_eq!(recorded(&proxy.host, "total_ms", "onprem-de", "4k"), [200]);
+    assert!(proxy.host.metric("berth.observed.total_ms.cluster.lane.size.4k").is_none());
+}
+
+#[test]
+fn of_many_clusters_most_share_their_series_and_without_histograms_there_are_none() {
+    let mut proxy = Proxy::start_with(FakeHost::new(), true);
+    for n in 0..100 {
+        proxy.attempt(&format!("c{n}"), Some(&OK), true);
+    }
+    assert_eq!(recorded(&proxy.host, "total_ms", "c63", "4k"), [200]);
+    assert_eq!(recorded(&proxy.host, "total_ms", "other", "4k"), vec![200; 36]);
+    let series = |host: &FakeHost| host.metric_names().iter().filter(|name| name.contains("_ms.cluster.")).count();
+    assert_eq!(series(&proxy.host), 65 * 2 * 5);
+
+    let mut proxy = Proxy::start(FakeHost::new());
+    proxy.tick();
+    proxy.host.reset_counts();
+    proxy.attempt("metal-fr", Some(&OK), true);
+    assert_eq!((series(&proxy.host), proxy.host.count("record")), (0, 0));
 }
 
 /// A host's metadata as protobuf: `{"berth": {"cluster": NAME}}`.

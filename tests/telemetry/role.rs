@@ -19,6 +19,9 @@ pub(crate) fn watch(names: &[&str]) -> Watch {
         failure_domain: (*name).to_string(),
         thresholds: Thresholds { queue_depth: Some(10), memory_hard_ppm: Some(900_000), ..Thresholds::default() },
         first_token_us: 200_000,
+        kind: berth::model::Kind::Gpu,
+        region: String::from("here"),
+        us_per_token: 20_000,
     };
     Watch {
         substrates: names.iter().map(watched).collect(),
@@ -48,7 +51,7 @@ impl Vm {
         let config = TelemetryConfig::new(watch(&["metal-fr", "onprem-de"]), 100, sources);
         let vm = berth::filter::Vm::default();
         let role = Telemetry::configure_in(&host, config, &vm).unwrap();
-        let observing = Observing::configure(&host, ObserveConfig { tick_ms: 100 }, &vm).unwrap();
+        let observing = Observing::configure(&host, ObserveConfig { tick_ms: 100, histograms: false }, &vm).unwrap();
         Self { host, role, observing }
     }
 

@@ -6,6 +6,7 @@ use berth::{
     policy::{
         Digest, InvalidPolicy, Severity, cases, codes,
         layered::layer,
+        lint::{Reach, reach},
         path::{Path, Step},
         tree::{Node, Position},
         yaml,
@@ -29,6 +30,9 @@ pub(crate) struct Args {
     /// From which severity on the exit code is 1.
     #[arg(long, value_enum, default_value = "error")]
     fail_on: FailOn,
+    /// Also say where the work of each class may run, and where no request of it may.
+    #[arg(long)]
+    jurisdictions: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -53,6 +57,7 @@ struct Report {
     found: Vec<InvalidPolicy>,
     /// The policies that overrides could narrow.
     narrowable: Vec<Node>,
+    reach: Vec<Reach>,
 }
 
 /// Checks all files.
@@ -77,7 +82,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         }
     }
     match args.format {
-        Format::Text => reports.iter().for_each(print),
+        Format::Text => reports.iter().for_each(|report| print(report, args.jurisdictions)),
         Format::Json => crate::say(&format!("{}\n", Value::from(reports.iter().map(as_json).collect::<Vec<_>>()))),
         Format::Sarif => crate::say(&format!("{}\n", sarif(&reports))),
     }
@@ -92,6 +97,7 @@ fn check(file: &str, bytes: &[u8]) -> Report {
         well: Vec::new(),
         found: Vec::new(),
         narrowable: Vec::new(),
+        reach: Vec::new(),
     };
     let Ok(text) = str::from_utf8(bytes) else {
         let start = Position { line: 1, column: 1 };
@@ -116,6 +122,7 @@ fn check(file: &str, bytes: &[u8]) -> Report {
                         report.well.push(format!("{}@{}#{digest}", identity.name, identity.version));
                         report.found.extend(checked.warnings);
                         report.found.extend(expired(&checked.document, &policy.node));
+                        report.reach.extend(reach(&checked.document));
                         report.narrowable.push(policy.node);
                     }
                 }
@@ -174,10 +181,10 @@ fn narrowed(file: &str, text: String, global: &Node) -> Report {
         }
         Err(errors) => (Vec::new(), errors),
     };
-    Report { file: file.into(), text, well, found, narrowable: Vec::new() }
+    Report { file: file.into(), text, well, found, narrowable: Vec::new(), reach: Vec::new() }
 }
 
-fn print(report: &Report) {
+fn print(report: &Report, jurisdictions: bool) {
     for problem in &report.found {
         crate::say(&excerpt(&report.file, &report.text, problem));
     }
@@ -186,6 +193,12 @@ fn print(report: &Report) {
     let well = if report.well.is_empty() { String::from("refused") } else { report.well.join(", ") };
     let of = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     crate::say(&format!("{}: {well}: {}, {}\n", report.file, of(errors, "error"), of(warnings, "warning")));
+    if jurisdictions && !report.reach.is_empty() {
+        let list = |names: &[String]| if names.is_empty() { String::from("-") } else { names.join(" ") };
+        let row = |r: &Reach| vec![r.class.to_string(), list(&r.within), list(&r.nowhere)];
+        let rows: Vec<_> = report.reach.iter().map(row).collect();
+        crate::say(&crate::table::table(&["class", "may run in", "nothing in"], &rows));
+    }
 }
 
 /// Text that a terminal shows and does not obey.
@@ -232,6 +245,8 @@ fn as_json(report: &Report) -> Value {
     json!({
         "file": report.file, "policies": report.well,
         "problems": report.found.iter().map(problem).collect::<Vec<_>>(),
+        "reach": report.reach.iter().map(|r| json!({"class": r.class.as_str(), "within": r.within, "nowhere": r.nowhere}))
+            .collect::<Vec<_>>(),
     })
 }
 

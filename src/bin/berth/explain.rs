@@ -4,7 +4,7 @@ mod logged;
 
 use berth::{
     explain::Explanation,
-    health::{codec, report},
+    health::report,
     model::{Fact, FactName, Facts, Feature, Health, Local, Snapshot},
 };
 use std::{fs, process::ExitCode, time::SystemTime};
@@ -31,7 +31,8 @@ pub(crate) struct Args {
     /// Headers, such as `x-workload=chat`.
     #[arg(long, value_name = "NAME=VALUE,…", value_delimiter = ',')]
     header: Vec<String>,
-    /// A snapshot as published, or a JSON object with a list of reports, `substrates`. Without it, declared values.
+    /// A snapshot, in bytes or in JSON as `berth snapshot` and `GET /snapshot` print it, or a JSON object with a list of
+    /// reports, `substrates`. Without it, declared values.
     #[arg(long, value_name = "FILE")]
     snapshot: Option<String>,
     /// When to decide, in milliseconds of Unix time; now if not said.
@@ -139,8 +140,14 @@ fn set<'a>(facts: &mut Facts<'a>, name: &str, value: &'a str, trusted: bool) -> 
 /// A published snapshot, or one made of reports.
 fn snapshot(file: &str, now_ms: u64) -> Result<Snapshot, String> {
     let bytes = fs::read(file).map_err(|e| format!("{file}: {e}"))?;
-    if let Ok(snapshot) = codec::decode(&bytes) {
-        return Ok(snapshot);
+    let json = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
+    match crate::snapshot::decode(&bytes) {
+        Ok((snapshot, _)) => return Ok(snapshot),
+        // It says that it is one, so it is told what is wrong with it as such.
+        Err(why) if json.is_some_and(|json| json.get("berth_snapshot").is_some()) => {
+            return Err(format!("{file}: {why}"));
+        }
+        Err(_) => {}
     }
     let reports = report::parse(&bytes, now_ms).ok_or_else(|| {
         format!("{file}: neither a snapshot nor a health document, nor one with a list of `substrates`")

@@ -36,15 +36,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(bytes) => bytes,
         Err(e) => return crate::misused(&format!("{}: {e}", args.file)),
     };
-    // JSON begins with a brace, the bytes with their magic.
-    let is_json = bytes.trim_ascii_start().first() == Some(&b'{');
-    let read = if is_json {
-        json::read_beside(&bytes)
-    } else {
-        codec::decode(&bytes).map(|snapshot| (snapshot, None)).map_err(|e| e.to_string())
-    };
-    let checked = read.and_then(|(snapshot, rollout)| json::check(&snapshot).map(|()| (snapshot, rollout)));
-    let (snapshot, rollout) = match checked {
+    let (snapshot, rollout) = match decode(&bytes) {
         Ok(read) => read,
         Err(why) => {
             eprintln!("{}: no snapshot: {why}", args.file);
@@ -70,6 +62,18 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         }
     };
     written.map_or_else(|why| crate::misused(&why), |()| ExitCode::SUCCESS)
+}
+
+/// A snapshot in either form, checked.
+pub(crate) fn decode(bytes: &[u8]) -> Result<(Snapshot, Option<Rollout>), String> {
+    // JSON begins with a brace, the bytes with their magic.
+    let is_json = bytes.trim_ascii_start().first() == Some(&b'{');
+    let read = if is_json {
+        json::read_beside(bytes)
+    } else {
+        codec::decode(bytes).map(|snapshot| (snapshot, None)).map_err(|e| e.to_string())
+    };
+    read.and_then(|(snapshot, rollout)| json::check(&snapshot).map(|()| (snapshot, rollout)))
 }
 
 fn read(file: &str) -> io::Result<Vec<u8>> {

@@ -14,5 +14,5 @@ pub(super) fn observing(raw: &RawConfig<'_>) -> Result<ObserveConfig, String> {
             return Err(refuse(&format!("{name}: found beside `observe`, expected on a listener of the role instead")));
         }
     }
-    Ok(ObserveConfig { tick_ms: period("tick_ms", raw.tick_ms)? })
+    Ok(ObserveConfig { tick_ms: period("tick_ms", raw.tick_ms)?, histograms: raw.histograms.unwrap_or(false) })
 }

@@ -28,7 +28,7 @@ const LEVELS: [(&str, log::LevelFilter); 5] = [
 ];
 
 /// Every field of either role.
-const FIELDS: [&str; 31] = [
+const FIELDS: [&str; 32] = [
     "role",
     "policy",
     "log_level",
@@ -60,6 +60,7 @@ const FIELDS: [&str; 31] = [
     "tick_ms",
     "listener",
     "observe",
+    "histograms",
 ];
 
 #[derive(Debug, Default)]
@@ -97,6 +98,7 @@ pub(super) struct RawConfig<'n> {
     /// Whether there is one; `telemetric` reads it.
     pub(super) listener: bool,
     pub(super) observe: Option<bool>,
+    pub(super) histograms: Option<bool>,
 }
 
 impl<'n> RawConfig<'n> {
@@ -145,6 +147,7 @@ impl<'n> RawConfig<'n> {
         self.tick_ms = s.number("tick_ms")?;
         self.listener = s.has("listener");
         self.observe = s.flag("observe")?;
+        self.histograms = s.flag("histograms")?;
         Ok(())
     }
 }

@@ -66,6 +66,6 @@ fn name(family: &Family, values: &[&str]) -> String {
     name
 }
 
-pub(super) fn define<H: Host>(host: &H, kind: MetricKind, family: &Family, values: &[&str]) -> Option<u32> {
+pub(in crate::filter) fn define<H: Host>(host: &H, kind: MetricKind, family: &Family, values: &[&str]) -> Option<u32> {
     host.define_metric(kind, &name(family, values)).ok()
 }

@@ -114,10 +114,11 @@ fn stand<H: Host>(host: &H, policy: &Policy) {
     gauge(&metric::BUILD, &[&word(env!("CARGO_PKG_VERSION"))], 1);
     for s in document.substrates.iter().take(MOST_SERIES) {
         let label = |key: &str| label(s, key);
-        let (hardware, revision) = (label("hardware"), label("revision"));
-        let country = s.location.jurisdiction;
-        let values = [s.name.as_str(), s.kind.as_str(), country.as_str(), s.cost.regime.as_str(), &hardware, &revision];
-        gauge(&metric::SUBSTRATE, &values, 1);
+        let said = ["hardware", "revision", "capacity_layer"].map(label);
+        let [hardware, revision, layer] = &said;
+        let (country, cluster) = (s.location.jurisdiction, word(&s.cluster));
+        let place = [s.name.as_str(), s.kind.as_str(), country.as_str(), s.cost.regime.as_str()];
+        gauge(&metric::SUBSTRATE, &[&place[..], &[hardware, revision, layer, &cluster]].concat(), 1);
     }
 }
 
@@ -126,7 +127,7 @@ pub(super) fn label(substrate: &Substrate, key: &str) -> String {
 }
 
 /// A value as a name's part: what would end the part is replaced, and so is what other formats trip over.
-fn word(value: &str) -> String {
+pub(in crate::filter) fn word(value: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
     if value.is_empty() { String::from("none") } else { value.chars().take(64).map(plain).collect() }
 }

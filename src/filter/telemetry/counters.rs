@@ -3,6 +3,7 @@
 
 use super::changes::standing;
 use super::source::Failure;
+use super::spreads::Spreads;
 use crate::filter::{Host, MetricKind};
 use crate::health::heard::{Drop, Dropped};
 use crate::model::{Signal, Snapshot, Watch};
@@ -61,6 +62,7 @@ pub(super) struct Counters {
     members: Option<u32>,
     epoch: Option<u32>,
     shown: Vec<Shown>,
+    spreads: Spreads,
 }
 
 #[derive(Debug)]
@@ -94,6 +96,7 @@ impl Counters {
             members: gauge("members"),
             epoch: gauge("epoch"),
             shown: watch.substrates.iter().take(most).map(|watched| shown(&watched.name)).collect(),
+            spreads: Spreads::declare(host, watch),
         }
     }
 
@@ -122,6 +125,7 @@ impl Counters {
         self.leading(host, true);
         set(host, self.members, i64::try_from(members).unwrap_or(i64::MAX));
         set(host, self.epoch, snapshot.epoch.cast_signed());
+        self.spreads.show(host, snapshot, hard_ms);
         for (shown, health) in self.shown.iter().zip(&snapshot.substrates) {
             for (id, signal) in shown.signals.iter().zip(SHOWN) {
                 if let Some(reading) = health.reading(signal) {
@@ -145,7 +149,7 @@ fn add<H: Host>(host: &H, id: Option<&Option<u32>>, by: u32) {
 }
 
 /// Gauges of the host know no sign: what is below nothing shows as nothing.
-fn set<H: Host>(host: &H, id: Option<u32>, value: i64) {
+pub(super) fn set<H: Host>(host: &H, id: Option<u32>, value: i64) {
     if let Some(id) = id {
         let _ = host.record(id, value.max(0).unsigned_abs());
     }

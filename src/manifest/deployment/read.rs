@@ -92,6 +92,15 @@ pub fn deployment<S: Source>(s: &mut S) -> Option<Deployment> {
     );
     let observe =
         s.or("observe", "Whether the telemetry role looks at every attempt from inside the clusters.", Flag, true);
+    let histograms = s.or(
+        "histograms",
+        "Whether it measures their times there, by cluster and size of the request, as histograms.",
+        Flag,
+        false,
+    );
+    if histograms && !(observe && telemetry.is_some()) {
+        s.wrong("histograms", codes::CONTRADICTION, "`telemetry` and `observe`, which measures");
+    }
     let helpers = s.section_map(
         "helpers",
         "Other clusters that the telemetry role asks, such as a Prometheus.",
@@ -127,6 +136,7 @@ pub fn deployment<S: Source>(s: &mut S) -> Option<Deployment> {
         placement: Map::new(),
         telemetry: telemetry.map(|()| Map::new()),
         observe,
+        histograms,
         helpers,
         substrates: substrates.into_iter().map(|(name, endpoint)| (name.to_string(), endpoint)).collect(),
         kubernetes,

@@ -103,6 +103,7 @@ pub fn plugin<S: Source>(s: &mut S) -> Option<()> {
     s.optional("policy", "The policy.", Anything);
     s.optional("attach", "How decisions reach the router.", one_of(&["simple", "full", "lanes"]));
     s.optional("observe", "Whether it only looks at answers, inside a cluster.", Flag);
+    s.optional("histograms", "Whether it measures times there, by cluster and size, as histograms.", Flag);
     placement(s);
     telemetry(s)
 }

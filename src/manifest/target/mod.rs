@@ -10,7 +10,7 @@ use super::envoy::cluster::{self, Endpoint, separate};
 use super::plugin::{self, Carried, POLICY};
 use super::yaml::{self, Notes};
 use crate::model::{Document, Kind};
-use crate::policy::{InvalidPolicy, codes, error::hint, tree::Node};
+use crate::policy::{InvalidPolicy, codes, error::hint, permits::permits, tree::Node};
 use serde_json::Value;
 
 /// One file.
@@ -81,6 +81,22 @@ impl<'a> Subject<'a> {
             InvalidPolicy::new(codes::UNKNOWN_SUBSTRATE, path, at, name.clone(), expected)
         });
         missing.chain(strange).chain(self.unreached(file, &known)).collect()
+    }
+
+    /// What is legal, but suspicious: work that nobody places goes there, and nobody looks at whose it is.
+    #[must_use]
+    pub fn suspicious(&self, file: &Node) -> Vec<InvalidPolicy> {
+        let otherwise = self.deployment.otherwise.as_deref();
+        let otherwise = self.policy.substrates.iter().find(|s| Some(s.name.as_str()) == otherwise);
+        let Some(substrate) = otherwise else { return Vec::new() };
+        let against: Vec<String> =
+            self.policy.envelopes.iter().filter(|e| !permits(e, substrate)).map(|e| format!("`{}`", e.name)).collect();
+        if against.is_empty() {
+            return Vec::new();
+        }
+        let at = file.get("otherwise").map_or(file.at, |node| node.at);
+        let expected = format!("a substrate that every envelope permits; not {}", against.join(", "));
+        vec![InvalidPolicy::new(codes::UNSAFE_OTHERWISE, "otherwise", at, substrate.name.to_string(), expected)]
     }
 
     /// Substrates that only the candidate has: nothing leads to them, and nobody would watch them.

@@ -454,6 +454,52 @@ async fn what_is_held_and_then_refused_begins_within_its_deadline_or_not_at_all(
     }
 }
 
+/// A host that answers nothing to whoever would connect, while it is held: its queue is full.
+async fn silent() -> (Endpoint, impl Sized) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut held = Vec::new();
+    // As soon as one has to wait, the others would too.
+    while let Ok(connection) =
+        tokio::time::timeout(Duration::from_millis(300), tokio::net::TcpStream::connect(address)).await
+    {
+        held.push(connection.unwrap());
+    }
+    let hosts = vec![(address.ip().to_string(), address.port())];
+    // As it is rendered for a policy whose shortest class has three attempts in this time.
+    let connect_ms = Some(DEADLINE_MS as u32 / 3);
+    (Endpoint { hosts, connect_ms, ..Endpoint::default() }, (listener, held))
+}
+
+#[tokio::test]
+async fn hosts_that_say_nothing_leave_time_for_others() {
+    let filter = || wasm_filter(&built("berth-placement.wasm"), "placement", &placement(Way::Full), Carried::Text);
+    let (gone, _held) = silent().await;
+    let b = Upstream::start("b").await;
+    let there = at(&b, false);
+    for (second, status, from) in [(&there, 200, DEADLINE_MS / 3), (&gone, 503, DEADLINE_MS)] {
+        let bootstrap = Bootstrap::default().substrate("a", &gone).substrate("b", second).substrate("c", &gone);
+        let envoy = Envoy::start(&bootstrap.filter(filter()).routes(Way::Full, &["a", "b", "c"], None).build()).await;
+        for (class, stream) in [("once", "true"), ("again", "true"), ("once", "false"), ("again", "false")] {
+            for attempt in 0.. {
+                let ask = Ask::post(envoy.listener(INGRESS), "/x", "b").header("x-tenant", "acme");
+                let seen = ask.header("x-workload", class).header("x-stream", stream).send().await.unwrap();
+                let until = seen.took.as_millis() as u64;
+                println!("{class} stream={stream}: {} after {until} ms", seen.status);
+                // At the last moment the deadline of a whole answer may come first.
+                let expected = seen.status == status || (status == 503 && stream == "false" && seen.status == 504);
+                assert!(until + 10 >= from, "{until} ms, from {from} on");
+                if expected && until < DEADLINE_MS + LATE_MS {
+                    break;
+                }
+                assert!(attempt < TRIES, "{} after {until} ms each time, expected {status}", seen.status);
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn retries_are_at_most_a_fifth_of_what_is_under_way_and_three_in_any_case() {
     let lanes = std::sync::Arc::new(Lanes::start(Way::Full, Home::There).await);

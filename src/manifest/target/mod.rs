@@ -119,6 +119,7 @@ impl<'a> Subject<'a> {
             let Some((_, endpoint)) = given else { continue };
             let mut endpoint = endpoint.clone();
             endpoint.filters = inside.to_vec();
+            endpoint.connect_ms = self.connect_ms();
             endpoint.sees_decisions = told && substrate.kind != Kind::Provider;
             endpoint.in_lane = lanes.iter().any(|(_, members)| members.iter().any(|m| m == substrate.name.as_str()));
             names.push(substrate.cluster.as_str());
@@ -126,6 +127,13 @@ impl<'a> Subject<'a> {
         }
         separate(&mut endpoints);
         names.into_iter().zip(endpoints).collect()
+    }
+
+    /// How long a connection may take, where that is less than usual: one of the shortest attempts' part of its deadline,
+    /// so that hosts that say nothing leave time for others.
+    fn connect_ms(&self) -> Option<u32> {
+        let parts = self.policy.classes.iter().map(|c| c.deadline_ms / u32::from(c.attempts.most.max(1)));
+        parts.min().filter(|&ms| ms < 1_000).map(|ms| ms.max(1))
     }
 
     /// The lanes over these clusters, by their names.

@@ -52,6 +52,24 @@ fn a_writer_that_stalls_at_the_desk_is_not_waited_for() {
 }
 
 #[test]
+fn a_connection_may_take_no_longer_than_the_shortest_attempts_part_of_a_deadline() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dir = folder("connect");
+    let policy = fs::read_to_string(root.join("policies/starter.yaml")).unwrap();
+    let deployment = fs::read_to_string(root.join(EXAMPLES[0].1)).unwrap();
+    fs::write(dir.join("deployment.yaml"), deployment.replace("../../policies/starter.yaml", "policy.yaml")).unwrap();
+    for (deadline, taken) in [("8000", "1s"), ("3000", "1s"), ("2997", "0.999s"), ("600", "0.200s")] {
+        let hasty = policy.replacen("deadline_ms: 8000", &format!("deadline_ms: {deadline}"), 1);
+        fs::write(dir.join("policy.yaml"), hasty).unwrap();
+        let file = dir.join("deployment.yaml");
+        let (code, said) = berth(&["render", "envoy", file.to_str().unwrap(), "-o", dir.to_str().unwrap()]);
+        assert_eq!(code, 0, "{said}");
+        let rendered = fs::read_to_string(dir.join("envoy.yaml")).unwrap();
+        assert!(rendered.contains(&format!("connect_timeout: '{taken}'")), "{deadline}: expected {taken}");
+    }
+}
+
+#[test]
 fn a_file_that_differs_is_named() {
     let dir = folder("differs");
     assert_eq!(berth(&["render", "envoy", EXAMPLES[0].1, "-o", dir.to_str().unwrap()]).0, 0);

@@ -1,14 +1,20 @@
 //! Stage five: the plan. Every attempt passed the same gates; later ones prefer other failure domains.
 //!
-//! Where a late try is followed by another, one bound per try lets all of them fit into what is left of the deadline.
-//! Where work may not be begun twice, what may follow follows a refusal, which comes at once: then each has all the time,
-//! and a part of it is kept for the refusals before it.
+//! One bound per try lets all of them fit into what is left of the deadline, since the router has one for all and begins
+//! it anew with each. Where work may not be begun twice nothing follows a late try, only a refusal: then there are as many
+//! tries as leave each far more time than it is expected to take, so that the bound costs hardly an answer. A whole answer
+//! of such work is bounded by the deadline alone, over all its tries: then each has all the time, and a part of it is kept
+//! for the refusals before it.
 
 use super::Scene;
 use super::account::tie;
 use super::score::{rated, uusd};
 use super::table::{Table, cell};
 use crate::model::{Attempt, Plan, SubstrateId, WHOLE_PPM};
+
+/// A try that is cut short for others, though none of them would follow it when it is late, has so many times the time
+/// that it is expected to take. Simulated with less, what is cut off is more than refusals that are followed bring in.
+const AMPLE: i64 = 4;
 
 /// Plans from the first choice on: as many attempts as are allowed, fit and are to be had.
 pub(crate) fn plan(scene: &Scene, table: &Table, first: SubstrateId) -> Plan {
@@ -19,7 +25,9 @@ pub(crate) fn plan(scene: &Scene, table: &Table, first: SubstrateId) -> Plan {
 /// A plan of exactly so many tries, or `None` if they do not all fit.
 fn of(scene: &Scene, table: &Table, first: SubstrateId, tries: usize) -> Option<Plan> {
     let (per_try_us, spent_us) = bounds(scene, tries);
-    if tries > 1 && need_us(scene, table, first) > per_try_us {
+    let cut_for_nothing = !scene.asked.repeatable && per_try_us < scene.asked.try_us;
+    let times = if cut_for_nothing { AMPLE } else { 1 };
+    if tries > 1 && need_us(scene, table, first) * times > per_try_us {
         return None;
     }
     let mut plan = Plan::default();
@@ -32,12 +40,12 @@ fn of(scene: &Scene, table: &Table, first: SubstrateId, tries: usize) -> Option<
     Some(plan)
 }
 
-/// How long a try may take, and how long one that failed took. Of tries that are cut short the class's bound, or an equal
-/// part of the deadline if that is less, is both.
+/// How long a try may take, and how long one that failed took: the class's bound, or an equal part of the deadline if that
+/// is less, is both. Only of a whole answer that may not be begun twice does the router hold all tries to the deadline.
 fn bounds(scene: &Scene, tries: usize) -> (i64, i64) {
     let asked = scene.asked;
-    if !asked.repeatable {
-        return (asked.deadline_us.min(asked.try_us), 0);
+    if !asked.repeatable && !asked.stream {
+        return (asked.try_us, 0);
     }
     let bound_us = if tries > 1 { asked.part_us } else { asked.try_us };
     let part_us = (asked.deadline_us / tries.max(1) as i64).min(bound_us);

@@ -202,10 +202,13 @@ async fn both(lanes: &Lanes, way: Way, fault: &str, class: &str, stream: bool) -
     for n in 0..TRIES {
         let of = |http| row(lanes, way, fault, class, stream, http, n);
         let ((one, in_time), (two, too)) = tokio::join!(of(Http::One), of(Http::Two));
+        // Only time is measured again: where a request goes is no matter of luck.
+        let but_time = |row: &str| row.rsplit_once(' ').map(|(but_time, _)| but_time.to_string());
         if in_time && too {
-            // Only time is measured again: where a request goes is no matter of luck.
-            assert_eq!(one, two, "HTTP/1 and HTTP/2");
-            return one;
+            assert_eq!(but_time(&one), but_time(&two), "HTTP/1 and HTTP/2");
+            if one == two {
+                return one;
+            }
         }
         eprintln!("again: {one} / {two}");
     }
@@ -398,40 +401,101 @@ async fn hedges_are_three_at_a_time_and_the_others_wait_for_the_first_attempt() 
 }
 
 #[tokio::test]
-async fn a_stream_that_is_held_and_then_refused_begins_late_by_what_it_was_held_and_never_by_more() {
+async fn what_is_held_and_then_refused_begins_within_its_deadline_or_not_at_all() {
     let lanes = Lanes::start(Way::Full, Home::There).await;
-    let held = 450;
-    lanes.a.does(Script::after(held, Script::overloaded(1)));
     let deadline = DEADLINE_MS;
-    // What comes after the refusal; the class; whether it streams; what the client sees, where it went, and when: from, to.
+    let part = deadline / 3;
+    let refused = |ms: u64| Script::after(ms, Script::overloaded(1));
+    let ok = |ms: u64| Script::after(ms, Script::ok("answer"));
+    let long = |ms: u64| Script::after(ms, Script::Stream(10, Duration::from_millis(deadline * 3 / 10)));
+    // What a, b and c do; the class; whether it streams; what the client sees, where it went, and from when on.
     let rows = [
-        // Each attempt of a stream that may not be begun twice has the whole deadline from where it begins.
-        (300, "once", true, 200, "a b", held + 300, held + 300 + LATE_MS),
-        (2_000, "once", true, 504, "a b", held + deadline - 10, held + deadline + LATE_MS),
-        // Whatever else is held and refused is over at the deadline.
-        (300, "once", false, 504, "a b", deadline - 10, deadline + LATE_MS),
-        (2_000, "once", false, 504, "a b", deadline - 10, deadline + LATE_MS),
-        // Work that may be begun twice is given up for the next attempt, after a third each.
-        (0, "again", true, 200, "a b", deadline / 3, deadline + LATE_MS),
-        (2_000, "again", true, 200, "a b c", deadline * 2 / 3, deadline + LATE_MS),
+        // Each attempt of a stream has a third of the deadline, whether it may be begun twice or not.
+        ([refused(590), refused(590), ok(0)], "once", true, 504, "a", part),
+        ([refused(450), ok(300), ok(0)], "once", true, 504, "a", part),
+        ([refused(120), ok(120), ok(0)], "once", true, 200, "a b", 240),
+        ([refused(120), refused(120), ok(120)], "once", true, 200, "a b c", 360),
+        ([refused(120), refused(120), refused(120)], "once", true, 429, "a b c", 360),
+        ([refused(120), refused(120), ok(2_000)], "once", true, 504, "a b c", 240 + part),
+        ([refused(120), refused(120), long(120)], "once", true, 200, "a b c", 360),
+        ([refused(450), ok(0), ok(0)], "again", true, 200, "a b", part),
+        ([refused(450), ok(2_000), ok(0)], "again", true, 200, "a b c", part * 2),
+        ([refused(120), ok(2_000), long(0)], "again", true, 200, "a b c", 120 + part),
+        // A whole answer of what may not be begun twice has all that is left of the deadline, and no more.
+        ([refused(450), ok(100), ok(0)], "once", false, 200, "a b", 550),
+        ([refused(450), ok(300), ok(0)], "once", false, 504, "a b", deadline),
+        ([refused(590), refused(590), ok(0)], "once", false, 504, "a b", deadline),
     ];
-    for (n, (later, class, stream, status, went, from, to)) in rows.into_iter().enumerate() {
-        lanes.b.does(Script::after(later, Script::ok("b")));
+    for (n, (scripts, class, stream, status, went, from)) in rows.into_iter().enumerate() {
+        for (upstream, script) in [&lanes.a, &lanes.b, &lanes.c].into_iter().zip(&scripts) {
+            upstream.does(script.clone());
+        }
         for attempt in 0.. {
             let path = format!("/held/{n}/{attempt}");
             let ask = lanes.ask(class).at(&path);
             let ask = if stream { ask.header("x-stream", "true") } else { ask };
             let seen = ask.send().await.unwrap();
             let until = seen.chunks_at.first().copied().unwrap_or(seen.took).as_millis() as u64;
-            println!("{path} {class} stream={stream}: {} {} after {until} ms", seen.status, lanes.went(&path));
-            assert_eq!((seen.status, lanes.went(&path).as_str()), (status, went), "{path} after {until} ms");
-            // Both count in whole milliseconds, each from where it begins.
-            assert!(until + 5 >= from, "{path}: {until} ms, from {from} on");
-            if until < to {
+            let came = (seen.status, lanes.went(&path));
+            println!("{path} {class} stream={stream}: {came:?} after {until} ms");
+            let punctual = until < deadline + LATE_MS;
+            if punctual && (came.0, came.1.as_str()) == (status, went) {
+                // Both count in whole milliseconds, each from where it begins.
+                assert!(until + 10 >= from, "{path}: {until} ms, from {from} on");
+                if matches!(scripts.last(), Some(Script::Delay(_, then)) if matches!(**then, Script::Stream(..))) {
+                    assert!(!seen.broken, "{path}: it came whole");
+                    assert!(seen.took.as_millis() as u64 >= deadline * 27 / 10, "{path}: for three deadlines");
+                }
                 break;
             }
-            // A machine that is busy may be late; a proxy that is, is late every time.
-            assert!(attempt < TRIES, "{path}: {until} ms, expected at most {to}");
+            // On a machine that is busy something may be late: what a proxy makes late, is late every time.
+            assert!(attempt < TRIES, "{path}: {came:?} after {until} ms, expected {:?}", (status, went));
+        }
+    }
+}
+
+/// A host that answers nothing to whoever would connect, while it is held: its queue is full.
+async fn silent() -> (Endpoint, impl Sized) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut held = Vec::new();
+    // As soon as one has to wait, the others would too.
+    while let Ok(connection) =
+        tokio::time::timeout(Duration::from_millis(300), tokio::net::TcpStream::connect(address)).await
+    {
+        held.push(connection.unwrap());
+    }
+    let hosts = vec![(address.ip().to_string(), address.port())];
+    // As it is rendered for a policy whose shortest class has three attempts in this time.
+    let connect_ms = Some(DEADLINE_MS as u32 / 3);
+    (Endpoint { hosts, connect_ms, ..Endpoint::default() }, (listener, held))
+}
+
+#[tokio::test]
+async fn hosts_that_say_nothing_leave_time_for_others() {
+    let filter = || wasm_filter(&built("berth-placement.wasm"), "placement", &placement(Way::Full), Carried::Text);
+    let (gone, _held) = silent().await;
+    let b = Upstream::start("b").await;
+    let there = at(&b, false);
+    for (second, status, from) in [(&there, 200, DEADLINE_MS / 3), (&gone, 503, DEADLINE_MS)] {
+        let bootstrap = Bootstrap::default().substrate("a", &gone).substrate("b", second).substrate("c", &gone);
+        let envoy = Envoy::start(&bootstrap.filter(filter()).routes(Way::Full, &["a", "b", "c"], None).build()).await;
+        for (class, stream) in [("once", "true"), ("again", "true"), ("once", "false"), ("again", "false")] {
+            for attempt in 0.. {
+                let ask = Ask::post(envoy.listener(INGRESS), "/x", "b").header("x-tenant", "acme");
+                let seen = ask.header("x-workload", class).header("x-stream", stream).send().await.unwrap();
+                let until = seen.took.as_millis() as u64;
+                println!("{class} stream={stream}: {} after {until} ms", seen.status);
+                // At the last moment the deadline of a whole answer may come first.
+                let expected = seen.status == status || (status == 503 && stream == "false" && seen.status == 504);
+                assert!(until + 10 >= from, "{until} ms, from {from} on");
+                if expected && until < DEADLINE_MS + LATE_MS {
+                    break;
+                }
+                assert!(attempt < TRIES, "{} after {until} ms each time, expected {status}", seen.status);
+            }
         }
     }
 }

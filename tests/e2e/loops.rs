@@ -8,6 +8,7 @@ use crate::support::envoy::Envoy;
 use crate::support::upstream::{Script, Upstream};
 use crate::support::{TRIES, built, port};
 use berth::manifest::envoy::cluster::Endpoint;
+use berth::manifest::envoy::listener::{MOST_PASSES, passes};
 use berth::manifest::envoy::route::Way;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -23,6 +24,11 @@ struct World {
 impl World {
     /// The substrates of `attempts`, of which `turned` are at the proxy's own listener; `redirects` are followed.
     async fn start(way: Way, turned: &[&str], redirects: Option<u32>) -> Self {
+        Self::start_with(way, turned, redirects, false).await
+    }
+
+    /// The same, with passes counted or not.
+    async fn start_with(way: Way, turned: &[&str], redirects: Option<u32>, counted: bool) -> Self {
         let names = ["a", "b", "c", "forbidden"];
         let all = [
             Upstream::start("a").await,
@@ -46,6 +52,10 @@ impl World {
         ingress["address"]["socket_address"]["port_value"] = json!(own);
         if let Some(most) = redirects {
             follow(ingress, most);
+        }
+        if counted {
+            let filters = &mut ingress["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
+            filters.as_array_mut().unwrap().insert(0, passes());
         }
         Self { envoy: Envoy::start(&bootstrap).await, all }
     }
@@ -77,7 +87,7 @@ fn follow(ingress: &mut Value, most: u32) {
     }
 }
 
-/// Nothing counts how often a request came by: what ends it is the time of the first pass, which every class has.
+/// Where nothing counts how often a request came by, what ends it is the time of the first pass, which every class has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_substrate_that_is_the_proxy_itself_ends_with_its_deadline_and_others_are_served_meanwhile() {
     for way in [Way::Simple, Way::Full] {
@@ -113,6 +123,51 @@ async fn a_substrate_that_is_the_proxy_itself_ends_with_its_deadline_and_others_
             assert_eq!(world.ask("initech", "/after", "false").await.status, 200);
         }
     }
+}
+
+/// As it is rendered. Who comes by once too often is told so at once, and who asked may go elsewhere.
+#[tokio::test]
+async fn a_request_that_goes_round_is_ended_when_it_comes_by_too_often() {
+    for way in [Way::Simple, Way::Full] {
+        let tries = if way == Way::Full { 3_u64 } else { 1 };
+        for (turned, workload, status, tries) in [
+            (&["a"][..], "once", 502, 1),
+            (&["a", "b", "c"], "once", 502, 1),
+            // What may be done twice goes elsewhere after the refusal, where the plan has somebody.
+            (&["a"], "again", if way == Way::Full { 200 } else { 502 }, 1),
+            // Where everybody is the proxy, each pass may try as often as its plan says, within the budget of retries.
+            (&["a", "b", "c"], "again", 502, tries),
+        ] {
+            let world = World::start_with(way, turned, None, true).await;
+            let before = world.passes().await;
+            let ask = Ask::post(world.envoy.listener(INGRESS), "/round", "x").header("x-tenant", "acme");
+            let seen = ask.header("x-workload", workload).send().await.unwrap();
+            let passes = world.passes().await - before;
+            println!("{way:?} {turned:?} {workload}: {} after {:?} and {passes} passes", seen.status, seen.took);
+            assert!(passes > u64::from(MOST_PASSES), "it did come back");
+            // The last of them are refused.
+            let most: u64 = (0..=MOST_PASSES).map(|pass| tries.pow(pass)).sum();
+            assert!(passes <= most, "{passes} passes");
+            assert_eq!(seen.status, status, "{way:?} {turned:?} {workload}");
+            let details = world.envoy.await_log_line(|line| line["details"] == "cdn_loop_detected").await;
+            assert_eq!(details["decision"], serde_json::Value::Null, "refused before it is placed");
+            assert_eq!(world.ask("initech", "/after", "false").await.text(), "forbidden");
+        }
+    }
+}
+
+/// What others have written into the header is no pass of ours, and one that nobody can read is refused.
+#[tokio::test]
+async fn passes_of_others_are_not_counted() {
+    let world = World::start_with(Way::Full, &[], None, true).await;
+    let ask = |value: &str| {
+        let ask = Ask::post(world.envoy.listener(INGRESS), "/x", "x").header("x-tenant", "acme");
+        ask.header("cdn-loop", value).send()
+    };
+    assert_eq!(ask("other, other, other, other, other").await.unwrap().status, 200);
+    assert_eq!(ask("berth, berth, berth").await.unwrap().status, 200);
+    assert_eq!(ask("berth, berth, other, berth, berth").await.unwrap().status, 502, "nobody gains by claiming");
+    assert_eq!(ask("\"").await.unwrap().status, 400);
 }
 
 #[tokio::test]

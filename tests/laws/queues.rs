@@ -199,18 +199,24 @@ fn who_was_full_for_longer_than_an_answer_takes_is_no_longer_told_apart_by_it() 
 }
 
 #[test]
-fn a_try_that_nothing_may_follow_when_it_is_late_has_all_the_time_and_others_their_part() {
+fn a_stream_that_may_not_be_begun_twice_has_no_more_tries_than_leave_each_four_times_what_it_takes() {
     let known = snapshot(vec![health("s0", &[]), health("s1", &[])]);
-    let stream = |repeatable: bool, bound: Option<u32>| {
+    let told = |repeatable: bool, bound: Option<u32>, first_token_us: i64| {
         let mut document = two();
         (document.classes[0].attempts.repeatable, document.classes[0].attempts.per_try_ms) = (repeatable, bound);
+        for substrate in &mut document.substrates {
+            substrate.latency = substrate::Latency { first_token_us, prefill_us_per_token: 0, us_per_token: 0 };
+        }
         let facts = Facts { streaming: Some(Fact::trusted(true)), ..Facts::default() };
         let decision = decide(&document, &known, &facts).decision;
         (decision.plan.len(), decision.pace.per_try_ms)
     };
-    assert_eq!(stream(true, None), (2, 4_000));
-    assert_eq!(stream(false, None), (2, 8_000));
-    assert_eq!(stream(false, Some(3_000)), (2, 3_000), "what the class says holds");
+    assert_eq!(told(true, None, 1_000_001), (2, 4_000), "what is late is followed");
+    assert_eq!(told(false, None, 1_000_000), (2, 4_000));
+    assert_eq!(told(false, None, 1_000_001), (1, 8_000), "what is late would be lost");
+    assert_eq!(told(false, Some(3_000), 1_000_001), (2, 3_000), "the class cuts it anyway");
+    assert_eq!(told(false, Some(3_000), 3_000_001), (0, 0), "and what cannot begin within that has no place");
+    assert_eq!(told(false, Some(5_000), 1_000_001), (1, 5_000));
 }
 
 #[test]

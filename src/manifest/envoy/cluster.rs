@@ -34,6 +34,9 @@ pub struct Endpoint {
     pub sees_decisions: bool,
     /// Whether it is a member of a lane: its hosts then say whose they are, as the lane's filters see its attempts.
     pub in_lane: bool,
+    /// How long a connection may take, in milliseconds, where that is less than a second. The router's time for an attempt
+    /// begins when it stands.
+    pub connect_ms: Option<u32>,
 }
 
 /// TLS to a substrate.
@@ -95,7 +98,7 @@ impl Endpoint {
         let mut cluster = json!({
             "name": name,
             "type": if self.by_name { "STRICT_DNS" } else { "STATIC" },
-            "connect_timeout": "1s",
+            "connect_timeout": self.connect_ms.map_or_else(|| "1s".into(), |ms| format!("{}.{:03}s", ms / 1_000, ms % 1_000)),
             "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
             "typed_extension_protocol_options": self.options(),
             "circuit_breakers": retry_budget(),

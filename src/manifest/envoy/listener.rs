@@ -3,6 +3,18 @@
 use super::{extension, route, types};
 use serde_json::{Value, json};
 
+/// How often one request may come by proxies that place: a sidecar, a gateway out, a gateway in, a sidecar. What comes
+/// oftener goes round: some substrate's address is a proxy's own.
+pub const MOST_PASSES: u32 = 4;
+
+/// Before the placement filter: counts how often a request came by, in the header that content networks have for that
+/// (RFC 8586), and refuses it when it goes round. It needs neither the module nor a call of it.
+#[must_use]
+pub fn passes() -> Value {
+    let counted = json!({"cdn_id": "berth", "max_allowed_occurrences": MOST_PASSES - 1});
+    extension("berth.passes", types::CDN_LOOP, counted)
+}
+
 /// A listener of HTTP with these filters before the router.
 #[must_use]
 pub fn http(name: &str, address: Value, filters: &[Value], routes: &Value, access_log: Option<Value>) -> Value {

@@ -25,6 +25,7 @@ pub(crate) mod types {
         CREDENTIAL_INJECTOR = "envoy.extensions.filters.http.credential_injector.v3.CredentialInjector";
         GENERIC_CREDENTIAL = "envoy.extensions.http.injected_credentials.generic.v3.Generic";
         EARLY = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation";
+        CDN_LOOP = "envoy.extensions.filters.http.cdn_loop.v3.CdnLoopConfig";
         WASM = "envoy.extensions.filters.http.wasm.v3.Wasm";
         OPENTELEMETRY = "envoy.config.trace.v3.OpenTelemetryConfig";
         STDOUT_LOG = "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog";

@@ -4,6 +4,7 @@ use super::{File, Subject};
 use crate::manifest::deployment::{Deployment, Listen, Log, Tracing};
 use crate::manifest::envoy::{
     address, extension,
+    listener::passes,
     route::{self, Routes},
     tracing::custom_tags,
     typed, types,
@@ -152,7 +153,7 @@ fn ingress(subject: &Subject<'_>, placement: Value) -> Value {
     }
     let router = extension("envoy.filters.http.router", types::ROUTER, router);
     if let Value::Object(manager) = &mut manager {
-        manager.insert("http_filters".into(), json!([placement, router]));
+        manager.insert("http_filters".into(), json!([passes(), placement, router]));
         // Without its own name for its side, nothing that clients say of other hops is believed.
         manager.insert("use_remote_address".into(), json!(true));
     }

@@ -3,6 +3,7 @@
 use super::{File, Subject};
 use crate::manifest::deployment::Gateway;
 use crate::manifest::envoy::{
+    listener::passes,
     route::{self, Routes},
     types,
 };
@@ -43,6 +44,8 @@ fn patches(subject: &Subject<'_>, gateway: &Gateway) -> Result<Value, String> {
             &format!("{manager}/http_filters/0"),
             plugin::filter(deployment, Role::Placement, &code, Carried::Map),
         ),
+        // Each is put in front of all others: this one will be the first.
+        add("Listener", &name, &format!("{manager}/http_filters/0"), passes()),
         add("Listener", &name, &format!("{manager}/early_header_mutation_extensions"), route::early_removal(hops)),
     ];
     patches.extend(routes(subject, &name));

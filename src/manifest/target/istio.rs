@@ -6,7 +6,7 @@ mod services;
 
 use super::{File, Subject};
 use crate::manifest::deployment::{Istio, Place};
-use crate::manifest::envoy::{address, extension, route, route::Routes, types};
+use crate::manifest::envoy::{address, extension, listener::passes, route, route::Routes, types};
 use crate::manifest::plugin::{self, Carried, Role};
 use crate::model::contract::CLUSTER_HEADER;
 use crate::model::metric::{labels, tag_rule};
@@ -106,7 +106,12 @@ fn filter(subject: &Subject<'_>, istio: &Istio, role: Role) -> Result<Vec<Value>
     let router = json!({"listener": {"filterChain": {"filter": {
         "name": MANAGER, "subFilter": {"name": "envoy.filters.http.router"}}}}});
     let (value, more) = found(subject, istio, role)?;
-    let mut patches = vec![patch("HTTP_FILTER", istio, router, "INSERT_BEFORE", value)];
+    let mut patches = Vec::new();
+    // Through a sidecar goes all that a workload sends: only a gateway counts how often a request came by.
+    if istio.place == Place::Gateway {
+        patches.push(patch("HTTP_FILTER", istio, router.clone(), "INSERT_BEFORE", passes()));
+    }
+    patches.push(patch("HTTP_FILTER", istio, router, "INSERT_BEFORE", value));
     patches.extend(more);
     Ok(patches)
 }

@@ -38,13 +38,14 @@ pub struct Subject<'a> {
 }
 
 /// What is said of everything that is rendered.
-const COMMENTS: [(&str, &str); 14] = [
+const COMMENTS: [(&str, &str); 15] = [
     ("early_header_mutation_extensions", "What clients must not send is removed before any route is looked at."),
     ("internal_only_headers", "The same again, for requests from outside."),
     (
         "cluster_specifier_plugins",
         "Which attempt is it, and which cluster does the plan have for it? Only the policy's clusters can be chosen.",
     ),
+    ("max_allowed_occurrences", "A request that goes round ends here: some substrate's address is the proxy itself."),
     ("refresh_cluster_on_retry", "Each attempt asks again: Envoy 1.39 or later."),
     ("request_body_buffer_limit", "What is kept of a body for another attempt; longer ones are tried once."),
     ("direct_response", "Nobody placed it: no guess."),
@@ -135,6 +136,7 @@ impl<'a> Subject<'a> {
             let Some((_, endpoint)) = given else { continue };
             let mut endpoint = endpoint.clone();
             endpoint.filters = inside.to_vec();
+            endpoint.connect_ms = self.connect_ms();
             endpoint.sees_decisions = told && substrate.kind != Kind::Provider;
             endpoint.in_lane = lanes.iter().any(|(_, members)| members.iter().any(|m| m == substrate.name.as_str()));
             names.push(substrate.cluster.as_str());
@@ -142,6 +144,13 @@ impl<'a> Subject<'a> {
         }
         separate(&mut endpoints);
         names.into_iter().zip(endpoints).collect()
+    }
+
+    /// How long a connection may take, where that is less than usual: one of the shortest attempts' part of its deadline,
+    /// so that hosts that say nothing leave time for others.
+    fn connect_ms(&self) -> Option<u32> {
+        let parts = self.policy.classes.iter().map(|c| c.deadline_ms / u32::from(c.attempts.most.max(1)));
+        parts.min().filter(|&ms| ms < 1_000).map(|ms| ms.max(1))
     }
 
     /// The lanes over these clusters, by their names.

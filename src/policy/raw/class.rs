@@ -81,7 +81,7 @@ pub fn class<S: Source>(s: &mut S) -> Option<Class> {
 fn attempts<S: Source>(s: &mut S) -> Option<Attempts> {
     Some(Attempts {
         most: s.or("most", "Attempts in all.", whole(1, 3), 3),
-        per_try_ms: s.optional("per_try_ms", "The most that one attempt of a stream may take until its first byte; without it, where work may be begun twice, what is left of the deadline divided by the attempts left, else all of it.", whole(1, 86_400_000)),
+        per_try_ms: s.optional("per_try_ms", "The most that one attempt of a stream may take until its first byte; without it, what is left of the deadline divided by the attempts that are planned.", whole(1, 86_400_000)),
         repeatable: flag(s, "repeatable", "Work that was begun may be begun again elsewhere."),
         hedge: flag(s, "hedge", "May be hedged, where a lane exists: what is `repeatable`, or of an idempotent method."),
     })

@@ -22,7 +22,7 @@ mod policy;
 use berth::explain::line::Line;
 use berth::filter::{MapKind, Role};
 use berth::model::contract::Key;
-use berth::model::metric::{CHANGES, FAMILIES, Family, MOST_SERIES, OBSERVED, PREFIX, SPREADS, labels};
+use berth::model::metric::{ATTEMPTS, CHANGES, FAMILIES, Family, MOST_SERIES, OBSERVED, PREFIX, SPREADS, labels};
 use berth::model::{Decision, Outcome};
 use berth::place::{place, record::record};
 use berth::policy::Policy;
@@ -118,6 +118,8 @@ fn the_telemetry_role_declares_what_changes() {
     for family in CHANGES {
         let stem = format!("{PREFIX}{}.substrate.metal-fr.to.", family.name);
         assert_eq!(host.metric_names().iter().filter(|name| name.starts_with(&stem)).count(), 3, "{stem}");
+    }
+    for family in CHANGES.iter().chain(ATTEMPTS) {
         let name = format!("`berth_{}`", family.name.replace('.', "_"));
         assert!(file("README.md").contains(&name), "{name}");
     }
@@ -437,13 +439,19 @@ fn named(text: &str) -> BTreeSet<String> {
     words.filter(|word| word.starts_with("berth_")).map(String::from).collect()
 }
 
+/// What is there to be asked for when something is wrong: how many were sampled, by what dimension routers would have
+/// broken the policy, and which picture and which version each proxy has; whether they differ is drawn by the fingerprint.
+const DRAWN_NOWHERE: [&str; 4] =
+    ["berth_sampled", "berth_router_breaches", "berth_snapshot_epoch", "berth_policy_version"];
+
 #[test]
 fn rules_and_dashboard_look_at_metrics_that_there_are() {
     let host = FakeHost::new();
     host.set_configuration(&policy::telemetry(&policy::policy()).to_string());
     Role::configure(&host).unwrap();
     let plain = |name: &str| name.replace(['.', '-'], "_");
-    let mut known: BTreeSet<String> = FAMILIES.iter().map(|f| plain(&format!("{PREFIX}{}", f.name))).collect();
+    let mut known: BTreeSet<String> =
+        FAMILIES.iter().chain(ATTEMPTS).map(|f| plain(&format!("{PREFIX}{}", f.name))).collect();
     let parts = ["bucket", "sum", "count"];
     known.extend(OBSERVED.iter().flat_map(|f| parts.map(|part| plain(&format!("{PREFIX}{}_{part}", f.name)))));
     for series in host.metric_names() {
@@ -457,6 +465,12 @@ fn rules_and_dashboard_look_at_metrics_that_there_are() {
         let unknown: Vec<String> = named(&file(name)).into_iter().filter(|metric| !known.contains(metric)).collect();
         assert!(unknown.is_empty(), "{name} looks at {unknown:?}");
     }
+    // What is drawn by no panel and watched by no rule is so on purpose.
+    let looked_at = ["rules/recording.yaml", "rules/alerts.yaml", "dashboard.json"].map(file).concat();
+    let looked_at = named(&looked_at);
+    let unseen = FAMILIES.iter().chain(CHANGES).chain(ATTEMPTS).map(|f| plain(&format!("{PREFIX}{}", f.name)));
+    let unseen: Vec<String> = unseen.filter(|name| !looked_at.contains(name)).collect();
+    assert_eq!(unseen, DRAWN_NOWHERE);
     let dashboard: serde_json::Value = serde_json::from_str(&file("dashboard.json")).unwrap();
     let recorded = file("rules/recording.yaml");
     for panel in dashboard["panels"].as_array().unwrap() {

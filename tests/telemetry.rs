@@ -21,6 +21,8 @@ mod codec;
 mod config;
 #[path = "telemetry/desk.rs"]
 mod desk;
+#[path = "telemetry/fell.rs"]
+mod fell;
 #[path = "telemetry/fold.rs"]
 mod fold;
 #[path = "telemetry/observing.rs"]

@@ -1,6 +1,7 @@
 //! The telemetry role inside a cluster: it sees every attempt that goes there, also those that the router tries again,
 //! and keeps account of how each begins and ends. It knows no policy: whoever folds knows who is behind a cluster.
 
+mod fell;
 mod times;
 
 use super::vm::{Member, Vm};
@@ -10,6 +11,7 @@ use crate::health::heard::{Drop, Dropped};
 use crate::health::slot::key_of_cluster;
 use crate::health::{Beginning, Ending, Meaning, answer};
 use crate::model::contract::{METADATA, METADATA_CLUSTER, PULL_HEADER};
+use fell::Fell;
 use times::Times;
 
 /// What an observing root is told.
@@ -33,6 +35,8 @@ pub struct Attempt {
     whole: bool,
     /// Bytes of the request's body.
     sent: u64,
+    /// What became of the attempts before it, if any.
+    before: String,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +77,7 @@ pub struct Observing {
     last: (Vec<u8>, Place),
     counters: Counters,
     times: Option<Times>,
+    fell: Fell,
 }
 
 /// The cluster of an attempt. Properties are read by this name only: older ones give nothing.
@@ -98,7 +103,14 @@ impl Observing {
         host.set_tick_ms(config.tick_ms).map_err(|e| ["the host refused a tick: ", &e.to_string()].concat())?;
         let (tick_ms, member) = (config.tick_ms, vm.join(host, config.tick_ms));
         let times = config.histograms.then(|| Times::declare(host));
-        Ok(Self { tick_ms, member, last: (Vec::new(), Place::Of(None)), counters: Counters::declare(host), times })
+        Ok(Self {
+            tick_ms,
+            member,
+            last: (Vec::new(), Place::Of(None)),
+            counters: Counters::declare(host),
+            times,
+            fell: Fell::default(),
+        })
     }
 
     /// Time has passed: tell what was seen, unless another root of this VM has.
@@ -123,13 +135,15 @@ impl Observing {
         if host.property(&PULL).is_ok() {
             return Attempt::default();
         }
-        let at = self.place(host);
+        let (at, begun_ns) = (self.place(host), host.now_ns());
+        let mut attempt = Attempt { at, begun_ns, ..Attempt::default() };
         if let Some(at) = at {
             self.member.with(|reporter| reporter.observer.began(at));
+            attempt.before = self.fell.begins(host, &self.member, at, begun_ns);
         } else {
             add(host, self.counters.strangers, 1);
         }
-        Attempt { at, begun_ns: host.now_ns(), ..Attempt::default() }
+        attempt
     }
 
     /// Where the attempt's cluster stands in the account. Its host is asked where the cluster is another than the last
@@ -144,9 +158,11 @@ impl Observing {
         let inner = host.property(&HOST).ok().filter(|bytes| bytes.len() <= MOST_METADATA);
         let inner = inner.as_deref().and_then(|bytes| metadata_text(bytes, METADATA, METADATA_CLUSTER));
         let know = |name: &[u8]| self.member.with(|reporter| reporter.observer.know(key_of_cluster(name))).flatten();
-        let place = know(inner.unwrap_or(&cluster));
+        let name = inner.unwrap_or(&cluster);
+        let place = know(name);
+        place.into_iter().for_each(|at| self.fell.call(at, name));
         if let (Some(times), Some(at)) = (&mut self.times, place) {
-            times.meet(host, at, inner.unwrap_or(&cluster));
+            times.meet(host, at, name);
         }
         let how = if inner.is_some_and(|inner| inner != cluster) { Place::ByHost } else { Place::Of(place) };
         self.last = (cluster, how);
@@ -169,6 +185,7 @@ impl Observing {
             retry_after_s: answer.retry_after_s,
         };
         self.member.with(|reporter| reporter.observer.answered(at, &beginning, now_ns / 1_000_000));
+        self.fell.answered(host, &self.member, (at, &attempt.before), (answer.status, meaning), now_ns);
         self.counters.answered(host, meaning);
         self.counters.dropped(host, &answer.dropped);
     }
@@ -178,7 +195,13 @@ impl Observing {
         let Some(at) = attempt.at.take() else { return };
         let ending = Self::ending(host, attempt);
         match ending {
-            Ending::Broken => self.counters.answered(host, Meaning::Failed),
+            Ending::Broken => {
+                self.counters.answered(host, Meaning::Failed);
+                if attempt.answered.is_none() {
+                    let times = (attempt.begun_ns, host.now_ns());
+                    self.fell.silent(host, &self.member, (at, &attempt.before), times);
+                }
+            }
             Ending::Abandoned => add(host, self.counters.abandoned, 1),
             Ending::Whole { meaning: Meaning::Good, first_byte_us: Some(first_us), total_us, .. } => {
                 if let Some(times) = &self.times {

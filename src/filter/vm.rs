@@ -20,6 +20,8 @@ struct Inner {
     joined: u64,
     /// The policies that ruled here, the last one at the end: two of each name and root, as far as there is room.
     ruled: Vec<Reign>,
+    /// When an attempt failed for the last time.
+    failed_ns: u64,
 }
 
 /// A policy and where it ruled.
@@ -89,6 +91,18 @@ impl Member {
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Reporter) -> T) -> Option<T> {
         let mut inner = self.vm.0.try_borrow_mut().ok()?;
         inner.reporter.as_mut().map(act)
+    }
+
+    /// An attempt has failed, in whichever cluster.
+    pub(super) fn fails(&self, now_ns: u64) {
+        if let Ok(mut inner) = self.vm.0.try_borrow_mut() {
+            inner.failed_ns = now_ns;
+        }
+    }
+
+    /// When one did for the last time; 0 if none ever has.
+    pub(super) fn failed_ns(&self) -> u64 {
+        self.vm.0.try_borrow().map_or(0, |inner| inner.failed_ns)
     }
 
     /// Who this root is to other VMs and to other roots of this one, once the VM has had a slot.

@@ -25,6 +25,8 @@ pub const DECISION_STATE: &str = "placement";
 pub const LATER_STATE: [&str; Plan::MOST - 1] = ["placement_2", "placement_3"];
 /// Filter state: the replay record, where it is asked for.
 pub const REPLAY_STATE: &str = "placement_replay";
+/// Filter state: the attempts that came to nothing, and why, left inside the clusters.
+pub const FELL_STATE: &str = "placement_fell";
 /// Metadata of a host: the filter's name, and the key under which it says to which cluster it belongs.
 pub const METADATA: &str = "berth";
 /// The key of the cluster's name.
@@ -55,6 +57,9 @@ pub const HEDGE: &str = "x-envoy-hedge-on-per-try-timeout";
 pub const TIMEOUT: &str = "x-envoy-upstream-rq-timeout-ms";
 /// The time until the first byte of one attempt.
 pub const PER_TRY: &str = "x-envoy-upstream-rq-per-try-timeout-ms";
+
+/// The router's word to an upstream: how long this attempt may take.
+pub const EXPECTED: &str = "x-envoy-expected-rq-timeout-ms";
 
 /// A single key of a decision, for logs that are filtered by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

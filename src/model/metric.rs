@@ -85,6 +85,11 @@ families! {
 }
 
 families! {
+    ATTEMPTS: "What the filters inside clusters count of attempts and the ones that follow them.";
+    FALLBACKS = "fallbacks" counter ["from", "to", "cause"] "Attempts that followed one which came to nothing, by its cluster, theirs and why; a series begins with the first.";
+}
+
+families! {
     OBSERVED: "What the telemetry role measures inside clusters with `histograms`, of attempts that were answered well and to the end.";
     FIRST_BYTE_MS = "observed.first_byte_ms" histogram ["cluster", "size"] "Milliseconds from an attempt's beginning to the first byte of its answer, by the bytes of the request's body: up to `4k`, `16k`, `64k`, `256k`, `more`.";
     TOTAL_MS = "observed.total_ms" histogram ["cluster", "size"] "The same to the last byte.";
@@ -104,8 +109,15 @@ pub const SIZES: [(&str, u64); 5] =
 /// All labels, each once. Names of the telemetry role carry no others.
 #[must_use]
 pub fn labels() -> Vec<&'static str> {
-    let mut all: Vec<&str> =
-        FAMILIES.iter().chain(CHANGES).chain(OBSERVED).chain(SPREADS).flat_map(|f| f.labels).copied().collect();
+    let mut all: Vec<&str> = FAMILIES
+        .iter()
+        .chain(CHANGES)
+        .chain(OBSERVED)
+        .chain(SPREADS)
+        .chain(ATTEMPTS)
+        .flat_map(|f| f.labels)
+        .copied()
+        .collect();
     all.sort_unstable();
     all.dedup();
     all

@@ -2,6 +2,7 @@
 //! attempts and the substrates themselves counted is the same to the last request, and the log replays whole.
 
 use crate::attempts::{self, at};
+use crate::fallbacks;
 use crate::prometheus::Prometheus;
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
 use crate::support::client::Ask;
@@ -147,7 +148,7 @@ impl Books {
             .collect()
     }
 
-    fn lines(&self, file: &str) -> Vec<Value> {
+    pub fn lines(&self, file: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.envoy.dir().join(file)).unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
@@ -260,7 +261,7 @@ fn expected(decisions: &[Line]) -> BTreeMap<String, u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_logs_and_substrates_agree_to_the_last_request_and_the_log_replays_whole() {
-    let books = Books::open().await;
+    let books = Books::open_with(fallbacks::watched).await;
     let mut asked = 0;
     for round in 0..5 {
         // Overload, resets, a failing second choice, a deep queue at home, and all well again.
@@ -315,6 +316,7 @@ async fn metrics_logs_and_substrates_agree_to_the_last_request_and_the_log_repla
     assert!((timed..timed * 1_000_000).contains(&spent_ns), "{timed} decisions took {spent_ns} ns");
     assert_eq!(sum(&metrics, "berth_undecided"), 0);
     attempts_agree(&books, &lines).await;
+    fallbacks_agree(&books, &lines).await;
     replays(&books, asked).await;
     rejections_agree(&books, &metrics, &lines);
 }
@@ -447,6 +449,25 @@ async fn attempts_agree(books: &Books, lines: &[Value]) {
         again += usize::from(went.len() > 1);
     }
     assert!(by_request.is_empty() && again > 200, "{again} requests were tried again");
+}
+
+/// Every fallback was counted with its cause, and stands in the request's own line.
+async fn fallbacks_agree(books: &Books, lines: &[Value]) {
+    let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+    for (fallback, n) in fallbacks::summed_up(books)["fallbacks"].as_object().unwrap() {
+        let (way, cause) = fallback.split_once(", ").unwrap();
+        let (from, to) = way.split_once(" → ").unwrap();
+        let cause = if cause == "500" { "5xx" } else { cause };
+        let name = series("berth_fallbacks", &[("from", from), ("to", to), ("cause", cause)]);
+        *expected.entry(name).or_default() += n.as_u64().unwrap();
+    }
+    let metrics = books.metrics().await;
+    let counted = metrics.into_iter().filter(|(name, _)| name.starts_with("berth_fallbacks{"));
+    assert_eq!(counted.collect::<BTreeMap<_, _>>(), expected);
+    assert!(expected.len() > 2, "{expected:?}");
+    let told: usize = lines.iter().filter_map(|line| line["fell"].as_str()).map(|text| text.matches('>').count()).sum();
+    assert_eq!(told as u64, expected.values().sum::<u64>());
+    println!("fell back: {expected:?}");
 }
 
 /// Collects the snapshots that the log names and has the tool decide everything again.

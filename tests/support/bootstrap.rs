@@ -83,6 +83,16 @@ impl Bootstrap {
         self
     }
 
+    /// The same in a bootstrap that is finished, in front of the filters that its clusters have already.
+    pub fn watch_in(bootstrap: &mut Value, filter: &Value) {
+        for cluster in bootstrap["static_resources"]["clusters"].as_array_mut().into_iter().flatten() {
+            let options = &mut cluster["typed_extension_protocol_options"]["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
+            let codec = json!({"name": "envoy.filters.http.upstream_codec", "typed_config": {"@type": UPSTREAM_CODEC}});
+            let had = options["http_filters"].as_array().cloned().unwrap_or_else(|| vec![codec]);
+            options["http_filters"] = [vec![filter.clone()], had].concat().into();
+        }
+    }
+
     /// A filter in front of the router.
     pub fn filter(mut self, filter: Value) -> Self {
         self.filters.push(filter);

@@ -229,6 +229,16 @@ impl FakeHost {
         self.vm.borrow().filter_state.get(key).cloned()
     }
 
+    /// Something of a filter's state, as another filter would leave it.
+    pub fn leave_filter_state(&self, key: &str, value: &[u8]) {
+        self.vm.borrow_mut().filter_state.insert(key.to_string(), value.to_vec());
+    }
+
+    /// Another request: its filter state is empty.
+    pub fn forget_filter_state(&self) {
+        self.vm.borrow_mut().filter_state.clear();
+    }
+
     pub fn responses(&self) -> Vec<Response> {
         self.vm.borrow().responses.clone()
     }
@@ -412,7 +422,10 @@ impl Host for FakeHost {
 
     fn property(&self, path: &[&str]) -> Result<Vec<u8>, HostError> {
         self.enter("property")?;
-        self.vm.borrow().properties.get(&path.join("/")).cloned().ok_or(HostError::NotFound)
+        let vm = self.vm.borrow();
+        // What a filter has left is a property of one name.
+        let left = || vm.filter_state.get(path.join("/").as_str()).cloned();
+        vm.properties.get(&path.join("/")).cloned().or_else(left).ok_or(HostError::NotFound)
     }
 
     fn set_filter_state(&self, key: &str, value: &[u8]) -> Result<(), HostError> {

@@ -51,11 +51,12 @@ fn around(logged: &Logged, refused: bool) -> String {
         ("status", "was answered with"),
         ("cluster", "by cluster"),
         ("attempts", "on attempt"),
+        ("fell", "behind"),
         ("duration_ms", "after"),
         ("flags", "with flags"),
     ] {
         // What was refused reached nobody: the cluster is the one that the route falls back to.
-        if refused && matches!(name, "cluster" | "attempts") {
+        if refused && matches!(name, "cluster" | "attempts" | "fell") {
             continue;
         }
         let unit = if name == "duration_ms" { " ms" } else { "" };

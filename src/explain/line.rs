@@ -26,16 +26,27 @@ impl Item {
     fn parse(text: &str) -> Self {
         let mut parts = text.split(';');
         let value = parts.next().unwrap_or_default().trim_matches('"');
-        let pair =
-            |part: &str| part.split_once('=').map_or((part.into(), String::new()), |(k, v)| (k.into(), v.into()));
         Self { value: value.into(), params: parts.map(pair).collect() }
     }
+}
+
+fn pair(param: &str) -> (String, String) {
+    param.split_once('=').map_or((param.into(), String::new()), |(k, v)| (k.into(), v.into()))
+}
+
+/// One member of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Member {
+    key: String,
+    items: Vec<Item>,
+    /// Of a list as a whole.
+    params: Vec<(String, String)>,
 }
 
 /// A decision's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    members: Vec<(String, Vec<Item>)>,
+    members: Vec<Member>,
 }
 
 impl Line {
@@ -58,14 +69,15 @@ impl Line {
             if key.is_empty() || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
                 return Err(format!("`{member}`: no member of a decision record; was the line cut off?"));
             }
-            let items = match value.strip_prefix('(') {
+            let (items, params) = match value.strip_prefix('(') {
                 Some(list) => {
-                    let list = list.strip_suffix(')').ok_or_else(|| format!("`{member}`: the list does not end"))?;
-                    list.split(' ').map(Item::parse).collect()
+                    let (list, params) =
+                        list.split_once(')').ok_or_else(|| format!("`{member}`: the list does not end"))?;
+                    (list.split(' ').map(Item::parse).collect(), params.split(';').skip(1).map(pair).collect())
                 }
-                None => vec![Item::parse(value)],
+                None => (vec![Item::parse(value)], Vec::new()),
             };
-            members.push((key.into(), items));
+            members.push(Member { key: key.into(), items, params });
         }
         Ok(Self { members })
     }
@@ -73,7 +85,13 @@ impl Line {
     /// A member's values: one, unless it is a list.
     #[must_use]
     pub fn items(&self, name: &str) -> &[Item] {
-        self.members.iter().find(|(key, _)| key == name).map_or(&[], |(_, items)| items)
+        self.members.iter().find(|member| member.key == name).map_or(&[], |member| &member.items)
+    }
+
+    /// What is said of a list as a whole.
+    #[must_use]
+    pub fn list_params(&self, name: &str) -> &[(String, String)] {
+        self.members.iter().find(|member| member.key == name).map_or(&[], |member| &member.params)
     }
 
     /// A member.
@@ -90,7 +108,7 @@ impl Line {
 
     /// The names of all members, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.members.iter().map(|(key, _)| key.as_str())
+        self.members.iter().map(|member| member.key.as_str())
     }
 
     /// What differs from another record, member by member: `name: this → that`.
@@ -101,9 +119,11 @@ impl Line {
         names.dedup();
         let said = |line: &Self, name| {
             let items: Vec<String> = line.items(name).iter().map(written).collect();
-            if items.is_empty() { String::from("absent") } else { items.join(" ") }
+            let of_all = written_params(line.list_params(name));
+            if items.is_empty() { String::from("absent") } else { items.join(" ") + &of_all }
         };
-        let differs = |name: &&str| self.items(name) != other.items(name);
+        let differs =
+            |name: &&str| self.items(name) != other.items(name) || self.list_params(name) != other.list_params(name);
         names
             .into_iter()
             .filter(differs)
@@ -150,6 +170,18 @@ impl Line {
         if let Some(spill) = self.item("spill") {
             let crossed = crossed(spill).map_or_else(|| String::from("no border"), |x| format!("the border of {x}"));
             writeln!(out, "That is a spillover: its home would have been {}; it crossed {crossed}.", spill.value)?;
+            let added = |key| spill.param(key).and_then(|n| n.parse::<i64>().ok());
+            if let (Some(cost), Some(egress), Some(us)) = (added("cost"), added("egress"), added("us")) {
+                let more = |n: i64, said: String| format!("{said} {}", if n < 0 { "less" } else { "more" });
+                let usd = |n: i64| more(n, super::words::usd(n.saturating_abs()));
+                let ms = more(us, super::words::ms(us.saturating_abs()));
+                writeln!(
+                    out,
+                    "Against home that is {} by expectation, {} of egress, and {ms}.",
+                    usd(cost),
+                    usd(egress)
+                )?;
+            }
         }
         if let [_, later @ ..] = self.items("plan")
             && !later.is_empty()
@@ -178,9 +210,13 @@ impl Line {
 }
 
 fn written(item: &Item) -> String {
+    item.value.clone() + &written_params(&item.params)
+}
+
+fn written_params(params: &[(String, String)]) -> String {
     let param =
         |(key, value): &(String, String)| if value.is_empty() { format!(";{key}") } else { format!(";{key}={value}") };
-    format!("{}{}", item.value, item.params.iter().map(param).collect::<String>())
+    params.iter().map(param).collect()
 }
 
 /// `dimension/code`, with what the documentation says of it, as far as its first bracket.
@@ -200,7 +236,7 @@ mod tests {
     use super::Line;
 
     const SPILLED: &str = "v=1, id=\"00000000000000ff\", class=chat;by=default, substrate=de, binding=availability;joint;by=queue-full, \
-        unbound=fr, epoch=7, policy=\"p@1#0a0b0c0d\", fresh=live, plan=(de;x=zone+jurisdiction us), cost=42, spill=fr;x=zone+jurisdiction, last-resort";
+        unbound=fr, epoch=7, policy=\"p@1#0a0b0c0d\", fresh=live, plan=(de;x=zone+jurisdiction us), cost=42;regime=spot, spill=fr;x=zone+jurisdiction;why=queue-full;cost=-7;egress=2;us=-31000, last-resort";
 
     #[test]
     fn every_member_is_read_back() {
@@ -218,12 +254,22 @@ mod tests {
         for part in [
             "went to de",
             "home would have been fr",
+            "Against home that is $0.000007 less by expectation, $0.000002 more of egress, and 31 ms less.",
             "border of zone, jurisdiction",
             "last resort",
             "But for availability",
         ] {
             assert!(told.contains(part), "{part} is missing from\n{told}");
         }
+    }
+
+    #[test]
+    fn what_is_said_of_a_list_as_a_whole_is_read_and_compared() {
+        let hedged = Line::parse(&SPILLED.replace(" us), cost", " us);hedge, cost")).unwrap();
+        assert_eq!(hedged.list_params("plan"), [(String::from("hedge"), String::new())]);
+        assert_eq!(hedged.items("plan").last().unwrap().value, "us");
+        let differences = hedged.differences(&Line::parse(SPILLED).unwrap());
+        assert_eq!(differences, ["plan: de;x=zone+jurisdiction us;hedge → de;x=zone+jurisdiction us"]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod times;
 use super::Host;
 use super::store::SnapshotReader;
 use crate::model::{
-    Border, ClassSource, Code, Decision, Dimension, Facts, Freshness, Outcome, Plan, Reason, Regime, Spill,
+    Border, ClassId, ClassSource, Code, Decision, Dimension, Facts, Freshness, Outcome, Plan, Reason, Regime, Spill,
 };
 use crate::place::routers::Routed;
 use cells::Cells;
@@ -49,11 +49,15 @@ pub(super) struct Metrics {
     substrates: usize,
     refused: usize,
     refusals: usize,
+    refusal_classes: usize,
     binding: usize,
     spilled: usize,
+    spill_classes: usize,
     egress_added: usize,
     cost_added: usize,
     cost_saved: usize,
+    time_added: usize,
+    time_saved: usize,
     fresh: usize,
     classified: usize,
     planned: usize,
@@ -95,7 +99,8 @@ impl Metrics {
             }
             (Outcome::Refused { reason, .. }, _) => {
                 self.cells.add(self.refused + class, 1);
-                self.cells.add(self.refusals + reason.code as usize, 1);
+                let class = usize::from(decision.class).min(self.refusal_classes.saturating_sub(1));
+                self.cells.add(self.refusals + class * Code::ALL.len() + reason.code as usize, 1);
             }
             (Outcome::Placed, None) => {}
         }
@@ -110,7 +115,7 @@ impl Metrics {
         self.cells.add(self.classified + source, 1);
         self.cells.add(self.last_resort, u64::from(decision.last_resort));
         if let Some(spill) = &decision.spill {
-            self.spill(spill);
+            self.spill(decision.class, spill);
         }
     }
 
@@ -120,12 +125,15 @@ impl Metrics {
         self.cells.add(self.cost + class * Regime::ALL.len() + regime, amount(decision.cost_uusd));
     }
 
-    fn spill(&mut self, spill: &Spill) {
+    fn spill(&mut self, class: ClassId, spill: &Spill) {
+        let class = usize::from(class).min(self.spill_classes.saturating_sub(1));
         let border = spill.crosses.widest().map_or(BORDERS - 1, |b| b as usize);
-        self.cells.add(self.spilled + border, 1);
+        self.cells.add(self.spilled + class * BORDERS + border, 1);
         self.cells.add(self.egress_added + border, amount(spill.egress_uusd));
         self.cells.add(self.cost_added + border, amount(spill.cost_uusd));
         self.cells.add(self.cost_saved + border, amount(spill.cost_uusd.saturating_neg()));
+        self.cells.add(self.time_added + border, amount(spill.latency_us));
+        self.cells.add(self.time_saved + border, amount(spill.latency_us.saturating_neg()));
     }
 
     /// So many candidates were rejected by this code.

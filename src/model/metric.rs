@@ -39,13 +39,15 @@ macro_rules! families {
 families! {
     FAMILIES: "All metrics of the placement role, in the order of the documentation.";
     DECISIONS = "decisions" counter ["class", "substrate", "outcome"] "Decided requests; `outcome` is `placed`, or `refused` with substrate `none`.";
-    REFUSALS = "refusals" counter ["dimension", "reason"] "Refused requests, by the reason of the most hopeful candidate.";
+    REFUSALS = "refusals" counter ["class", "dimension", "reason"] "Refused requests, by class and by the reason of the most hopeful candidate.";
     REJECTED = "rejections" counter ["dimension", "reason"] "Rejected candidates of all decided requests, by every reason that each had.";
     BINDING = "binding" counter ["dimension", "reason"] "Decided requests, by what kept a better candidate away; `none` if nothing did.";
-    SPILLOVERS = "spillovers" counter ["border"] "Placements away from home, by the widest border crossed; `none` if none was.";
+    SPILLOVERS = "spillovers" counter ["class", "border"] "Placements away from home, by class and by the widest border crossed; `none` if none was.";
     SPILL_EGRESS_ADDED = "spillover_egress_added_uusd" counter ["border"] "Micro-dollars of egress that spillovers are expected to add.";
     SPILL_COST_ADDED = "spillover_cost_added_uusd" counter ["border"] "Micro-dollars in all that spillovers are expected to add.";
     SPILL_COST_SAVED = "spillover_cost_saved_uusd" counter ["border"] "Micro-dollars in all that spillovers are expected to save.";
+    SPILL_TIME_ADDED = "spillover_time_added_us" counter ["border"] "Microseconds that spillovers are expected to add.";
+    SPILL_TIME_SAVED = "spillover_time_saved_us" counter ["border"] "Microseconds that spillovers are expected to save.";
     FRESHNESS = "freshness" counter ["fresh"] "Decided requests, by how fresh the picture was: `live`, `uncertain`, `stale`.";
     CLASSIFIED = "classified" counter ["by"] "Decided requests, by how the class was found: `trusted`, `claim`, `default`.";
     PLANNED = "planned" counter ["attempts"] "Placed requests, by how many attempts their plan has.";
@@ -60,7 +62,7 @@ families! {
     WAYS = "ways" counter ["origin", "destination"] "Placed requests, by the caller's zone and the substrate's; `other` is a zone where no substrate is, `none` an unknown one.";
     ANSWERS = "answers" counter ["class", "hardware", "revision", "answer"] "With `outcomes`, what those came to whose end was looked at: `good`, `late` (good after the deadline, which for a stream is for its first byte), `failed`, `overloaded`, `refused` (a bad request), `abandoned` (by the client).";
     WENT = "destinations" counter ["went"] "With `outcomes`, where they went against their plan: `first`, `later` (a fallback), `lane`, `elsewhere` (another cluster than any planned), `nowhere`.";
-    CROSSED = "crossed" counter ["border"] "With `outcomes`, the widest border that the attempt crossed which the client has its answer from; `none` if none.";
+    CROSSED = "crossed" counter ["border"] "With `outcomes`, each attempt of those requests, by the widest border that it crossed; `none` if none.";
     WAY_BYTES = "way_bytes" counter ["origin", "destination", "flow"] "With `outcomes`, bytes of their bodies, `flow` is `request` or `answer`, by the zone where they really went.";
     TIMED = "timed" counter [] "Decided requests whose stages were timed: one in `time_sample`.";
     STAGE_NS = "stage_ns" counter ["stage"] "Nanoseconds that those spent in each stage, summed.";

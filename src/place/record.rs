@@ -5,7 +5,7 @@
 
 use crate::model::contract::Key;
 use crate::model::digits::{push_hex, push_number, push_signed};
-use crate::model::{Borders, ClassSource, Decision, Outcome, Plan, SubstrateId};
+use crate::model::{Borders, ClassSource, Decision, Outcome, Plan, Regime, Spill, SubstrateId};
 use crate::policy::Policy;
 
 /// Writes the record of a decision into `out`, which is cleared first and can be used again.
@@ -69,19 +69,29 @@ fn fields(policy: &Policy, d: &Decision, out: &mut String) {
         plan(policy, &d.plan, out);
         out.push_str(if d.pace.hedge { ";hedge, cost=" } else { ", cost=" });
         push_signed(out, d.cost_uusd);
+        write(out, &[";regime=", d.regime.map_or("none", Regime::as_str)]);
     }
     if let Some(spill) = &d.spill {
-        write(out, &[", spill=", name(policy, spill.from)]);
-        crossings(spill.crosses, out);
-        if let Some(why) = spill.why {
-            write(out, &[";why=", why.code.as_str()]);
-        }
+        spillover(policy, spill, out);
     }
     if d.last_resort {
         out.push_str(", last-resort");
     }
     if d.trial {
         out.push_str(", trial");
+    }
+}
+
+/// From where, over which borders, why, and what that adds: less than nothing where it saves.
+fn spillover(policy: &Policy, spill: &Spill, out: &mut String) {
+    write(out, &[", spill=", name(policy, spill.from)]);
+    crossings(spill.crosses, out);
+    if let Some(why) = spill.why {
+        write(out, &[";why=", why.code.as_str()]);
+    }
+    for (key, added) in [(";cost=", spill.cost_uusd), (";egress=", spill.egress_uusd), (";us=", spill.latency_us)] {
+        out.push_str(key);
+        push_signed(out, added);
     }
 }
 

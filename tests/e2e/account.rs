@@ -235,7 +235,7 @@ fn expected(decisions: &[Line]) -> BTreeMap<String, u64> {
         );
         if refused {
             let (dimension, reason) = d.get("reason").unwrap().split_once('/').unwrap();
-            count("berth_refusals", &[("dimension", dimension), ("reason", reason)], 1);
+            count("berth_refusals", &[("class", class), ("dimension", dimension), ("reason", reason)], 1);
         } else {
             count_run(&mut count, class, d);
             count("berth_planned", &[("attempts", &d.items("plan").len().to_string())], 1);
@@ -250,7 +250,14 @@ fn expected(decisions: &[Line]) -> BTreeMap<String, u64> {
         count("berth_freshness", &[("fresh", d.get("fresh").unwrap())], 1);
         count("berth_classified", &[("by", d.item("class").unwrap().param("by").unwrap_or("trusted"))], 1);
         if let Some(spill) = d.item("spill") {
-            count("berth_spillovers", &[("border", widest(spill.param("x").unwrap_or_default()))], 1);
+            let border = widest(spill.param("x").unwrap_or_default());
+            count("berth_spillovers", &[("class", class), ("border", border)], 1);
+            for (what, key) in [("cost", "cost"), ("egress", "egress"), ("time", "us")] {
+                let n: i64 = spill.param(key).unwrap().parse().unwrap();
+                let unit = if what == "time" { "us" } else { "uusd" };
+                let way = if n < 0 { "saved" } else { "added" };
+                count(&format!("berth_spillover_{what}_{way}_{unit}"), &[("border", border)], n.unsigned_abs());
+            }
         }
         if d.get("last-resort").is_some() {
             count("berth_last_resort", &[], 1);
@@ -386,9 +393,11 @@ fn ends_agree(metrics: &BTreeMap<String, u64>, lines: &[Value]) {
         };
         *expected.entry(series("berth_destinations", &[("went", went)])).or_default() += 1;
         let plan = d.items("plan");
-        let attempt = plan.iter().find(|item| item.value == ran).unwrap();
-        let border = widest(attempt.param("x").unwrap_or_default());
-        *expected.entry(series("berth_crossed", &[("border", border)])).or_default() += 1;
+        // Each that was made, also those that came to nothing.
+        for attempt in plan.iter().take(plan.iter().position(|item| item.value == ran).unwrap() + 1) {
+            let border = widest(attempt.param("x").unwrap_or_default());
+            *expected.entry(series("berth_crossed", &[("border", border)])).or_default() += 1;
+        }
         let policy = policy();
         let mut all = policy["substrates"].as_array().unwrap().iter();
         let substrate = all.find(|s| s["name"] == ran).unwrap();

@@ -210,11 +210,15 @@ proptest! {
     }
 
     #[test]
-    fn a_spillover_says_what_its_best_home_was_rejected_for(case in case()) {
+    fn a_spillover_says_what_its_best_home_was_rejected_for_and_what_it_adds(case in case()) {
         let seen = look(&case);
         let Some(spill) = seen.decision.spill else { return Ok(()) };
         let home = &seen.rows[usize::from(spill.from)];
         prop_assert_eq!(spill.why.is_none(), home.reasons.is_empty());
+        let added = format!(";cost={};egress={};us={}", spill.cost_uusd, spill.egress_uusd, spill.latency_us);
+        let text = record(&Policy::new(case.document.clone(), [0; 32]), &seen.decision);
+        prop_assert!(text.contains(&added), "{text} without {added}");
+        prop_assert_eq!(spill.latency_us, seen.rows[usize::from(spill.to)].total_us - home.total_us);
         if let Some(why) = spill.why {
             prop_assert!(home.reasons.contains(&why), "{why:?} is not of {:?}", home.reasons);
             let policy = Policy::new(case.document.clone(), [0; 32]);

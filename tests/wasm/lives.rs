@@ -330,7 +330,7 @@ fn a_root_that_is_replaced_tells_what_it_counted_since_its_last_tick() {
     for _ in 0..5 {
         vm.request().unwrap();
     }
-    let refused = || host.metric_value("berth.refusals.dimension.governance.reason.no-envelope");
+    let refused = || host.metric_value("berth.refusals.class.standard.dimension.governance.reason.no-envelope");
     assert_eq!(refused(), 0, "a request makes no host call for it");
     vm.enter("proxy_on_delete", &[ROOT]).unwrap();
     assert_eq!(refused(), 5, "{:?}", host.metric_names());

@@ -122,7 +122,7 @@ fn what_a_root_counted_last_is_told_by_the_next_tick_of_any() {
     for _ in 0..5 {
         assert_eq!(vm.request().unwrap(), Went::Stopped);
     }
-    let refused = || host.metric_value("berth.refusals.dimension.governance.reason.no-envelope");
+    let refused = || host.metric_value("berth.refusals.class.standard.dimension.governance.reason.no-envelope");
     configure(&mut vm, &host, 20, 2);
     assert_eq!(refused(), 0, "a request makes no host call for it");
     // Its own ticks may have ended, and the VM may go with the next configuration.

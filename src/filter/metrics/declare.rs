@@ -3,7 +3,7 @@
 use super::cells::{Cells, define};
 use super::outcomes::WENT;
 use super::runs::{Runs, Ways};
-use super::{ATTEMPTS, CAUSES, FRESH, Metrics, SOURCES, VERDICTS};
+use super::{ATTEMPTS, BORDERS, CAUSES, FRESH, Metrics, SOURCES, VERDICTS};
 use crate::filter::config::Accounting;
 use crate::filter::{Host, MetricKind};
 use crate::model::metric::{self, Family, MOST_SERIES};
@@ -25,6 +25,11 @@ pub(super) fn times<'a>(rows: &Rows<'a>, words: &[&'a str]) -> Rows<'a> {
     rows.iter().flat_map(|row| words.iter().map(|word| [row.as_slice(), &[*word]].concat())).collect()
 }
 
+/// Every word with every row behind it, the words outside.
+fn beside<'a>(words: &[&'a str], rows: &Rows<'a>) -> Rows<'a> {
+    words.iter().flat_map(|word| rows.iter().map(move |row| [&[*word], row.as_slice()].concat())).collect()
+}
+
 fn each<'a>(words: &[&'a str]) -> Rows<'a> {
     words.iter().map(|word| vec![*word]).collect()
 }
@@ -44,12 +49,16 @@ impl Metrics {
         let named = if named.is_empty() { vec![document.default_class.as_str()] } else { named };
         let classes = at_most(MOST_SERIES / (substrates.len() + 1), named.clone());
         let cost_classes = at_most(MOST_SERIES / Regime::ALL.len(), named.clone());
+        let spill_classes = at_most(MOST_SERIES / BORDERS, named.clone());
+        let refusal_classes = at_most(MOST_SERIES / Code::ALL.len(), named.clone());
         let grid = pairs(&classes, &substrates);
         let grid: Rows = grid.into_iter().map(|row| [row, vec!["placed"]].concat()).collect();
         let refused: Rows = classes.iter().map(|class| vec![*class, "none", "refused"]).collect();
         let codes: Rows = Code::ALL.iter().map(|c| vec![c.dimension().as_str(), c.as_str()]).collect();
         let binding = [codes.clone(), vec![vec!["none", "none"]]].concat();
-        let borders = [each(&Border::ALL.map(Border::as_str)), each(&["none"])].concat();
+        let crossed = [Border::ALL.map(Border::as_str).as_slice(), &["none"]].concat();
+        let (borders, spilled) = (each(&crossed), pairs(&spill_classes, &crossed));
+        let refusals = beside(&refusal_classes, &codes);
         let routers = Router::ALL.map(Router::as_str);
         let (alone, mut cells) = (vec![Vec::new()], Cells::default());
         // A list of series lies together: where it begins is enough to find each.
@@ -59,12 +68,16 @@ impl Metrics {
         let mut metrics = Self {
             placed: these(&metric::DECISIONS, &grid),
             refused: these(&metric::DECISIONS, &refused),
-            refusals: these(&metric::REFUSALS, &codes),
+            refusals: these(&metric::REFUSALS, &refusals),
+            refusal_classes: refusal_classes.len(),
             binding: these(&metric::BINDING, &binding),
-            spilled: these(&metric::SPILLOVERS, &borders),
+            spilled: these(&metric::SPILLOVERS, &spilled),
+            spill_classes: spill_classes.len(),
             egress_added: these(&metric::SPILL_EGRESS_ADDED, &borders),
             cost_added: these(&metric::SPILL_COST_ADDED, &borders),
             cost_saved: these(&metric::SPILL_COST_SAVED, &borders),
+            time_added: these(&metric::SPILL_TIME_ADDED, &borders),
+            time_saved: these(&metric::SPILL_TIME_SAVED, &borders),
             fresh: these(&metric::FRESHNESS, &each(&FRESH.map(Freshness::as_str))),
             classified: these(&metric::CLASSIFIED, &each(&SOURCES)),
             planned: these(&metric::PLANNED, &each(&ATTEMPTS)),

@@ -27,7 +27,9 @@ impl Metrics {
 
     /// A placed request has ended.
     pub(in crate::filter) fn ended(&mut self, policy: &Policy, lanes: &[String], awaited: &Awaited, end: &End) {
-        if let Some(attempt) = awaited.plan.iter().find(|attempt| ran_by(policy, attempt.substrate, &end.cluster)) {
+        // The router goes by the plan: whoever answered last, those before it were asked.
+        let last = awaited.plan.iter().position(|attempt| ran_by(policy, attempt.substrate, &end.cluster));
+        for attempt in awaited.plan.iter().take(last.map_or(0, |at| at + 1)) {
             let border = attempt.crosses.widest().map_or(BORDERS - 1, |border| border as usize);
             self.cells.add(self.crossed + border, 1);
         }

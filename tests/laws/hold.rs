@@ -273,9 +273,13 @@ proptest! {
         let chosen = &seen.rows[usize::from(seen.decision.plan.first().unwrap().substrate)];
         prop_assume!(!chosen.crosses.is_empty());
         let homes = seen.rows.iter().filter(|r| stands(r) && r.crosses.is_empty()).map(|r| r.utility_pusd);
-        // Nor for a gain within the margin: 5 % of what the answer is worth.
+        // Nor for a gain within the margin of the best that stands, chosen or not: 5 % of what its answer is worth, or of
+        // its utility.
         let most = homes.max().unwrap_or(i64::MIN);
-        prop_assert!(most < chosen.utility_pusd - chosen.terms.quality_uusd * 1_000_000 / 100 * 5 + 100);
+        let best = seen.rows.iter().filter(|r| stands(r)).max_by_key(|r| r.utility_pusd).unwrap();
+        let scale = (best.terms.quality_uusd * 1_000_000).max(best.utility_pusd.abs());
+        // Terms are told in whole micro-dollars.
+        prop_assert!(most < best.utility_pusd - scale / 100 * 5 + 50_000);
     }
 
     #[test]

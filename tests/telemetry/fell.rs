@@ -26,7 +26,7 @@ struct Proxy {
 impl Proxy {
     fn start() -> Self {
         let (host, vm) = (FakeHost::new(), Vm::default());
-        let filter = || Observing::configure(&host, ObserveConfig { tick_ms: 100 }, &vm).unwrap();
+        let filter = || Observing::configure(&host, ObserveConfig { tick_ms: 100, histograms: false }, &vm).unwrap();
         let filters = [filter(), filter()];
         Self { host, filters }
     }

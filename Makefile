@@ -52,6 +52,8 @@ down: rust ## stop what `make up` left running
 
 # --- to build ---
 
+# Two builds of one version are told apart by what they were built of.
+wasm: export BERTH_SOURCES = $(shell cat Cargo.toml Cargo.lock $$(find src -type f | LC_ALL=C sort) | sha256sum | cut -c1-12)
 wasm: rust ## build dist/berth.wasm and dist/berth-placement.wasm
 	@echo "== the module, with both roles"
 	@$(WASI) build --locked --release --lib

@@ -76,7 +76,7 @@ families! {
     CANARY = "canary" gauge [] "0 without a candidate, 1 while one is tried, 2 since it was called back.";
     VERSION = "policy.version" gauge [] "The version of the policy.";
     FINGERPRINT = "policy.fingerprint" gauge [] "The first 32 bits of its digest, as a number: a fleet that disagrees shows two values.";
-    BUILD = "build" gauge ["version"] "1, for the module's version, its dots written as `_`.";
+    BUILD = "build" gauge ["version", "sources"] "1, for the module's version, its dots written as `_`, and the digest of the sources that it was built of.";
     SUBSTRATE = "substrate_info" gauge ["substrate", "kind", "jurisdiction", "regime", "hardware", "revision", "capacity_layer", "cluster"] "1, for what the policy says of each substrate; labels that it does not give are `none`.";
 }
 

@@ -124,7 +124,7 @@ fn stand<H: Host>(host: &H, policy: &Policy) {
     gauge(&metric::VERSION, &[], u64::from(document.identity.version));
     let digits = policy.digest().iter().take(4);
     gauge(&metric::FINGERPRINT, &[], digits.fold(0, |sum, byte| sum << 8 | u64::from(*byte)));
-    gauge(&metric::BUILD, &[&word(env!("CARGO_PKG_VERSION"))], 1);
+    gauge(&metric::BUILD, &[&word(env!("CARGO_PKG_VERSION")), option_env!("BERTH_SOURCES").unwrap_or("unknown")], 1);
     for s in document.substrates.iter().take(MOST_SERIES) {
         let label = |key: &str| label(s, key);
         let said = ["hardware", "revision", "capacity_layer"].map(label);

@@ -93,7 +93,7 @@ impl Sources {
         let asked_for = self.lengths();
         for (name, value) in headers.iter() {
             // What clients call their host, the proxy shows under its name in HTTP/2.
-            let name = if same(name, b":authority") { b"host" } else { name };
+            let name = if name.starts_with(b":a") && same(name, b":authority") { b"host" } else { name };
             if let [b'x', b'-', b'p' | b'e', ..] = name {
                 found.steering.see(name);
                 if reserved(name)
@@ -154,7 +154,7 @@ impl Sources {
     #[inline(always)]
     fn take_asked<'a>(&self, found: &mut Found<'a>, name: &'a [u8], value: &'a [u8]) {
         let text = || core::str::from_utf8(value).ok();
-        let is = |header: &str| same(name, header.as_bytes());
+        let is = |header: &str| header.len() == name.len() && same(name, header.as_bytes());
         for source in self.facts.iter().filter(|source| is(&source.header)) {
             if let Some(value) = text() {
                 found.put(source.fact, value, source.trusted);
@@ -178,8 +178,9 @@ impl Sources {
     }
 }
 
-/// Whether two names are the same, eight letters at a time: the library's comparison is a call, and goes by letters.
-#[inline(always)]
+/// Whether two names are the same, eight letters at a time: the library's comparison goes by letters. Not put where it is
+/// called: it is called seldom, and the code that a request runs through is what it waits for.
+#[inline(never)]
 fn same(a: &[u8], b: &[u8]) -> bool {
     let ((a8, a1), (b8, b1)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     a.len() == b.len()

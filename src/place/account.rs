@@ -115,11 +115,9 @@ fn joint(scene: &Scene, table: &mut Table) -> Binding {
     let all = better().fold(Dimensions::default(), |all, (_, dims, _)| Dimensions(all.0 | dims.0));
     let Some(dimension) = all.first() else { return Binding::default() };
     let rejected = better().filter(|(_, dims, _)| dims.contains(dimension));
-    rejected
-        .max_by_key(|(id, _, utility)| (*utility, tie(scene, *id)))
-        .map_or(Binding::default(), |(id, ..)| {
-            bound(scene, table, (id, verdict(scene, table, id)), Some(dimension), true)
-        })
+    rejected.max_by_key(|(id, _, utility)| (*utility, tie(scene, *id))).map_or(Binding::default(), |(id, ..)| {
+        bound(scene, table, (id, verdict(scene, table, id)), Some(dimension), true)
+    })
 }
 
 fn bound(

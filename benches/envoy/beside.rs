@@ -42,9 +42,11 @@ pub(crate) struct Streams {
     pub(crate) whole_ms: f64,
     /// What a filter adds that does nothing, in microseconds.
     pub(crate) noop: Figure,
+    /// What one adds that makes Berth's calls and decides nothing.
+    pub(crate) calls: Figure,
     /// What Berth adds.
     pub(crate) berth: Figure,
-    /// What Berth adds to the filter that does nothing.
+    /// What Berth adds to the filter that makes its calls.
     pub(crate) over: Figure,
 }
 
@@ -53,17 +55,18 @@ impl Streams {
     pub(crate) fn text(&self) -> String {
         let us = |f: Figure| format!("{:.0} µs ({:.0} to {:.0})", f.value, f.low, f.high);
         format!(
-            "{:.1} ms of processor without a filter. One that does nothing, on the bare ABI, adds {}, Berth by default {}; \
-             Berth over the one that does nothing {}.\n",
+            "{:.1} ms of processor without a filter. One that does nothing, on the bare ABI, adds {}; one that makes the calls \
+             of Berth by default, with its route, {}; Berth by default {}, over that one {}.\n",
             self.whole_ms,
             us(self.noop),
+            us(self.calls),
             us(self.berth),
             us(self.over)
         )
     }
 }
 
-/// What a stream of a thousand events costs without a filter, with one that does nothing, and with Berth by default.
+/// What a stream of a thousand events costs without a filter, with ones that decide nothing, and with Berth by default.
 ///
 /// All are listeners of one proxy: what two proxies differ by, started alike, is more than what is looked for. The tick
 /// is in no figure, since it goes on in all.
@@ -72,10 +75,11 @@ pub(crate) async fn streams(modules: &Modules, upstream: SocketAddr, sessions: u
     let filters = [
         Filter::None,
         Filter::NoOp(modules.raw.clone()),
+        Filter::Floor(modules.floor.clone(), true),
         Filter::Berth(modules.placement.clone(), variants::by_default()),
     ];
     let variants = filters.map(|filter| Variant::plain("", "", 6, filter));
-    let mut bootstrap = variants[2].bootstrap(upstream, None);
+    let mut bootstrap = variants[3].bootstrap(upstream, None);
     let listeners = variants.iter().enumerate().map(|(at, variant)| {
         let mut listener = variant.bootstrap(upstream, None)["static_resources"]["listeners"][0].take();
         listener["name"] = json!(format!("streams-{at}"));
@@ -84,12 +88,13 @@ pub(crate) async fn streams(modules: &Modules, upstream: SocketAddr, sessions: u
     bootstrap["static_resources"]["listeners"] = listeners.collect();
     let named = world::expected(6);
     let headers = [&world::HEADERS[..], &[("x-placement-cluster", &*named)]].concat();
-    let asks = [&headers[..], &headers, &world::HEADERS].map(|headers| request("/stream", headers, ""));
-    let (mut levels, mut noop, mut berth, mut over) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let asks =
+        [&headers[..], &headers, &world::HEADERS, &world::HEADERS].map(|headers| request("/stream", headers, ""));
+    let (mut levels, mut pairs) = (Vec::new(), [const { Vec::new() }; 4]);
     for session in 0..sessions {
         let envoy = Envoy::start_with(workdir(), &bootstrap, 1).await;
         pin(envoy.pid(), Side::Proxy);
-        let mut loads = [0, 1, 2].map(|at| Load::open(envoy.listener(&format!("streams-{at}")), 1).unwrap());
+        let mut loads = [0, 1, 2, 3].map(|at| Load::open(envoy.listener(&format!("streams-{at}")), 1).unwrap());
         let mut one = |at: usize| {
             let before = cpu_ns(envoy.pid());
             for _ in 0..STREAMS {
@@ -103,23 +108,19 @@ pub(crate) async fn streams(modules: &Modules, upstream: SocketAddr, sessions: u
         let mut seen = Vec::new();
         for round in 0..rounds {
             // Who goes first changes from round to round.
-            let mut took = [0.0; 3];
+            let mut took = [0.0; 4];
             for at in (0..variants.len()).map(|at| (at + round + session) % variants.len()) {
                 took[at] = one(at);
             }
             seen.push(took);
         }
         levels.extend(seen.iter().map(|took| took[0]));
-        noop.push(seen.iter().map(|took| took[1] - took[0]).collect());
-        berth.push(seen.iter().map(|took| took[2] - took[0]).collect());
-        over.push(seen.iter().map(|took| took[2] - took[1]).collect());
+        for (pairs, (of, from)) in pairs.iter_mut().zip([(1, 0), (2, 0), (3, 0), (3, 2)]) {
+            pairs.push(seen.iter().map(|took| took[of] - took[from]).collect::<Vec<f64>>());
+        }
     }
-    Streams {
-        whole_ms: median(&levels) / 1e3,
-        noop: difference(&noop),
-        berth: difference(&berth),
-        over: difference(&over),
-    }
+    let [noop, calls, berth, over] = pairs.map(|pairs| difference(&pairs));
+    Streams { whole_ms: median(&levels) / 1e3, noop, calls, berth, over }
 }
 
 /// The telemetry role's cost: processor a second at a steady rate, without it, with it, and with its filter inside the

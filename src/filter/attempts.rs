@@ -97,9 +97,9 @@ pub struct Steering(u16);
 
 impl Steering {
     /// Takes note of a header.
-    pub(super) fn see(&mut self, name: &[u8]) {
-        if name.starts_with(b"x-envoy-")
-            && let Some(at) = ROUTER_HEADERS.iter().position(|known| known.as_bytes() == name)
+    pub(super) fn see(&mut self, name: &str) {
+        if name.starts_with("x-envoy-")
+            && let Some(at) = ROUTER_HEADERS.iter().position(|known| *known == name)
         {
             self.0 |= 1 << at;
         }

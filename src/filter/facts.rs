@@ -93,12 +93,12 @@ impl Sources {
         let asked_for = self.lengths();
         for (name, value) in headers.iter() {
             // What clients call their host, the proxy shows under its name in HTTP/2.
-            let name = if name.starts_with(b":a") && same(name, b":authority") { b"host" } else { name };
-            if let [b'x', b'-', b'p' | b'e', ..] = name {
-                found.steering.see(name);
-                if reserved(name)
-                    && let Ok(text) = core::str::from_utf8(name)
-                {
+            let name = if name == b":authority" { b"host" } else { name };
+            if let [b'x', b'-', b'p' | b'e', ..] = name
+                && let Ok(text) = core::str::from_utf8(name)
+            {
+                found.steering.see(text);
+                if is_reserved(text) {
                     found.forged.push(text);
                     if text == BUDGET_HEADER {
                         found.budget = core::str::from_utf8(value).ok();
@@ -107,7 +107,9 @@ impl Sources {
                 }
             }
             self.take_known(&mut found, name, value);
-            if asked_for & length_bit(name.len()) != 0 {
+            if asked_for & length_bit(name.len()) != 0
+                && let Ok(value) = core::str::from_utf8(value)
+            {
                 self.take_asked(&mut found, name, value);
             }
         }
@@ -123,69 +125,48 @@ impl Sources {
     }
 
     /// Headers that mean something to every configuration.
-    #[inline(always)]
     fn take_known<'a>(&self, found: &mut Found<'a>, name: &[u8], value: &'a [u8]) {
         let text = || core::str::from_utf8(value).ok();
-        let is = |known: &[u8]| same(name, known);
-        match name.len() {
-            5 if is(b":path") => {
+        match name {
+            b":path" => {
                 if let Some(value) = text() {
                     let path = value.split_once('?').map_or(value, |(path, _)| path);
                     found.path = Some(Fact { value: path, trusted: self.trust_path });
                 }
             }
-            6 if is(b"accept") => found.takes_events |= value.starts_with(b"text/event-stream"),
-            7 if is(b":method") => found.method = text().map(|value| Fact { value, trusted: self.trust_path }),
-            12 if is(b"x-request-id") => found.request_id = Some(value),
-            12 if is(b"content-type") => {
+            b":method" => found.method = text().map(|value| Fact { value, trusted: self.trust_path }),
+            b"x-request-id" => found.request_id = Some(value),
+            b"content-type" => {
                 found.grpc = value.starts_with(b"application/grpc");
                 found.json = value.starts_with(b"application/json");
             }
-            12 if is(b"grpc-timeout") => found.hurry(text().and_then(grpc_timeout_ms)),
-            14 if is(b"content-length") => found.content_bytes = text().and_then(|text| text.parse().ok()),
-            30 if is(b"x-envoy-expected-rq-timeout-ms") || is(b"x-envoy-upstream-rq-timeout-ms") => {
+            b"content-length" => found.content_bytes = text().and_then(|text| text.parse().ok()),
+            b"x-envoy-expected-rq-timeout-ms" | b"x-envoy-upstream-rq-timeout-ms" => {
                 found.hurry(text().and_then(|text| text.parse().ok()));
             }
+            b"grpc-timeout" => found.hurry(text().and_then(grpc_timeout_ms)),
+            b"accept" => found.takes_events |= value.starts_with(b"text/event-stream"),
             _ => {}
         }
     }
 
     /// Headers that the configuration asks for.
-    #[inline(always)]
-    fn take_asked<'a>(&self, found: &mut Found<'a>, name: &'a [u8], value: &'a [u8]) {
-        let text = || core::str::from_utf8(value).ok();
-        let is = |header: &str| header.len() == name.len() && same(name, header.as_bytes());
-        for source in self.facts.iter().filter(|source| is(&source.header)) {
-            if let Some(value) = text() {
-                found.put(source.fact, value, source.trusted);
-            }
+    fn take_asked<'a>(&self, found: &mut Found<'a>, name: &'a [u8], value: &'a str) {
+        for source in self.facts.iter().filter(|s| s.header.as_bytes() == name) {
+            found.put(source.fact, value, source.trusted);
         }
-        let are = |header: &Option<String>| header.as_deref().is_some_and(is);
-        if are(&self.idempotency) {
-            found.idempotent |= text().is_some();
-        }
-        if are(&self.features)
-            && let Some(value) = text()
-        {
+        let is = |header: &Option<String>| header.as_deref().is_some_and(|header| header.as_bytes() == name);
+        found.idempotent |= is(&self.idempotency);
+        if is(&self.features) {
             found.list(value);
         }
-        if let Some(at) = self.predicates.iter().take(MOST_PREDICATES).position(|(key, _)| is(key))
+        if let Some(at) = self.predicates.iter().take(MOST_PREDICATES).position(|(key, _)| key.as_bytes() == name)
             && let Some((_, trusted)) = self.predicates.get(at)
-            && let (Ok(key), Some(value)) = (core::str::from_utf8(name), text())
+            && let Ok(key) = core::str::from_utf8(name)
         {
             found.keep(at, key, Fact { value, trusted: *trusted });
         }
     }
-}
-
-/// Whether two names are the same, eight letters at a time: the library's comparison goes by letters. Not put where it is
-/// called: it is called seldom, and the code that a request runs through is what it waits for.
-#[inline(never)]
-fn same(a: &[u8], b: &[u8]) -> bool {
-    let ((a8, a1), (b8, b1)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    a.len() == b.len()
-        && a8.iter().zip(b8).all(|(a, b)| u64::from_le_bytes(*a) == u64::from_le_bytes(*b))
-        && a1.iter().zip(b1).all(|(a, b)| a == b)
 }
 
 /// A bit for a length; very long names share theirs.
@@ -215,13 +196,7 @@ fn grpc_timeout_ms(value: &str) -> Option<u32> {
 /// Headers that mean something to Berth or the router and that no client may set.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
-    reserved(name.as_bytes())
-}
-
-fn reserved(name: &[u8]) -> bool {
-    name.starts_with(OWN_HEADERS.as_bytes())
-        || name == ATTEMPT_HEADER.as_bytes()
-        || name == ORIGINAL_PATH_HEADER.as_bytes()
+    name.starts_with(OWN_HEADERS) || name == ATTEMPT_HEADER || name == ORIGINAL_PATH_HEADER
 }
 
 #[cfg(test)]

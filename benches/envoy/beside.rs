@@ -36,53 +36,91 @@ async fn at(bootstrap: &Value, names: bool, size: usize, path: &str, body: &str)
     At { envoy, load, ask: request(path, &headers, body) }
 }
 
-/// Milliseconds of processor for a stream of a thousand events without a filter, and what Berth adds, in microseconds.
+/// A stream of a thousand events.
+pub(crate) struct Streams {
+    /// Milliseconds of processor without a filter.
+    pub(crate) whole_ms: f64,
+    /// What a filter adds that does nothing, in microseconds.
+    pub(crate) noop: Figure,
+    /// What one adds that makes Berth's calls and decides nothing.
+    pub(crate) calls: Figure,
+    /// What Berth adds.
+    pub(crate) berth: Figure,
+    /// What Berth adds to the filter that makes its calls.
+    pub(crate) over: Figure,
+}
+
+impl Streams {
+    /// In words.
+    pub(crate) fn text(&self) -> String {
+        let us = |f: Figure| format!("{:.0} µs ({:.0} to {:.0})", f.value, f.low, f.high);
+        format!(
+            "{:.1} ms of processor without a filter. One that does nothing, on the bare ABI, adds {}; one that makes the calls \
+             of Berth by default, with its route, {}; Berth by default {}, over that one {}.\n",
+            self.whole_ms,
+            us(self.noop),
+            us(self.calls),
+            us(self.berth),
+            us(self.over)
+        )
+    }
+}
+
+/// What a stream of a thousand events costs without a filter, with ones that decide nothing, and with Berth by default.
 ///
-/// Both are listeners of one proxy: what two proxies differ by, started alike, is more than what is looked for. The tick
-/// is in neither figure, since it goes on in both.
-pub(crate) async fn streams(modules: &Modules, upstream: SocketAddr, sessions: usize, rounds: usize) -> (f64, Figure) {
+/// All are listeners of one proxy: what two proxies differ by, started alike, is more than what is looked for. The tick
+/// is in no figure, since it goes on in all.
+pub(crate) async fn streams(modules: &Modules, upstream: SocketAddr, sessions: usize, rounds: usize) -> Streams {
     const STREAMS: usize = 4;
-    const PLAIN: &str = "plain";
-    let none = Variant::plain("none", "", 6, Filter::None);
-    let berth = Variant::plain("berth", "", 6, Filter::Berth(modules.placement.clone(), variants::by_default()));
-    let mut plain = none.bootstrap(upstream, None)["static_resources"]["listeners"][0].take();
-    plain["name"] = json!(PLAIN);
-    let mut bootstrap = berth.bootstrap(upstream, None);
-    bootstrap["static_resources"]["listeners"].as_array_mut().unwrap().push(plain);
-    let (mut pairs, mut levels) = (Vec::new(), Vec::new());
+    let filters = [
+        Filter::None,
+        Filter::NoOp(modules.raw.clone()),
+        Filter::Floor(modules.floor.clone(), true),
+        Filter::Berth(modules.placement.clone(), variants::by_default()),
+    ];
+    let variants = filters.map(|filter| Variant::plain("", "", 6, filter));
+    let mut bootstrap = variants[3].bootstrap(upstream, None);
+    let listeners = variants.iter().enumerate().map(|(at, variant)| {
+        let mut listener = variant.bootstrap(upstream, None)["static_resources"]["listeners"][0].take();
+        listener["name"] = json!(format!("streams-{at}"));
+        listener
+    });
+    bootstrap["static_resources"]["listeners"] = listeners.collect();
+    let named = world::expected(6);
+    let headers = [&world::HEADERS[..], &[("x-placement-cluster", &*named)]].concat();
+    let asks =
+        [&headers[..], &headers, &world::HEADERS, &world::HEADERS].map(|headers| request("/stream", headers, ""));
+    let (mut levels, mut pairs) = (Vec::new(), [const { Vec::new() }; 4]);
     for session in 0..sessions {
-        let mut with = at(&bootstrap, false, 6, "/stream", "").await;
-        let named = world::expected(6);
-        let headers = [&world::HEADERS[..], &[("x-placement-cluster", &*named)]].concat();
-        let (mut load, ask) = (Load::open(with.envoy.listener(PLAIN), 1).unwrap(), request("/stream", &headers, ""));
-        let pid = with.envoy.pid();
-        let one = |load: &mut Load, ask: &[u8]| {
-            let before = cpu_ns(pid);
+        let envoy = Envoy::start_with(workdir(), &bootstrap, 1).await;
+        pin(envoy.pid(), Side::Proxy);
+        let mut loads = [0, 1, 2, 3].map(|at| Load::open(envoy.listener(&format!("streams-{at}")), 1).unwrap());
+        let mut one = |at: usize| {
+            let before = cpu_ns(envoy.pid());
             for _ in 0..STREAMS {
-                let answer = load.ask(ask).unwrap();
+                let answer = loads[at].ask(&asks[at]).unwrap();
                 assert!(answer.status == 200 && answer.body_bytes > EVENTS * 40, "{answer:?}");
             }
-            (cpu_ns(pid) - before) as f64 / 1e3 / STREAMS as f64
+            (cpu_ns(envoy.pid()) - before) as f64 / 1e3 / STREAMS as f64
         };
         // The first ones are not counted.
-        one(&mut load, &ask);
-        one(&mut with.load, &with.ask);
-        let mut differences = Vec::new();
+        (0..variants.len()).for_each(|at| _ = one(at));
+        let mut seen = Vec::new();
         for round in 0..rounds {
             // Who goes first changes from round to round.
-            let (a, b) = if (round + session) % 2 == 0 {
-                let a = one(&mut load, &ask);
-                (a, one(&mut with.load, &with.ask))
-            } else {
-                let b = one(&mut with.load, &with.ask);
-                (one(&mut load, &ask), b)
-            };
-            levels.push(a);
-            differences.push(b - a);
+            let mut took = [0.0; 4];
+            for at in (0..variants.len()).map(|at| (at + round + session) % variants.len()) {
+                took[at] = one(at);
+            }
+            seen.push(took);
         }
-        pairs.push(differences);
+        levels.extend(seen.iter().map(|took| took[0]));
+        for (pairs, (of, from)) in pairs.iter_mut().zip([(1, 0), (2, 0), (3, 0), (3, 2)]) {
+            pairs.push(seen.iter().map(|took| took[of] - took[from]).collect::<Vec<f64>>());
+        }
     }
-    (median(&levels) / 1e3, difference(&pairs))
+    let [noop, calls, berth, over] = pairs.map(|pairs| difference(&pairs));
+    Streams { whole_ms: median(&levels) / 1e3, noop, calls, berth, over }
 }
 
 /// The telemetry role's cost: processor a second at a steady rate, without it, with it, and with its filter inside the

@@ -70,11 +70,7 @@ fn whole(effort: Effort) {
     if let Some(only) = only {
         print(&variants, &measured);
         if only.split(',').any(|id| id == "streams") {
-            let (whole_ms, added) = runtime.block_on(beside::streams(&modules, upstream, 6, 30));
-            println!(
-                "a stream of 1,000 events {whole_ms:.1} ms, and {:.0} µs, {:.0} to {:.0}",
-                added.value, added.low, added.high
-            );
+            print!("{}", runtime.block_on(beside::streams(&modules, upstream, 6, 30)).text());
         }
         return;
     }

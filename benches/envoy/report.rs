@@ -1,5 +1,6 @@
 //! The record of a run: what was measured in which circumstances, and how it stands to the goals.
 
+use crate::beside::Streams;
 use crate::rounds::{Effort, Measured, Setting};
 use crate::start::Starts;
 use crate::stats::{Figure, difference, median, paired, quantile, ratio};
@@ -13,8 +14,7 @@ pub(crate) struct Run<'a> {
     pub(crate) effort: Effort,
     pub(crate) starts: Starts,
     pub(crate) pushes: Table,
-    /// Milliseconds of a stream, and what Berth adds in microseconds.
-    pub(crate) streams: (f64, Figure),
+    pub(crate) streams: Streams,
     pub(crate) telemetry: Table,
     /// What it ran on and with.
     pub(crate) envelope: Vec<(&'static str, String)>,
@@ -83,10 +83,10 @@ impl Run<'_> {
         most("bytes of berth-placement.wasm", exact(self.module as f64 / 1e3), 300.0, " KB");
         most("memory over no filter, 1 worker", exact(self.starts.first_mib), 27.0, " MiB");
         most("memory of each further worker", exact(self.starts.further_mib), 4.0, " MiB");
-        let (whole_ms, added) = self.streams;
-        let percent = |us: f64| us / 10.0 / whole_ms;
-        let share = Figure { value: percent(added.value), low: percent(added.low), high: percent(added.high) };
-        most("a stream of 1,000 events, added", share, 1.0, " %");
+        let percent = |us: f64| us / 10.0 / self.streams.whole_ms;
+        let share = |f: Figure| Figure { value: percent(f.value), low: percent(f.low), high: percent(f.high) };
+        most("a stream of 1,000 events, added", share(self.streams.berth), 1.0, " %");
+        most("the same over a filter that makes its calls", share(self.streams.over), 1.0, " %");
         // What is left without accounting is what it does not cost: at most 35 % of the tax.
         judge(
             &mut table,
@@ -116,7 +116,6 @@ impl Run<'_> {
     pub(crate) fn text(&self) -> String {
         let e = self.effort;
         let envelope: String = self.envelope.iter().map(|(what, is)| format!("* {what}: {is}\n")).collect();
-        let (whole_ms, added) = self.streams;
         format!(
             "# What a placement costs on a real Envoy\n\n\
              Written by `make bench-envoy`; [README.md](README.md) says what is measured and how to read it.\n\n\
@@ -127,7 +126,7 @@ impl Run<'_> {
              ## A request with a hop\n\n{}\n\
              ## Start\n\n{}\n{}\n\
              ## A stream of 1,000 events\n\n\
-             {whole_ms:.1} ms of processor without a filter; Berth by default adds {:.0} µs ({:.0} to {:.0}).\n\n\
+             {}\n\
              ## Telemetry\n\n{}",
             e.sessions,
             e.rounds,
@@ -139,9 +138,7 @@ impl Run<'_> {
             self.requests(Setting::Proxied),
             self.starts.table,
             self.pushes,
-            added.value,
-            added.low,
-            added.high,
+            self.streams.text(),
             self.telemetry,
         )
     }

@@ -30,8 +30,8 @@ pub(crate) enum Filter {
     None,
     /// A module that does nothing.
     NoOp(PathBuf),
-    /// A module that names a cluster without deciding.
-    Floor(PathBuf),
+    /// A module that names a cluster without deciding; with all of Berth's calls, or that one alone.
+    Floor(PathBuf, bool),
     /// Berth's placement role in this module, with this besides the policy.
     Berth(PathBuf, Value),
     Lua(Leaves),
@@ -83,7 +83,12 @@ pub(crate) fn all(modules: &Modules) -> Vec<Variant> {
     vec![
         hop(variant("none", "no filter", Filter::None)),
         variant("raw", "wasm no-op, bare ABI", Filter::NoOp(modules.raw.clone())),
-        variant("floor", "wasm, header map and cluster header, bare ABI", Filter::Floor(modules.floor.clone())),
+        variant("floor", "wasm, header map and cluster header, bare ABI", Filter::Floor(modules.floor.clone(), false)),
+        variant(
+            "floor-full",
+            "wasm, the calls of Berth by default, bare ABI",
+            Filter::Floor(modules.floor.clone(), true),
+        ),
         hop(variant("sdk", "wasm no-op, SDK", Filter::NoOp(modules.sdk.clone()))),
         variant("passthrough", "Berth, reading headers only", berth(json!({"mode": "passthrough"}))),
         variant("shadow", "Berth, deciding and recording only", berth(json!({"mode": "shadow", "sample": 0}))),
@@ -129,7 +134,8 @@ impl Variant {
             Filter::Berth(_, more) => more["attach"] == "full",
             Filter::Lua(leaves) => *leaves == Leaves::Equal,
             Filter::ExtProc => true,
-            Filter::None | Filter::NoOp(_) | Filter::Floor(_) => false,
+            Filter::Floor(_, all) => *all,
+            Filter::None | Filter::NoOp(_) => false,
         };
         if full { Way::Full } else { Way::Simple }
     }
@@ -143,8 +149,11 @@ impl Variant {
     fn chain(&self) -> Option<Value> {
         Some(match &self.filter {
             Filter::None => return None,
-            Filter::NoOp(module) | Filter::Floor(module) => {
+            Filter::NoOp(module) | Filter::Floor(module, false) => {
                 json!({"name": "noop", "typed_config": plugin(module, "noop", &json!({}), Carried::Text)})
+            }
+            Filter::Floor(module, true) => {
+                json!({"name": "noop", "typed_config": plugin(module, "noop", &json!({"all": true}), Carried::Text)})
             }
             Filter::Berth(module, more) => {
                 let configuration = world::placement(self.size, more);
@@ -167,6 +176,7 @@ impl Variant {
     /// How the proxy formats the decision into the answer.
     fn decision(&self) -> Option<&'static str> {
         match &self.filter {
+            Filter::Floor(_, true) => Some("%FILTER_STATE(wasm.placement:PLAIN)%"),
             Filter::Berth(_, more) if more["decision_upstream"] == true => Some("%FILTER_STATE(wasm.placement:PLAIN)%"),
             Filter::Lua(Leaves::Equal) => Some("%DYNAMIC_METADATA(placement:left:decision)%"),
             Filter::ExtProc => Some("%DYNAMIC_METADATA(placement:decision)%"),

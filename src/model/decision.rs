@@ -60,6 +60,7 @@ impl Plan {
     pub const MOST: usize = 3;
 
     /// Adds an attempt at the end; says whether there was room.
+    #[inline]
     pub fn push(&mut self, attempt: Attempt) -> bool {
         for slot in &mut self.attempts {
             if slot.is_none() {

@@ -1,7 +1,18 @@
 //! Numbers as text. The standard library's formatting is general, and so a dozen calls a number; a request writes ten.
+//! All of it is inlined, so that it is compiled for speed where requests are decided.
 
 /// Appends a number.
+#[inline]
 pub fn push_number(out: &mut String, number: u64) {
+    match u8::try_from(number) {
+        // Epochs, attempts and retries mostly.
+        Ok(digit @ 0..10) => out.push(char::from(b'0' + digit)),
+        _ => push_long(out, number),
+    }
+}
+
+#[inline]
+fn push_long(out: &mut String, number: u64) {
     let mut digits = [b'0'; 20];
     let (mut left, mut from) = (number, digits.len());
     for (at, digit) in digits.iter_mut().enumerate().rev() {
@@ -16,6 +27,7 @@ pub fn push_number(out: &mut String, number: u64) {
 }
 
 /// Appends a number that may be negative.
+#[inline]
 pub fn push_signed(out: &mut String, number: i64) {
     if number < 0 {
         out.push('-');
@@ -23,16 +35,25 @@ pub fn push_signed(out: &mut String, number: i64) {
     push_number(out, number.unsigned_abs());
 }
 
-/// Appends sixteen hexadecimal digits.
-pub fn push_hex(out: &mut String, number: u64) {
+/// Sixteen hexadecimal digits.
+#[inline]
+#[must_use]
+pub fn hex(number: u64) -> [u8; 16] {
     let mut digits = [0; 16];
     for (digit, shift) in digits.iter_mut().rev().zip((0..64).step_by(4)) {
         let value = u8::try_from(number >> shift & 0xf).unwrap_or(0);
         *digit = if value < 10 { b'0' + value } else { b'a' + value - 10 };
     }
-    push_ascii(out, &digits);
+    digits
 }
 
+/// Appends sixteen hexadecimal digits.
+#[inline]
+pub fn push_hex(out: &mut String, number: u64) {
+    push_ascii(out, &hex(number));
+}
+
+#[inline]
 fn push_ascii(out: &mut String, digits: &[u8]) {
     out.push_str(core::str::from_utf8(digits).unwrap_or_default());
 }

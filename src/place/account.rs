@@ -69,7 +69,7 @@ fn binding(scene: &Scene, table: &mut Table) -> Binding {
         }
     }
     match search {
-        Search { found: Some((id, dims)), .. } => bound(scene, table, id, dims.first(), false),
+        Search { found: Some((id, codes)), .. } => bound(scene, table, (id, codes), codes.dimensions().first(), false),
         Search { several: true, .. } => joint(scene, table),
         _ => Binding::default(),
     }
@@ -78,7 +78,7 @@ fn binding(scene: &Scene, table: &mut Table) -> Binding {
 /// The best so far of those above a bar that exactly one dimension rejects.
 struct Search {
     least: i64,
-    found: Option<(SubstrateId, Dimensions)>,
+    found: Option<(SubstrateId, Codes)>,
     /// One above the bar is rejected by several.
     several: bool,
 }
@@ -93,10 +93,10 @@ impl Search {
             None => false,
         };
         if wins {
-            let dims = verdict().dimensions();
-            match dims.len() {
+            let codes = verdict();
+            match codes.dimensions().len() {
                 0 => {}
-                1 => (self.least, self.found) = (utility, Some((id, dims))),
+                1 => (self.least, self.found) = (utility, Some((id, codes))),
                 _ => self.several = true,
             }
         }
@@ -115,13 +115,19 @@ fn joint(scene: &Scene, table: &mut Table) -> Binding {
     let all = better().fold(Dimensions::default(), |all, (_, dims, _)| Dimensions(all.0 | dims.0));
     let Some(dimension) = all.first() else { return Binding::default() };
     let rejected = better().filter(|(_, dims, _)| dims.contains(dimension));
-    rejected
-        .max_by_key(|(id, _, utility)| (*utility, tie(scene, *id)))
-        .map_or(Binding::default(), |(id, ..)| bound(scene, table, id, Some(dimension), true))
+    rejected.max_by_key(|(id, _, utility)| (*utility, tie(scene, *id))).map_or(Binding::default(), |(id, ..)| {
+        bound(scene, table, (id, verdict(scene, table, id)), Some(dimension), true)
+    })
 }
 
-fn bound(scene: &Scene, table: &Table, id: SubstrateId, dimension: Option<Dimension>, joint: bool) -> Binding {
-    let reason = dimension.and_then(|d| reasons::first_of(scene, table, id, Codes::all_of(d)));
+fn bound(
+    scene: &Scene,
+    table: &Table,
+    (id, codes): (SubstrateId, Codes),
+    dimension: Option<Dimension>,
+    joint: bool,
+) -> Binding {
+    let reason = dimension.and_then(|d| reasons::first_of(scene, table, id, codes.and(Codes::all_of(d))));
     Binding { dimension, joint, unbound: Some(id), reason }
 }
 

@@ -8,9 +8,10 @@
 
 use super::Scene;
 use super::account::tie;
-use super::score::{rated, uusd};
+use super::score::{Rated, rated, uusd};
 use super::table::{Table, cell};
 use crate::model::{Attempt, Plan, SubstrateId, WHOLE_PPM};
+use core::cell::Cell;
 
 /// A try that is cut short for others, though none of them would follow it when it is late, has so many times the time
 /// that it is expected to take. Simulated with less, what is cut off is more than refusals that are followed bring in.
@@ -27,11 +28,12 @@ fn of(scene: &Scene, table: &Table, first: SubstrateId, tries: usize) -> Option<
     let (per_try_us, spent_us) = bounds(scene, tries);
     let cut_for_nothing = !scene.asked.repeatable && per_try_us < scene.asked.try_us;
     let times = if cut_for_nothing { AMPLE } else { 1 };
-    if tries > 1 && need_us(scene, table, first) * times > per_try_us {
+    let rated = rated(scene, &table.ground, first);
+    if tries > 1 && rated.need_us * times > per_try_us {
         return None;
     }
     let mut plan = Plan::default();
-    plan.push(attempt(scene, table, first, per_try_us));
+    plan.push(attempt(scene, table, (first, rated), per_try_us));
     for before in 1..tries {
         let left = scene.asked.deadline_us - spent_us * before as i64;
         let next = next(scene, table, &plan, per_try_us, left)?;
@@ -54,11 +56,17 @@ fn bounds(scene: &Scene, tries: usize) -> (i64, i64) {
 
 /// The next of those that can finish: in another failure domain if there is one, an equal of the first if there is
 /// one, else the best.
-fn next(scene: &Scene, table: &Table, plan: &Plan, per_try_us: i64, left_us: i64) -> Option<SubstrateId> {
+fn next(scene: &Scene, table: &Table, plan: &Plan, per_try_us: i64, left_us: i64) -> Option<(SubstrateId, Rated)> {
     let factor = i64::from(scene.policy.document().settings.selection.finish_factor_ppm);
+    // Of those that are asked, the last one that fits is picked.
+    let fitted = Cell::new(Rated::default());
     let fits = |id| {
-        let need = need_us(scene, table, id);
-        need <= per_try_us && need / 1_000 * factor <= left_us / 1_000 * WHOLE_PPM
+        let rated = rated(scene, &table.ground, id);
+        let fits = rated.need_us <= per_try_us && rated.need_us / 1_000 * factor <= left_us / 1_000 * WHOLE_PPM;
+        if fits {
+            fitted.set(rated);
+        }
+        fits
     };
     let domain = |id| cell(&scene.policy.columns.domain, id);
     let elsewhere = |id| plan.iter().all(|a| domain(a.substrate) != domain(id)) && fits(id);
@@ -68,6 +76,7 @@ fn next(scene: &Scene, table: &Table, plan: &Plan, per_try_us: i64, left_us: i64
         .or_else(|| best(scene, table, elsewhere))
         .or_else(|| pick(&other))
         .or_else(|| best(scene, table, other))
+        .map(|id| (id, fitted.get()))
 }
 
 /// The best by utility alone. Eligibility is asked only of one that would win, so of few.
@@ -93,16 +102,12 @@ fn best(scene: &Scene, table: &Table, eligible: impl Fn(SubstrateId) -> bool) ->
     best.map(|(_, id)| id)
 }
 
-fn need_us(scene: &Scene, table: &Table, id: SubstrateId) -> i64 {
-    rated(scene, &table.ground, id).need_us
-}
-
-fn attempt(scene: &Scene, table: &Table, id: SubstrateId, per_try_us: i64) -> Attempt {
+fn attempt(scene: &Scene, table: &Table, (id, rated): (SubstrateId, Rated), per_try_us: i64) -> Attempt {
     debug_assert!(scene.policy.substrate(id).is_some());
     Attempt {
         substrate: id,
         crosses: table.ground.crosses(id),
         per_try_ms: u32::try_from(per_try_us / 1_000).unwrap_or(u32::MAX),
-        cost_uusd: uusd(rated(scene, &table.ground, id).cost_pusd),
+        cost_uusd: uusd(rated.cost_pusd),
     }
 }

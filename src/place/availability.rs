@@ -134,8 +134,8 @@ pub(crate) fn relieve(scene: &Scene, table: &mut Table) {
         _ => {}
     }
     table.shed_ppm = shed_ppm(scene, pool);
-    let draw = i64::try_from(draw(scene.seed, u64::from(scene.asked.tier as u8)) % WHOLE_PPM as u64).unwrap_or(0);
-    table.shed = draw < table.shed_ppm;
+    let draw = || i64::try_from(draw(scene.seed, u64::from(scene.asked.tier as u8)) % WHOLE_PPM as u64).unwrap_or(0);
+    table.shed = table.shed_ppm > 0 && draw() < table.shed_ppm;
     if table.shed {
         table.codes.iter_mut().for_each(|codes| *codes |= bit(Code::Shed, true));
     }
@@ -165,7 +165,10 @@ fn shed_ppm(scene: &Scene, pool: Survey) -> i64 {
     let part = |list: &[u32; 3]| i64::from(list.get(tier).copied().unwrap_or(0)).min(WHOLE_PPM);
     let (from, most) = (part(&shedding.from_ppm), part(&shedding.most_ppm));
     let used = pool.load * WHOLE_PPM / pool.capacity.max(1);
-    let over = (used - from).max(0) * WHOLE_PPM / (WHOLE_PPM - from).max(1);
+    if used <= from {
+        return 0;
+    }
+    let over = (used - from) * WHOLE_PPM / (WHOLE_PPM - from).max(1);
     let over = over.min(WHOLE_PPM);
     most * (over * over / WHOLE_PPM) / WHOLE_PPM
 }

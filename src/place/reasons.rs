@@ -4,7 +4,7 @@
 use super::Scene;
 use super::picture::ELSEWHERE;
 use super::score::{rated, uusd};
-use super::table::{Table, cell, verdict};
+use super::table::{Table, cell};
 use crate::model::{Circuit, Code, Codes, Dimension, Reason, Signal, SubstrateId, WHOLE_PPM};
 use crate::policy::index::positions;
 
@@ -13,9 +13,8 @@ pub(crate) const fn nobody() -> Reason {
     Reason { code: Code::NoEnvelope, needed: 0, has: 0 }
 }
 
-/// The first reason of a candidate among some codes: what policy says before what is measured.
-pub(crate) fn first_of(scene: &Scene, table: &Table, id: SubstrateId, among: Codes) -> Option<Reason> {
-    let codes = verdict(scene, table, id).and(among);
+/// The first reason of a candidate among some of its codes: what policy says before what is measured.
+pub(crate) fn first_of(scene: &Scene, table: &Table, id: SubstrateId, codes: Codes) -> Option<Reason> {
     let ordered = Dimension::PRECEDENCE.into_iter().flat_map(|d| codes.and(Codes::all_of(d)).iter());
     ordered.map(|code| reason(scene, table, id, code)).next()
 }

@@ -5,7 +5,7 @@
 
 use crate::model::contract::Key;
 use crate::model::digits::{push_hex, push_number, push_signed};
-use crate::model::{Borders, ClassSource, Decision, Outcome, Plan, Regime, Spill, SubstrateId};
+use crate::model::{Borders, ClassSource, Decision, Freshness, Outcome, Plan, Regime, Spill, SubstrateId};
 use crate::policy::Policy;
 
 /// Writes the record of a decision into `out`, which is cleared first and can be used again.
@@ -43,6 +43,7 @@ pub fn write_key(policy: &Policy, decision: &Decision, key: Key, out: &mut Strin
     true
 }
 
+/// Few and long parts: each is a call and a copy.
 fn fields(policy: &Policy, d: &Decision, out: &mut String) {
     out.push_str("v=1, id=\"");
     push_hex(out, d.id);
@@ -64,10 +65,15 @@ fn fields(policy: &Policy, d: &Decision, out: &mut String) {
     binding(policy, d, out);
     out.push_str(", epoch=");
     push_number(out, d.epoch);
-    write(out, &[", policy=\"", policy.label(), "\", fresh=", d.freshness.as_str()]);
+    write(out, &[", policy=\"", policy.label()]);
+    out.push_str(match d.freshness {
+        Freshness::Live => "\", fresh=live",
+        Freshness::Uncertain => "\", fresh=uncertain",
+        Freshness::Stale => "\", fresh=stale",
+    });
     if !d.plan.is_empty() {
         plan(policy, &d.plan, out);
-        out.push_str(if d.pace.hedge { ";hedge, cost=" } else { ", cost=" });
+        out.push_str(if d.pace.hedge { ");hedge, cost=" } else { "), cost=" });
         push_signed(out, d.cost_uusd);
         write(out, &[";regime=", d.regime.map_or("none", Regime::as_str)]);
     }
@@ -116,13 +122,14 @@ fn binding(policy: &Policy, d: &Decision, out: &mut String) {
     }
 }
 
+/// All but its closing parenthesis.
 fn plan(policy: &Policy, plan: &Plan, out: &mut String) {
-    out.push_str(", plan=(");
-    for (i, attempt) in plan.iter().enumerate() {
-        write(out, &[if i > 0 { " " } else { "" }, name(policy, attempt.substrate)]);
+    let mut before = ", plan=(";
+    for attempt in plan.iter() {
+        write(out, &[before, name(policy, attempt.substrate)]);
         crossings(attempt.crosses, out);
+        before = " ";
     }
-    out.push(')');
 }
 
 /// `;x=region+account`: what is crossed, narrowest first; nothing where nothing is.
@@ -134,9 +141,13 @@ fn crossings(crosses: Borders, out: &mut String) {
 }
 
 fn joined(crosses: Borders, out: &mut String) {
-    for (i, border) in crosses.iter().enumerate() {
-        out.push_str(if i == 0 { "" } else { "+" });
+    let mut rest = crosses;
+    for border in crosses.iter() {
         out.push_str(border.as_str());
+        rest = rest.minus(Borders::NONE.with(border));
+        if !rest.is_empty() {
+            out.push('+');
+        }
     }
 }
 

@@ -40,8 +40,9 @@ fn best(scene: &Scene, table: &Table, hopeful: impl Fn(u64) -> bool) -> Option<S
         .map(|(id, _)| id)
 }
 
-fn refused(scene: &Scene, table: &Table, status: u16, id: SubstrateId, codes: u64) -> Outcome {
-    let reason = reasons::first_of(scene, table, id, Codes(codes)).unwrap_or_else(reasons::nobody);
+fn refused(scene: &Scene, table: &Table, status: u16, id: SubstrateId, among: u64) -> Outcome {
+    let codes = verdict(scene, table, id).and(Codes(among));
+    let reason = reasons::first_of(scene, table, id, codes).unwrap_or_else(reasons::nobody);
     let retry_after_s = matches!(status, 429 | 503).then(|| retry_after_s(scene, &reason));
     Outcome::Refused { status, reason, retry_after_s }
 }

@@ -196,8 +196,9 @@ pub(crate) fn fill(scene: &Scene, table: &mut Table) {
     let tokens = input + output;
     if !score::is_affine(scene, &ground.most) {
         for ((row, &id), (codes, utility)) in rows {
-            *codes = row.codes | pressed(scene, ground, id);
-            *utility = score::rated(scene, ground, id).utility_pusd;
+            let rated = score::rated(scene, ground, id);
+            *codes = row.codes | pressed(scene, ground, id, rated.need_us);
+            *utility = rated.utility_pusd;
             survey.see(row, *codes, *utility, scene.placed(id));
         }
         return;
@@ -208,7 +209,7 @@ pub(crate) fn fill(scene: &Scene, table: &mut Table) {
         *utility = row.worth.of(input, output);
         *codes = row.codes;
         if (need > deadline) | (tokens > i64::from(row.tokens)) | (placed >= row.places) {
-            *codes |= pressed(scene, ground, id);
+            *codes |= pressed(scene, ground, id, score::rated(scene, ground, id).need_us);
         }
         survey.see(row, *codes, *utility, placed);
     }
@@ -284,9 +285,8 @@ impl Survey {
 }
 
 /// What rejects a candidate for this request's size, its deadline and what was placed since the snapshot.
-pub(crate) fn pressed(scene: &Scene, ground: &Ground, id: SubstrateId) -> u64 {
-    let need = score::rated(scene, ground, id).need_us;
-    capability::now(scene, ground, id, need) | availability::now(scene, id) | cost::ceiling(scene, id)
+pub(crate) fn pressed(scene: &Scene, ground: &Ground, id: SubstrateId, need_us: i64) -> u64 {
+    capability::now(scene, ground, id, need_us) | availability::now(scene, id) | cost::ceiling(scene, id)
 }
 
 #[cfg(test)]

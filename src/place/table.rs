@@ -92,10 +92,11 @@ pub(crate) fn verdict(scene: &Scene, table: &Table, id: SubstrateId) -> Codes {
     let ground = &table.ground;
     let share = scene.shares.iter().any(|share| share.substrate == id && gate::tenant_share(scene, share));
     let after = cell(&ground.after_ppm, id);
+    let rated = score::rated(scene, ground, id);
     let codes = Codes(
         cell(&ground.codes, id)
-            | rows::pressed(scene, ground, id)
-            | cost::now(scene, score::rated(scene, ground, id).cost_pusd)
+            | rows::pressed(scene, ground, id, rated.need_us)
+            | cost::now(scene, rated.cost_pusd)
             | cost::waits(table.prepaid_ppm, after)
             | bit(Code::TenantShare, share)
             | bit(Code::Shed, table.shed),

@@ -39,12 +39,13 @@ up: wasm ## the demo's world, left running, and what to try with it
 	@$(CARGO) build --locked --example demo
 	@$(WITH_ENVOY) && $(CARGO) run --locked --quiet --example demo -- up
 
-SCENARIOS = five-failures spillover locality-collapse degraded-node law-in-motion herd metastable retry-storm cascade drift
+SCENARIOS = five-failures bursty diurnal spillover locality-collapse degraded-node law-in-motion partition herd \
+  metastable retry-storm cascade drift drift-at-scale drift-unnoticed flapping wavering trace
 
 simulation: rust ## run the standard scenarios and write their short report into examples/simulate/README.md (minutes)
 	@$(CARGO) build --locked --release --bin berth
 	@cd examples/simulate && \
-	  { $(abspath $(NATIVE))/release/berth simulate $(SCENARIOS:%=%.yaml) --hold 4 --summary > .report; [ $$? -le 1 ]; } && \
+	  { $(abspath $(NATIVE))/release/berth simulate $(SCENARIOS:%=%.yaml) --hold 12 --hold-from 7310101 --summary > .report; [ $$? -le 1 ]; } && \
 	  sed -i '/^<!-- report -->$$/q' README.md && cat .report >> README.md; made=$$?; rm -f .report; exit $$made
 
 down: rust ## stop what `make up` left running

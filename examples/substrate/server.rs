@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -31,6 +31,8 @@ pub struct Behaviour {
     pub ms_per_token: u64,
     /// Answers 429 with `retry-after`.
     pub full: bool,
+    /// So many requests a second, as a provider allows them: a second's worth at once, then 429 with `retry-after`.
+    pub requests_per_second: Option<u32>,
     /// Answers 500.
     pub failing: bool,
     /// Requests waiting, as reported.
@@ -50,6 +52,7 @@ impl Default for Behaviour {
             first_token_ms: 5,
             ms_per_token: 0,
             full: false,
+            requests_per_second: None,
             failing: false,
             queue_depth: 0,
             memory_pressure: 0.2,
@@ -66,6 +69,33 @@ pub struct Substrate {
     behaviour: Mutex<Behaviour>,
     running: Mutex<u64>,
     served: Mutex<u64>,
+    bucket: Mutex<Bucket>,
+}
+
+/// What is left of a rate.
+#[derive(Debug, Default)]
+struct Bucket {
+    left: f64,
+    at: Option<Instant>,
+}
+
+impl Bucket {
+    /// How many may come now.
+    fn fill(&mut self, rate: f64) -> f64 {
+        let now = Instant::now();
+        let gained = self.at.map_or(rate, |at| now.duration_since(at).as_secs_f64() * rate);
+        (self.left, self.at) = ((self.left + gained).min(rate.max(1.0)), Some(now));
+        self.left
+    }
+
+    /// Takes one, or says after how many seconds there will be one again.
+    fn take(&mut self, rate: f64) -> Option<u64> {
+        if self.fill(rate) < 1.0 {
+            return Some(((1.0 - self.left) / rate).ceil().max(1.0) as u64);
+        }
+        self.left -= 1.0;
+        None
+    }
 }
 
 impl Substrate {
@@ -75,6 +105,7 @@ impl Substrate {
             behaviour: Mutex::new(behaviour),
             running: Mutex::new(0),
             served: Mutex::new(0),
+            bucket: Mutex::new(Bucket::default()),
         })
     }
 
@@ -167,10 +198,13 @@ impl Substrate {
 
     async fn chat(self: Arc<Self>, request: Request<Incoming>) -> Response<Chunks> {
         let now = self.behaviour();
-        if now.full {
+        let rate = now.requests_per_second.map(f64::from).filter(|rate| *rate > 0.0);
+        let bucket = || self.bucket.lock().unwrap_or_else(|e| e.into_inner());
+        let wait_s = if now.full { Some(2) } else { rate.and_then(|rate| bucket().take(rate)) };
+        if let Some(wait_s) = wait_s {
             let mut response =
                 self.json(429, &json!({"error": {"message": "the queue is full", "type": "overloaded"}}));
-            response.headers_mut().insert("retry-after", hyper::header::HeaderValue::from_static("2"));
+            response.headers_mut().insert("retry-after", hyper::header::HeaderValue::from(wait_s));
             return response;
         }
         if now.failing {
@@ -191,11 +225,15 @@ impl Substrate {
         }
         tokio::time::sleep(Duration::from_millis(now.ms_per_token.saturating_mul(tokens))).await;
         let content = format!("{} answers.", self.name);
-        self.json(200, &json!({
+        let mut response = self.json(200, &json!({
             "id": "chatcmpl-sim", "object": "chat.completion", "created": 0, "model": model,
             "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}],
             "usage": {"prompt_tokens": 1, "completion_tokens": tokens, "total_tokens": tokens + 1}
-        }))
+        }));
+        if let Some(left) = rate.map(|rate| bucket().fill(rate) as u64) {
+            response.headers_mut().insert("x-ratelimit-remaining-requests", left.into());
+        }
+        response
     }
 
     fn stream(&self, model: String, tokens: u64, ms_per_token: u64, busy: Busy) -> Response<Chunks> {

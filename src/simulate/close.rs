@@ -1,5 +1,6 @@
 //! How a request ends, or goes on: what the proxy sees of an attempt, whether the caller asks again, what is paid.
 
+use super::ledger::Answered;
 use super::measure::End;
 use super::random::mix;
 use super::world::{Attempt, Happening, World};
@@ -52,7 +53,7 @@ impl World<'_> {
         let clients = self.scenario.clients;
         let Some(request) = self.requests.get_mut(at) else { return };
         if request.retries >= clients.retries {
-            self.close(at, end, 0, 0);
+            self.close(at, end, Answered::default());
             return;
         }
         request.retries += 1;
@@ -63,14 +64,14 @@ impl World<'_> {
         self.later(self.now_us + wait * 1_000, Happening::Retry(at));
     }
 
-    pub(super) fn close(&mut self, at: usize, end: End, latency_us: u64, substrate: usize) {
+    pub(super) fn close(&mut self, at: usize, end: End, answered: Answered) {
         let Some(request) = self.requests.get(at).copied() else { return };
         let Some(class) = self.document.classes.get(request.class) else { return };
         let model = self.scenario.load.mix.get(request.arrival.mix).and_then(|m| m.model.as_deref());
-        let offers = self.document.substrates.get(substrate).map(|s| s.capabilities.models.as_slice());
+        let offers = self.document.substrates.get(answered.substrate).map(|s| s.capabilities.models.as_slice());
         let offer = offers.into_iter().flatten().find(|o| model.is_none_or(|m| m == o.model));
-        let quality = offer.map_or(0, |o| o.quality_ppm);
-        self.measures.ended(&request.arrival, (request.class, class), end, latency_us, quality);
+        let answered = Answered { quality_ppm: offer.map_or(0, |o| o.quality_ppm), ..answered };
+        self.measures.ended(&request.arrival, (request.class, class), end, answered);
         self.idle_requests.push(at);
     }
 

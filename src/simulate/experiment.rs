@@ -4,7 +4,7 @@
 use super::arrivals::Line;
 use super::figures::Figures;
 use super::held::Held;
-use super::router::{Ideal, Ours, Part, Rival, Router, Rule, Tuning, grid};
+use super::router::{Ideal, Make, Ours, Part, Rival, Router, Rule, Tuning, grid};
 use super::scenario::{Event, Fleet, Scenario, Shape, What};
 use super::{START_MS, run};
 use crate::model::Document;
@@ -98,6 +98,8 @@ pub struct Results {
     pub held: Vec<Held>,
     /// How many other seeds.
     pub seeds: u64,
+    /// The first of them.
+    pub from: u64,
 }
 
 impl Results {
@@ -127,11 +129,12 @@ const RULES: [(&str, Rule); 10] = [
     ("scorers", Rule::Scorers),
 ];
 
-const PARTS: [(&str, Part); 4] = [
+const PARTS: [(&str, Part); 5] = [
     ("berth", Part::Nothing),
     ("berth-no-spread", Part::Spread),
     ("berth-no-freshness", Part::Freshness),
     ("berth-no-hysteresis", Part::Hysteresis),
+    ("berth-thrifty", Part::Time),
 ];
 
 /// Told what is being done and how far it is, in millionths.
@@ -142,7 +145,8 @@ impl Setup {
         let fleet = self.scenario.fleet;
         if let Some((_, part)) = PARTS.iter().find(|(name, _)| *name == variant.router) {
             let document = self.document.clone();
-            return Box::new(Ours::new(document, self.digest, *part, fleet.proxies, fleet.workers, START_MS));
+            let make = Make { document, digest: self.digest, part: *part, fleet, alarm_ms: self.scenario.alarm_ms };
+            return Box::new(Ours::new(make, START_MS));
         }
         let rule = RULES.iter().find(|(name, _)| *name == variant.router);
         match rule {
@@ -212,7 +216,7 @@ impl Setup {
         Results { runs, sweep, capacity, ..Results::default() }
     }
 
-    fn sweep(&self, variants: &[Variant], progress: Progress<'_>) -> Vec<Cell> {
+    pub(super) fn sweep(&self, variants: &[Variant], progress: Progress<'_>) -> Vec<Cell> {
         let Some(sweep) = &self.scenario.sweep else { return Vec::new() };
         let mut cells = Vec::new();
         for (&period_ms, &proxies) in sweep.periods_ms.iter().flat_map(|p| sweep.proxies.iter().map(move |n| (p, n))) {

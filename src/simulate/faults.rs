@@ -42,10 +42,15 @@ impl World<'_> {
         self.scenario.duration_ms * 1_000
     }
 
+    /// The world does not stop while somebody still waits, or will ask again.
+    fn goes_on(&self) -> bool {
+        self.now_us < self.ends_us() || self.requests.len() > self.idle_requests.len()
+    }
+
     pub(super) fn prove(&mut self) {
         let now_ms = self.now_ms();
         self.servers.iter_mut().filter(|s| s.proves).for_each(|s| s.proved_ms = now_ms);
-        if self.now_us < self.ends_us() {
+        if self.goes_on() {
             self.later(self.now_us + PROVE_US, Happening::Prove);
         }
     }
@@ -68,9 +73,8 @@ impl World<'_> {
         } else {
             self.later(self.now_us + delay_us, Happening::Take(proxy));
         }
-        let next = self.now_us + self.scenario.fleet.period_ms * 1_000;
-        if next < self.ends_us() {
-            self.later(next, Happening::Sample(proxy));
+        if self.goes_on() {
+            self.later(self.now_us + self.scenario.fleet.period_ms * 1_000, Happening::Sample(proxy));
         }
     }
 
@@ -146,13 +150,7 @@ impl World<'_> {
 
     /// The substrates that an event meets.
     fn met(&self, event: &Event) -> Vec<usize> {
-        let meets = |s: &crate::model::Substrate| {
-            event.to.is_empty()
-                || event.to.iter().any(|t| {
-                    [&s.name, &s.location.region, &s.location.zone, &s.location.failure_domain].contains(&&t.0)
-                })
-        };
-        (0..).zip(&self.document.substrates).filter(|(_, s)| meets(s)).map(|(at, _)| at).collect()
+        (0..).zip(&self.document.substrates).filter(|(_, s)| event.meets(s)).map(|(at, _)| at).collect()
     }
 
     fn befall(&mut self, substrate: usize, event: &Event, turn: Turn) {

@@ -1,5 +1,6 @@
 //! The figures of one run, when it is over.
 
+use super::ledger::Ledger;
 use crate::model::Tier;
 
 /// Counts of one class.
@@ -62,10 +63,12 @@ pub struct Figures {
     pub swings_ppm: u64,
     /// From the end of the last fault.
     pub recovery_ms: Option<u64>,
+    /// Goodput until the first fault.
+    pub before_ppm: u64,
     /// Goodput from the first fault to the last.
     pub fault_ppm: Option<u64>,
-    /// The first substrate that was found to drift, and when: of those that look.
-    pub found: Option<(u64, u16)>,
+    /// When an alert fired that a substrate drifts, and which, in this order: of those that look.
+    pub found: Vec<(u64, u16)>,
     /// It did recover, or had nothing to recover from.
     pub recovers: bool,
     /// Goodput, second by second.
@@ -74,6 +77,10 @@ pub struct Figures {
     pub placed: Vec<u64>,
     /// By class.
     pub by_class: Vec<ByClass>,
+    /// All but one in a hundred that were begun had waited for less at their substrate.
+    pub queued_p99_us: u64,
+    /// Request by request.
+    pub ledger: Ledger,
 }
 
 impl Figures {

@@ -2,6 +2,7 @@
 
 use super::arrivals::Arrival;
 use super::close::Outcome;
+use super::ledger::Answered;
 use super::measure::End;
 use super::router::{Answer, Stop};
 use super::server::Reception;
@@ -22,7 +23,7 @@ impl World<'_> {
         };
         let class = class_of(self.document, &facts(kind, headers, arrival.input));
         self.measures.arrived(&arrival, class);
-        let request = Request { arrival, class, asked_us: self.now_us, ..Request::default() };
+        let request = Request { arrival, class, asked_us: self.now_us, first_us: self.now_us, ..Request::default() };
         let at = self.idle_requests.pop().unwrap_or(self.requests.len());
         if at == self.requests.len() {
             self.requests.push(request);
@@ -32,6 +33,8 @@ impl World<'_> {
         self.dispatch(at);
     }
 
+    /// A caller asks again. The proxy cannot know that it is not the first time: the deadline that it keeps begins anew, as
+    /// the time-out of most clients does, which counts for one try. Whether the answer is in time is judged from the first.
     pub(super) fn retry(&mut self, at: usize) {
         let now_us = self.now_us;
         if let Some(request) = self.requests.get_mut(at) {
@@ -134,7 +137,8 @@ impl World<'_> {
         }
         match reception {
             Reception::Taken => {
-                self.attempts.get_mut(id).into_iter().for_each(|a| a.held = true);
+                let now_us = self.now_us;
+                self.attempts.get_mut(id).into_iter().for_each(|a| (a.held, a.reached_us) = (true, now_us));
                 self.pump(attempt.substrate);
             }
             Reception::Refused => self.fail(id, failed(0, None)),
@@ -195,9 +199,11 @@ impl World<'_> {
         self.router.ended(&arrival, attempt.substrate, &ending, self.now_ms());
         let Some(request) = self.requests.get(attempt.request).copied() else { return };
         let answered = if self.streams(&arrival) { first_us } else { self.now_us };
-        let latency_us = answered - request.asked_us;
+        let latency_us = answered - request.first_us;
         let end = if latency_us <= self.deadline_us(&request) { End::Good } else { End::Late };
-        self.close(attempt.request, end, latency_us, attempt.substrate);
+        let whole_us = self.now_us - request.first_us;
+        let answered = Answered { latency_us, whole_us, substrate: attempt.substrate, quality_ppm: 0 };
+        self.close(attempt.request, end, answered);
     }
 
     pub(super) fn timeout(&mut self, id: usize, life: u32) {

@@ -1,10 +1,10 @@
 //! What Berth sets out to reach, held against what came out.
 
 use super::bills::bills;
-use super::experiment::{Cell, Results, Run, Setup};
+use super::experiment::{Cell, Results, Setup};
 use super::figures::Figures;
-use super::held::Held;
-use super::scenario::What;
+use super::panel::{Entrant, Panel};
+use super::scenario::{Event, What};
 use super::why;
 
 /// One goal and what came of it.
@@ -62,103 +62,78 @@ const SINGLE: [&str; 5] = ["latency-only", "cost-only", "region-only", "sku-only
 /// All goals that a scenario can show.
 #[must_use]
 pub fn goals(setup: &Setup, results: &Results) -> Vec<Goal> {
-    let Some(ours) = results.plain("berth") else { return Vec::new() };
+    let panel = Panel::of(results);
+    let Some(ours) = panel.plain("berth") else { return Vec::new() };
     let mut goals = vec![Goal {
         column: "envelope",
         wanted: "no attempt outside the envelope",
         met: ours.outside() == 0,
         short: ours.outside().to_string(),
-        seen: format!("{} of {}", ours.outside(), ours.attempts),
+        seen: format!("{} of {}", ours.outside(), ours.sum(|f| f.attempts)),
         ..Goal::default()
     }];
     let ruled = setup.document.envelopes.len() > 1;
-    goals.extend(ruled.then(|| singles(results)).flatten());
-    goals.extend(goodput(setup, results, ours));
-    goals.extend(faults(setup, results, ours));
-    goals.extend(held(results));
-    goals.extend(bills(results, ours));
-    goals.extend(recovery(setup, results, ours));
+    goals.extend(ruled.then(|| singles(&panel)).flatten());
+    goals.extend(goodput(setup, &panel, ours));
+    goals.extend(faults(setup, &panel, ours));
+    goals.extend(bills(setup, &panel, ours));
+    goals.extend(recovery(setup, &panel, ours));
     goals.extend(drift(setup, ours));
     goals.extend(results.sweep.iter().filter_map(staleness));
     goals
 }
 
-fn singles(results: &Results) -> Option<Goal> {
-    let outside: Vec<(&str, u64)> =
-        SINGLE.iter().filter_map(|name| Some((*name, results.plain(name)?.outside()))).collect();
-    let said: Vec<String> = outside.iter().map(|(name, n)| format!("{name} {n}")).collect();
-    let all = outside.iter().all(|(_, n)| *n > 0);
-    (!outside.is_empty()).then(|| Goal {
+fn singles(panel: &Panel) -> Option<Goal> {
+    let each = |name: &&'static str| Some((*name, panel.plain(name)?.runs.iter().map(|f| f.outside()).min()?));
+    let least: Vec<(&str, u64)> = SINGLE.iter().filter_map(each).collect();
+    let said: Vec<String> = least.iter().map(|(name, n)| format!("{name} {n}")).collect();
+    (!least.is_empty()).then(|| Goal {
         column: "singles break it",
-        wanted: "every single-policy router as it is breaks the envelope",
-        met: all,
+        wanted: "every single-policy router as it is breaks the envelope, with every seed",
+        met: least.iter().all(|(_, n)| *n > 0),
         short: "not all".into(),
-        seen: said.join(", "),
+        seen: format!("at least {}", said.join(", ")),
         ..Goal::default()
     })
 }
 
-/// Rivals behind an allow-list that kept the envelope.
-pub(super) fn feasible(results: &Results) -> impl Iterator<Item = &Run> {
-    results.runs.iter().filter(|r| r.variant.is_listed() && r.figures.outside() == 0)
-}
-
-/// Points of a percent that one share lacks of another.
-fn points(ours: u64, theirs: u64) -> String {
-    format!("−{}", decimal(theirs.saturating_sub(ours) * 100, 2))
-}
-
-fn goodput(setup: &Setup, results: &Results, ours: &Figures) -> Option<Goal> {
-    let best = feasible(results).max_by_key(|r| r.figures.goodput_ppm)?;
-    let theirs = best.figures.goodput_ppm;
-    let ideal = results.plain("ideal").map(|f| format!(" The ideal: {}.", percent(f.goodput_ppm))).unwrap_or_default();
-    let (luck, classes) = (why::luck(ours, &best.figures), why::classes(setup, ours, &best.figures));
+/// The best in hindsight is chosen on what it is judged by: nobody could have known. It is the harder one to reach.
+fn goodput(setup: &Setup, panel: &Panel, ours: &Entrant) -> Option<Goal> {
+    let best = panel.feasible().max_by_key(|e| e.goodput_ppm())?;
+    let (own, theirs) = (ours.goodput_ppm(), best.goodput_ppm());
+    let less = ours.less(best, |f| f.goodput_ppm);
+    let ideal = panel.plain("ideal").map(|e| format!(" The ideal: {}.", percent(e.goodput_ppm()))).unwrap_or_default();
+    let taken = panel.feasible().filter(|e| e.trained_ppm.is_some()).max_by_key(|e| e.trained_ppm);
+    let taken = taken.filter(|e| e.variant != best.variant).map(|e| {
+        let (name, share) = (e.variant.label(), percent(e.goodput_ppm()));
+        format!("; best while it was tuned: {name}, {share}")
+    });
     Some(Goal {
         column: "goodput",
         wanted: "goodput at least that of the best feasible rival",
-        met: ours.goodput_ppm >= theirs,
-        short: points(ours.goodput_ppm, theirs),
-        seen: format!("{} against {} ({})", percent(ours.goodput_ppm), percent(theirs), best.variant.label()),
-        why: format!("{luck} {classes}{ideal}"),
-        ..Goal::default()
-    })
-}
-
-/// The best of ten rivals on the seed that is judged is chosen after the fact, and luck is part of it. Over other seeds the
-/// rival that was best while it was tuned is what somebody could have taken; the best in hindsight is said beside it.
-fn held(results: &Results) -> Option<Goal> {
-    let ours = results.held.iter().find(|h| h.variant.router == "berth")?;
-    let rivals = || results.held.iter().filter(|h| h.variant.is_listed() && h.outside == 0);
-    let taken: &Held = rivals().max_by_key(|h| h.trained_ppm)?;
-    let hindsight = rivals().max_by_key(|h| h.goodput_ppm)?;
-    Some(Goal {
-        column: "other seeds",
-        wanted: "over other seeds, goodput at least that of the rival that was best while it was tuned",
-        met: ours.goodput_ppm >= taken.goodput_ppm,
-        short: points(ours.goodput_ppm, taken.goodput_ppm),
+        met: own >= theirs,
+        short: less.points(),
         seen: format!(
-            "{} against {} ({}), means of {} seeds; the best in hindsight: {} ({})",
-            percent(ours.goodput_ppm),
-            percent(taken.goodput_ppm),
-            taken.variant.label(),
-            results.seeds,
-            percent(hindsight.goodput_ppm),
-            hindsight.variant.label()
+            "{} against {} ({}){}",
+            percent(own),
+            percent(theirs),
+            best.variant.label(),
+            taken.unwrap_or_default()
         ),
-        why: ours.against(taken),
+        why: format!("{} {}{ideal}", why::luck(ours, best), why::classes(setup, ours, best)),
         ..Goal::default()
     })
 }
 
 /// Where the ideal is not so much better than the mesh either, nobody can be.
-fn faults(setup: &Setup, results: &Results, all: &Figures) -> Option<Goal> {
+fn faults(setup: &Setup, panel: &Panel, all: &Entrant) -> Option<Goal> {
     const WANTED: u64 = 1_300_000;
-    let mesh = results.listed("locality-failover")?.fault_ppm?.max(1);
-    let ours = all.fault_ppm?;
+    let mesh = panel.listed("locality-failover")?.fault_ppm()?.max(1);
+    let ours = all.fault_ppm()?;
     let ratio = |ppm: u64| ppm * 1_000_000 / mesh;
     let times = |ratio: u64| decimal(ratio, 2);
-    let ideal = results.plain("ideal");
-    let best = ideal.and_then(|f| f.fault_ppm).map(ratio);
+    let ideal = panel.plain("ideal");
+    let best = ideal.and_then(Entrant::fault_ppm).map(ratio);
     let beyond = best.is_some_and(|best| best < WANTED);
     let said = best.map_or_else(String::new, |best| format!("; the ideal is {} times", times(best)));
     let why = match ideal {
@@ -180,49 +155,68 @@ fn faults(setup: &Setup, results: &Results, all: &Figures) -> Option<Goal> {
     })
 }
 
-/// A second is the grain of recovery: what the ideal does in less counts as one.
-fn recovery(setup: &Setup, results: &Results, ours: &Figures) -> Option<Goal> {
+/// A second is the grain of recovery: what the ideal does in less counts as one. Of several seeds, the middle one.
+fn recovery(setup: &Setup, panel: &Panel, ours: &Entrant) -> Option<Goal> {
     setup.scenario.over_ms()?;
-    let ideal = results.plain("ideal")?;
-    let seconds = |f: &Figures| f.recovery_ms.map_or_else(|| "never".into(), |ms| format!("{} s", ms / 1_000));
-    let limit = ideal.recovery_ms.map(|ms| ms.max(1_000) * 2);
+    let ideal = panel.plain("ideal")?;
+    let seconds = |ms: Option<u64>| ms.map_or_else(|| "never".into(), |ms| format!("{} s", ms / 1_000));
+    let twice = |ms: u64| ms.max(1_000) * 2;
+    let (own, best) = (ours.recovery_ms(), ideal.recovery_ms());
+    let well = |f: &Figures, i: &Figures| f.recovery_ms.zip(i.recovery_ms).is_some_and(|(ms, i)| ms <= twice(i));
+    let times = ours.beside(ideal).filter(|(f, i)| well(f, i)).count();
+    let of = if panel.seeds() > 1 {
+        format!(", medians; within it {times} times of {}", panel.seeds())
+    } else {
+        String::new()
+    };
     Some(Goal {
         column: "recovery",
         wanted: "recovered within twice the ideal's time",
-        short: format!("{} / {}", seconds(ours), seconds(ideal)),
-        met: ours.recovery_ms.zip(limit).is_some_and(|(ms, limit)| ms <= limit),
-        seen: format!("{} against {}", seconds(ours), seconds(ideal)),
-        why: format!("Against the ideal, over the whole run: {}", why::classes(setup, ours, ideal)),
+        short: format!("{} / {}", seconds(own), seconds(best)),
+        met: own.zip(best).is_some_and(|(ms, best)| ms <= twice(best)),
+        seen: format!("{} against {}{of}", seconds(own), seconds(best)),
+        why: why::recovery(setup, ours, ideal),
         ..Goal::default()
     })
 }
 
-/// What metrics alone show of a drift: no alarm before it begins or where nothing drifts, then one that names it while it
-/// goes on.
-fn drift(setup: &Setup, ours: &Figures) -> Option<Goal> {
-    let events = &setup.scenario.events;
-    let drifting = events.iter().find(|e| e.what == What::Drift);
-    let quiet = events.is_empty() && setup.scenario.duration_ms > 60_000;
+/// What the alert that ships makes of a drift that lasts for long enough: silent before it begins or where nothing drifts, then
+/// it names it while it goes on. With every seed. Neighbours that take over its load become slower too, and may be named.
+fn drift(setup: &Setup, ours: &Entrant) -> Option<Goal> {
+    let (scenario, alarm_ms) = (&setup.scenario, setup.scenario.alarm_ms);
+    let event = scenario.events.iter().find(|e| e.what == What::Drift && e.until_ms - e.from_ms > alarm_ms);
+    let quiet = scenario.events.is_empty() && scenario.duration_ms > 2 * alarm_ms;
     let name = |at: u16| setup.document.substrates.get(usize::from(at)).map_or("?", |s| s.name.as_str());
-    let found = ours.found.map(|(at_ms, at)| (at_ms, name(at)));
-    let said = found.map_or_else(|| "no alarm".into(), |(ms, name)| format!("{name} after {} s", ms / 1_000));
-    let (met, seen) = match drifting {
+    let meant = |event: &Event, at: u16| event.to.iter().any(|t| t.0.as_str() == name(at));
+    let names = |f: &&Figures| match event {
         Some(event) => {
-            let named = |name: &str| event.to.iter().any(|t| t.0.as_str() == name);
-            let (from, until) = (event.from_ms, event.until_ms);
-            let well = found.is_some_and(|(ms, name)| (from..until).contains(&ms) && named(name));
-            let (from, until, by) = (from / 1_000, until / 1_000, decimal(event.by_ppm, 1));
-            (well, format!("{said}; it becomes {by} times as slow from {from} s to {until} s"))
+            let early = f.found.first().is_some_and(|(ms, _)| *ms < event.from_ms);
+            let on = |(ms, at): &(u64, u16)| *ms < event.until_ms && meant(event, *at);
+            !early && f.found.iter().any(on)
         }
-        None if quiet => (found.is_none(), said.clone()),
-        None => return None,
+        None => f.found.is_empty(),
     };
-    Some(Goal {
+    let times = ours.runs.iter().copied().filter(names).count();
+    let first = ours.runs.first()?;
+    let found = first.found.iter().map(|(ms, at)| format!("{} after {} s", name(*at), ms / 1_000));
+    let found: Vec<String> = found.collect();
+    let said = if found.is_empty() { "no alert".into() } else { found.join(", ") };
+    let how = event.map_or_else(String::new, |event| {
+        format!(
+            "; it becomes {} times as slow from {} s to {} s, and {} are answered in time meanwhile, {} before",
+            decimal(event.by_ppm, 1),
+            event.from_ms / 1_000,
+            event.until_ms / 1_000,
+            percent(ours.fault_ppm().unwrap_or(0)),
+            percent(ours.mean(|f| f.before_ppm))
+        )
+    });
+    (event.is_some() || quiet).then(|| Goal {
         column: "drift",
-        wanted: "a drift is found from metrics alone while it goes on, and nothing else is",
-        met,
-        seen,
-        short: said,
+        wanted: "the alert that ships names a drift while it goes on, from metrics alone, and is silent before",
+        met: times == ours.runs.len(),
+        seen: format!("{times} times of {}; with the first seed {said}{how}", ours.runs.len()),
+        short: format!("{times} of {}", ours.runs.len()),
         ..Goal::default()
     })
 }

@@ -3,6 +3,7 @@
 use super::arrivals::Arrival;
 use super::figures::{ByClass, Figures};
 use super::law::Ruling;
+use super::ledger::{Answered, Ledger};
 use super::scenario::Scenario;
 use crate::model::{Border, Class};
 
@@ -49,6 +50,8 @@ pub struct Measures {
     off_home: u64,
     quality_ppm: u128,
     latencies_us: Vec<u64>,
+    queued_us: Vec<u64>,
+    ledger: Ledger,
     ratios_ppm: Vec<u64>,
     peak_ppm: u64,
     seconds: Vec<Second>,
@@ -90,6 +93,7 @@ impl Measures {
         if self.counts(arrival) {
             self.offered += 1;
             self.by_class.get_mut(class).into_iter().for_each(|c| c.offered += 1);
+            self.ledger.arrived(arrival.id, arrival.at_us, class);
         }
     }
 
@@ -133,11 +137,19 @@ impl Measures {
         if self.counts(arrival) {
             self.cost_pusd += cost_pusd + egress_pusd;
             self.egress_pusd += egress_pusd;
+            self.ledger.paid(arrival.id, cost_pusd + egress_pusd);
+        }
+    }
+
+    /// Work is begun that has waited for so long at its substrate.
+    pub fn waited(&mut self, arrival: &Arrival, waited_us: u64) {
+        if self.counts(arrival) {
+            self.queued_us.push(waited_us);
         }
     }
 
     /// A request has ended.
-    pub fn ended(&mut self, arrival: &Arrival, class: (usize, &Class), end: End, latency_us: u64, quality_ppm: u32) {
+    pub fn ended(&mut self, arrival: &Arrival, class: (usize, &Class), end: End, answered: Answered) {
         if end == End::Good
             && let Some(second) = self.second(arrival.at_us)
         {
@@ -147,11 +159,12 @@ impl Measures {
             return;
         }
         self.ends.get_mut(end as usize).into_iter().for_each(|n| *n += 1);
+        self.ledger.ended(arrival.id, end, &answered);
         match end {
             End::Good => {
                 self.by_class.get_mut(class.0).into_iter().for_each(|c| c.good += 1);
-                self.latencies_us.push(latency_us);
-                self.quality_ppm += u128::from(quality_ppm);
+                self.latencies_us.push(answered.latency_us);
+                self.quality_ppm += u128::from(answered.quality_ppm);
             }
             End::Refused => self.shed.get_mut(class.1.tier as usize).into_iter().for_each(|n| *n += 1),
             End::Late | End::Failed => {}
@@ -182,6 +195,7 @@ impl Measures {
         // What is still tried when nothing arrives any more says nothing of seconds.
         self.seconds.truncate(usize::try_from(scenario.duration_ms / 1_000).unwrap_or(usize::MAX));
         self.latencies_us.sort_unstable();
+        self.queued_us.sort_unstable();
         self.ratios_ppm.sort_unstable();
         let quantile = |sorted: &[u64], ppm: u64| {
             let at = (sorted.len() as u64).saturating_sub(1) * ppm / WHOLE;
@@ -217,11 +231,14 @@ impl Measures {
             swings_ppm: self.swings_ppm(),
             recovery_ms,
             fault_ppm: begins_ms.map(|begins| self.within_ppm(begins, over_ms.unwrap_or(scenario.duration_ms))),
-            found: None,
+            before_ppm: self.within_ppm(self.warmup_us / 1_000, begins_ms.unwrap_or(scenario.duration_ms)),
+            found: Vec::new(),
             recovers: over_ms.is_none() || recovery_ms.is_some(),
             timeline_ppm: self.seconds.iter().map(|s| part(s.good, s.offered)).collect(),
             placed: self.placed,
             by_class: self.by_class,
+            queued_p99_us: quantile(&self.queued_us, 990_000),
+            ledger: self.ledger,
         }
     }
 

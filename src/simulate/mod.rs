@@ -7,8 +7,10 @@
 
 pub mod arrivals;
 mod bills;
+mod bounds;
 mod build;
 mod close;
+pub mod event;
 pub mod experiment;
 mod faults;
 pub mod figures;
@@ -16,8 +18,11 @@ mod flow;
 pub mod goals;
 pub mod held;
 pub mod law;
+pub mod ledger;
 pub mod measure;
 mod pace;
+mod pairs;
+mod panel;
 pub mod random;
 pub mod read;
 pub mod report;
@@ -72,6 +77,8 @@ pub fn run(
             progress(done);
         }
     }
-    let found = world.router.found().map(|(at_ms, substrate)| (at_ms.saturating_sub(START_MS), substrate));
+    let found = world.router.found().into_iter().map(|(at_ms, at)| (at_ms.saturating_sub(START_MS), at));
+    let mut found: Vec<_> = found.collect();
+    found.sort_unstable();
     Figures { found, ..world.measures.figures(scenario) }
 }

@@ -9,6 +9,8 @@ impl World<'_> {
         while let Some((work, course)) = self.servers.get_mut(substrate).and_then(|s| s.begin(now_us)) {
             let Some(attempt) = self.attempts.get_mut(work.attempt) else { continue };
             attempt.course = Some(course);
+            let (arrival, waited_us) = (attempt.arrival, now_us.saturating_sub(attempt.reached_us));
+            self.measures.waited(&arrival, waited_us);
             self.expect(work.attempt);
         }
     }

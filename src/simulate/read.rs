@@ -49,6 +49,8 @@ pub fn scenario<S: Source>(s: &mut S) -> Option<Scenario> {
     let routers = s.list("routers", "Which routers are compared; all, if not given.", Word(&NAMES, |n| n), up_to(64));
     let sweep = s.section_if("sweep", "The same again with other fleets.", sweep);
     let capacity = s.or("capacity", "Also measure floor, throughput and recovery.", Flag, false);
+    let alarm_ms =
+        s.or("alarm_s", "For how long a drift must last to be alarmed on, as the rule has it.", seconds(), 600_000);
     if let (Some(duration), warmup) = (duration_ms, warmup_ms)
         && warmup >= duration
     {
@@ -69,6 +71,7 @@ pub fn scenario<S: Source>(s: &mut S) -> Option<Scenario> {
         routers: routers.unwrap_or_default().into_iter().map(String::from).collect(),
         sweep,
         capacity,
+        alarm_ms,
     })
 }
 

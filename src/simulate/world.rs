@@ -58,6 +58,8 @@ pub(super) struct Request {
     pub(super) class: usize,
     /// When the caller asked, this time.
     pub(super) asked_us: u64,
+    /// When it asked the first time.
+    pub(super) first_us: u64,
     pub(super) retries: u32,
     pub(super) stops: [Option<Stop>; 3],
     pub(super) whole: bool,
@@ -75,6 +77,8 @@ pub(super) struct Attempt {
     pub(super) arrival: Arrival,
     pub(super) substrate: usize,
     pub(super) began_us: u64,
+    /// When it came to its substrate.
+    pub(super) reached_us: u64,
     pub(super) course: Option<Course>,
     /// The proxy has seen its answer begin.
     pub(super) headed: bool,
@@ -250,6 +254,7 @@ impl<'a> World<'a> {
             rulings,
             substrates: &self.document.substrates,
             now_us: self.now_us,
+            waited_us: self.now_us.saturating_sub(request.first_us),
             now_ms: START_MS + self.now_us / 1_000,
             seed: super::random::mix(request.arrival.id ^ (u64::from(request.retries) << 48) ^ self.scenario.seed),
             tried: request.tried.get(..request.attempts).unwrap_or_default(),

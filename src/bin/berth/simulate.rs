@@ -3,6 +3,7 @@
 use berth::policy::{Digest, InvalidPolicy, Policy, yaml};
 use berth::simulate::arrivals;
 use berth::simulate::experiment::Setup;
+use berth::simulate::held::FROM;
 use berth::simulate::read;
 use berth::simulate::report::{Experiment, Report};
 use berth::simulate::router::NAMES;
@@ -25,9 +26,12 @@ pub(crate) struct Args {
     /// No grid search: rivals behind their allow-lists keep the parameters that they ship with.
     #[arg(long)]
     untuned: bool,
-    /// Play ours and the tuned rivals again with so many other seeds, which nobody was tuned or chosen on.
+    /// Judge over so many other seeds, which nobody was tuned or chosen on.
     #[arg(long, value_name = "SEEDS", default_value_t = 0)]
     hold: u64,
+    /// The first of those seeds.
+    #[arg(long, value_name = "SEED", default_value_t = FROM)]
+    hold_from: u64,
     /// Only so many seconds of simulated time; what would happen later does not.
     #[arg(long, value_name = "SECONDS")]
     shorten: Option<u64>,
@@ -69,10 +73,13 @@ fn simulated(args: &Args) -> Result<Report, String> {
     let mut bar = Bar { on: !args.quiet && std::io::stderr().is_terminal(), drawn: false };
     for mut experiment in read {
         let name = experiment.setup.scenario.name.to_string();
-        experiment.results = experiment.setup.all(&mut |label, done| bar.draw(&name, label, done));
+        let Experiment { setup, results, .. } = &mut experiment;
+        // What is judged over other seeds is swept with those.
+        let sweep = if args.hold > 0 { setup.scenario.sweep.take() } else { None };
+        *results = setup.all(&mut |label, done| bar.draw(&name, label, done));
         if args.hold > 0 {
-            let Experiment { setup, results, .. } = &mut experiment;
-            setup.hold(results, args.hold, &mut |label, done| bar.draw(&name, label, done));
+            setup.scenario.sweep = sweep;
+            setup.hold(results, args.hold, args.hold_from, &mut |label, done| bar.draw(&name, label, done));
         }
         report.experiments.push(experiment);
     }

@@ -4,6 +4,7 @@ use super::svg::{Line, bars, lines};
 use super::{COLUMNS, Experiment, Report, cells, parts, parts_of, recovered};
 use crate::simulate::experiment::Run;
 use crate::simulate::goals::{decimal, percent};
+use crate::simulate::panel::Panel;
 use std::fmt::Write;
 
 const STYLE: &str = "
@@ -127,13 +128,14 @@ impl Experiment {
         if self.results.held.is_empty() {
             return;
         }
-        out.push_str("<h3>Other seeds, which nobody was tuned or chosen on</h3>");
+        out.push_str("<h3>Other seeds, which nobody was tuned or chosen on: goals are judged on these</h3>");
         let head = ["router", "tuned on", "mean", "seed by seed", "¢ per 100 good", "outside"].map(String::from);
-        let rows = self.results.held.iter().map(|h| {
-            let each: Vec<String> = h.each_ppm.iter().map(|ppm| percent(*ppm)).collect();
-            let cost = decimal(u64::try_from(h.cost_per_good_uusd).unwrap_or(0) * 10_000, 2);
-            let trained = h.trained_ppm.map_or_else(|| "–".into(), percent);
-            vec![h.variant.label(), trained, percent(h.goodput_ppm), each.join(", "), cost, h.outside.to_string()]
+        let panel = Panel::of(&self.results);
+        let rows = panel.entrants.iter().map(|e| {
+            let each: Vec<String> = e.runs.iter().map(|f| percent(f.goodput_ppm)).collect();
+            let cost = decimal(u64::try_from(e.cost_per_good_uusd()).unwrap_or(0) * 10_000, 2);
+            let trained = e.trained_ppm.map_or_else(|| "–".into(), percent);
+            vec![e.variant.label(), trained, percent(e.goodput_ppm()), each.join(", "), cost, e.outside().to_string()]
         });
         table(out, &head, rows);
     }

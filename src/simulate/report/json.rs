@@ -41,7 +41,7 @@ impl Experiment {
             "substrates": names.collect::<Vec<_>>(),
             "runs": runs,
             "sweep": sweep.collect::<Vec<_>>(),
-            "other_seeds": self.results.seeds,
+            "other_seeds": {"from": self.results.from, "number": self.results.seeds},
             "held": self.results.held.iter().map(held).collect::<Vec<_>>(),
             "capacity": self.results.capacity.iter().map(capacity).collect::<Vec<_>>(),
             "goals": goals.collect::<Vec<_>>(),
@@ -58,12 +58,13 @@ impl Experiment {
         let tuning = run.variant.tuning.map(|t| json!({"listed": t.listed, "cool_ms": t.cool_ms, "taste": t.taste}));
         let classes = self.setup.document.classes.iter().zip(&run.figures.by_class);
         let classes = classes.map(|(c, n)| (c.name.to_string(), json!({"offered": n.offered, "good": n.good})));
-        let found = run.figures.found.map(|(at_ms, substrate)| json!({"at_ms": at_ms, "substrate": substrate}));
+        let found = run.figures.found.iter().map(|(at_ms, substrate)| json!({"at_ms": at_ms, "substrate": substrate}));
+        let found: Vec<Value> = found.collect();
         if let Some(map) = value.as_object_mut() {
             map.insert("router".into(), run.variant.router.into());
             map.insert("tuning".into(), tuning.unwrap_or(Value::Null));
             map.insert("by_class".into(), Value::Object(classes.collect()));
-            map.insert("drift_found".into(), found.unwrap_or(Value::Null));
+            map.insert("drift_found".into(), Value::Array(found));
         }
         value
     }
@@ -76,7 +77,7 @@ fn figures(f: &Figures) -> Value {
     let whys = f.whys.iter().map(|(why, n)| ((*why).into(), Value::from(*n))).collect();
     json!({
         "offered": f.offered, "good": f.good, "late": f.late, "refused": f.refused, "failed": f.failed,
-        "goodput_ppm": f.goodput_ppm, "fault_goodput_ppm": f.fault_ppm, "attempts": f.attempts,
+        "goodput_ppm": f.goodput_ppm, "fault_goodput_ppm": f.fault_ppm, "queued_p99_us": f.queued_p99_us, "attempts": f.attempts,
         "outside": {"written": f.outside_written, "proof": f.outside_proof},
         "shed": by(Tier::ALL.map(Tier::as_str).to_vec(), &f.shed),
         "refused_by": Value::Object(whys),
@@ -95,6 +96,6 @@ fn capacity(c: &Capacity) -> Value {
 }
 
 fn held(h: &Held) -> Value {
-    json!({"router": h.variant.label(), "trained_ppm": h.trained_ppm, "goodput_ppm": h.goodput_ppm,
-        "goodput_by_seed_ppm": h.each_ppm, "cost_per_good_uusd": h.cost_per_good_uusd, "outside": h.outside})
+    json!({"router": h.variant.label(), "trained_ppm": h.trained_ppm,
+        "seeds": h.figures.iter().map(figures).collect::<Vec<_>>()})
 }

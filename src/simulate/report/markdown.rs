@@ -1,15 +1,19 @@
 //! The short report that is checked in: one table a scenario with the routers that matter, and the goals.
 
-use super::{Experiment, Report, recovered};
-use crate::simulate::experiment::Run;
+use super::parts::parts;
+use super::{Experiment, Report};
+use crate::simulate::bounds::{Share, fluid};
+use crate::simulate::experiment::Variant;
 use crate::simulate::goals::{Goal, decimal, percent};
+use crate::simulate::panel::{Entrant, Panel};
+use crate::simulate::scenario::Scenario;
 
 impl Report {
     /// The short report.
     #[must_use]
     pub fn markdown(&self) -> String {
         let all: Vec<String> = self.experiments.iter().map(Experiment::markdown).collect();
-        self.goals() + &all.join("\n")
+        self.goals() + &parts(&self.experiments) + &all.join("\n")
     }
 
     /// Scenarios by goals: met, or what is short. Nothing, where no goal can be seen.
@@ -52,12 +56,20 @@ fn of(goals: &[Goal], column: &str) -> String {
 impl Experiment {
     fn markdown(&self) -> String {
         let scenario = &self.setup.scenario;
+        let panel = Panel::of(&self.results);
         let mut out = format!("### {}\n\n{}.", scenario.name, scenario.title);
-        out += &format!(" Seed {}, policy `{}`, scenario `{}`.\n\n", scenario.seed, self.policy, self.scenario_digest);
-        out += "| router | goodput | in faults | outside | $ per 1,000 good | p99 ms | max/mean | recovered |\n";
-        out += "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n";
-        for run in self.telling() {
-            out += &row(run);
+        out += &format!(
+            " Policy `{}`, scenario `{}`, tuned and written with seed {}.",
+            self.policy, self.scenario_digest, scenario.seed
+        );
+        if self.results.seeds > 0 {
+            let last = self.results.from + self.results.seeds - 1;
+            out += &format!(" Means over the seeds {} to {last}.", self.results.from);
+        }
+        out += "\n\n| router | goodput | in faults | outside | $ per 1,000 good | p99 ms | queue p99 ms | max/mean | recovered |\n";
+        out += "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n";
+        for entrant in panel.entrants.iter().filter(|e| tells(e.variant)) {
+            out += &row(scenario, entrant);
         }
         out += &self.cells_of_the_sweep();
         out += &self.three_numbers();
@@ -72,23 +84,21 @@ impl Experiment {
         out
     }
 
-    /// Ours and its parts, each rival behind its list, the single-policy ones also as they are, and the ideal.
-    fn telling(&self) -> impl Iterator<Item = &Run> {
-        self.results.runs.iter().filter(|r| {
-            let single = r.variant.router.ends_with("-only");
-            single || r.variant.is_listed() || r.variant.tuning.is_none()
-        })
-    }
-
     fn cells_of_the_sweep(&self) -> String {
         let Some(first) = self.results.sweep.first() else { return String::new() };
         let names: Vec<&str> = first.runs.iter().map(|r| r.variant.router).collect();
-        let mut out = format!("\nMost loaded over the mean:\n\n| period | proxies | {} |\n", names.join(" | "));
-        out += &format!("| ---: | ---: {}|\n", "| ---: ".repeat(names.len()));
+        let mut out = format!(
+            "\nMost loaded over the mean; computed: a fluid with a common picture, two choices and always the best:\n\n\
+             | period | proxies | {} | *computed: two* | *computed: best* |\n",
+            names.join(" | ")
+        );
+        out += &format!("| ---: | ---: {}| ---: | ---: |\n", "| ---: ".repeat(names.len()));
         for cell in &self.results.sweep {
             let ratios: Vec<String> = cell.runs.iter().map(|r| decimal(r.figures.imbalance_ppm, 2)).collect();
-            out +=
-                &format!("| {} s | {} | {} |\n", decimal(cell.period_ms * 1_000, 1), cell.proxies, ratios.join(" | "));
+            let known = [Share::TwoChoices, Share::Best].map(|share| fluid(&self.setup, cell.period_ms, share));
+            let [two, best] = known.map(|ppm| ppm.map_or_else(|| "–".into(), |ppm| decimal(ppm, 2)));
+            let period = decimal(cell.period_ms * 1_000, 1);
+            out += &format!("| {period} s | {} | {} | {two} | {best} |\n", cell.proxies, ratios.join(" | "));
         }
         out
     }
@@ -113,18 +123,27 @@ impl Experiment {
     }
 }
 
-fn row(run: &Run) -> String {
-    let f = &run.figures;
-    let cost = decimal(u64::try_from(f.cost_per_good_uusd).unwrap_or(0) * 1_000, 3);
+/// Ours and its parts, each rival behind its list, the single-policy ones also as they are, and the ideal.
+fn tells(variant: Variant) -> bool {
+    variant.router.ends_with("-only") || variant.is_listed() || variant.tuning.is_none()
+}
+
+fn row(scenario: &Scenario, e: &Entrant) -> String {
+    let cost = decimal(u64::try_from(e.cost_per_good_uusd()).unwrap_or(0) * 1_000, 3);
+    let recovered = match (scenario.over_ms(), e.recovery_ms()) {
+        (None, _) => "–".into(),
+        (_, Some(ms)) => format!("{} s", ms / 1_000),
+        (_, None) => "never".into(),
+    };
     format!(
-        "| {} | {} | {} | {} | {} | {} | {} | {} |\n",
-        run.variant.label(),
-        percent(f.goodput_ppm),
-        f.fault_ppm.map_or_else(|| "–".into(), percent),
-        f.outside(),
+        "| {} | {} | {} | {} | {} | {} | {} | {} | {recovered} |\n",
+        e.variant.label(),
+        percent(e.goodput_ppm()),
+        e.fault_ppm().map_or_else(|| "–".into(), percent),
+        e.outside(),
         cost,
-        f.p99_us / 1_000,
-        decimal(f.imbalance_ppm, 2),
-        recovered(run),
+        e.mean(|f| f.p99_us) / 1_000,
+        e.mean(|f| f.queued_p99_us) / 1_000,
+        decimal(e.mean(|f| f.imbalance_ppm), 2),
     )
 }

@@ -3,6 +3,7 @@
 mod html;
 mod json;
 mod markdown;
+mod parts;
 mod svg;
 mod text;
 

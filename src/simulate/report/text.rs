@@ -51,8 +51,8 @@ impl Experiment {
         out += &format!("  berth: goodput of {}\n", join(classes.collect()));
         out += &format!("  berth: refused batch {batch}, standard {standard}, critical {critical}");
         out += &format!(" ({})\n", if ours.whys.is_empty() { "none".into() } else { join(whys.collect()) });
-        if let Some((at_ms, substrate)) = ours.found {
-            let name = self.setup.document.substrates.get(usize::from(substrate)).map_or("?", |s| s.name.as_str());
+        for (at_ms, substrate) in &ours.found {
+            let name = self.setup.document.substrates.get(usize::from(*substrate)).map_or("?", |s| s.name.as_str());
             out += &format!("  berth: drift of {name} found from metrics after {} s\n", at_ms / 1_000);
         }
         out + "\n"

@@ -23,9 +23,13 @@ impl Ideal {
             });
             lawful && ask.able(place) && server.takes(ask.now_us) && !ask.tried.contains(at)
         });
-        let limit = u64::from(ask.class.deadline_ms) * 1_000;
-        let rated = standing.map(|(at, server): (u16, &Server)| (server.outlook_us(input, output, stream), at));
-        let (_, at) = rated.filter(|(us, _)| *us <= limit).min()?;
+        let limit = (u64::from(ask.class.deadline_ms) * 1_000).saturating_sub(ask.waited_us);
+        // Failing costs the caller its time: so much of it as answers fail.
+        let rated = standing.map(|(at, server): (u16, &Server)| {
+            let us = server.outlook_us(input, output, stream);
+            (us + limit * server.errors_ppm / 1_000_000, us, at)
+        });
+        let (_, _, at) = rated.filter(|(_, us, _)| *us <= limit).min()?;
         Some(Stop { substrate: at, per_try_ms: per_try_ms(ask.class) })
     }
 }

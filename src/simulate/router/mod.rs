@@ -7,7 +7,7 @@ mod rival;
 mod scene;
 
 pub use ideal::Ideal;
-pub use ours::{Ours, Part};
+pub use ours::{Make, Ours, Part};
 pub use rival::{Rival, Rule, Tuning, grid};
 
 use super::arrivals::Arrival;
@@ -17,11 +17,12 @@ use crate::health::{Beginning, Ending};
 use crate::model::{Attestation, Class, Facts, Signal, Substrate};
 
 /// The names of all routers.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 16] = [
     "berth",
     "berth-no-spread",
     "berth-no-freshness",
     "berth-no-hysteresis",
+    "berth-thrifty",
     "latency-only",
     "cost-only",
     "region-only",
@@ -50,6 +51,8 @@ pub struct Ask<'a> {
     pub substrates: &'a [Substrate],
     /// Now, since the beginning.
     pub now_us: u64,
+    /// For how long the caller has waited since it first asked. No proxy can know that: it is for the ideal.
+    pub waited_us: u64,
     /// Now, in Unix time.
     pub now_ms: u64,
     /// The decision's id.
@@ -134,9 +137,9 @@ pub trait Router {
     fn answered(&mut self, arrival: &Arrival, substrate: usize, head: &Beginning<'_>, now_ms: u64);
     /// An attempt has ended.
     fn ended(&mut self, arrival: &Arrival, substrate: usize, ending: &Ending, now_ms: u64);
-    /// When which substrate was first found to drift.
-    fn found(&self) -> Option<(u64, u16)> {
-        None
+    /// When an alert first fired that a substrate drifts, by substrate.
+    fn found(&self) -> Vec<(u64, u16)> {
+        Vec::new()
     }
     /// A proxy takes over what it heard.
     fn hear(&mut self, proxy: usize, words: &Words, now_ms: u64);

@@ -9,6 +9,7 @@ use crate::model::{Document, Local, Outcome, Reading, Signal, Snapshot, Watch};
 use crate::place::{Placer, Underway};
 use crate::policy::Policy;
 use crate::simulate::arrivals::Arrival;
+use crate::simulate::scenario::Fleet;
 use crate::simulate::server::Server;
 use std::rc::Rc;
 
@@ -23,6 +24,8 @@ pub enum Part {
     Freshness,
     /// No dwell, no ramp, no bound on how fast shares shift.
     Hysteresis,
+    /// Time is worth nothing: what a policy says that wants the cheapest that comes before the deadline.
+    Time,
 }
 
 /// Switches a part off, by the policy's own settings.
@@ -42,6 +45,7 @@ fn without(document: &mut Document, part: Part) {
             breaking.exit_ppm = breaking.enter_ppm;
             (settings.selection.max_shift_ppm, settings.selection.ramp_ms) = (1_000_000, 0);
         }
+        Part::Time => document.classes.iter_mut().for_each(|class| class.worth.second_uusd = 0),
     }
 }
 
@@ -51,8 +55,8 @@ struct Proxy {
     fold: Fold,
     epoch: u64,
     workers: Vec<Worker>,
-    /// By substrate, for how many snapshots it has drifted.
-    drifts: Vec<u32>,
+    /// By substrate, since when it has drifted in every snapshot.
+    drifts: Vec<Option<u64>>,
 }
 
 #[derive(Debug)]
@@ -83,13 +87,31 @@ impl Worker {
 #[derive(Debug)]
 pub struct Ours {
     proxies: Vec<Proxy>,
-    found: Option<(u64, u16)>,
+    /// By substrate, when an alert first fired.
+    found: Vec<Option<u64>>,
+    alarm_ms: u64,
+}
+
+/// What a fleet of proxies is made of.
+#[derive(Debug)]
+pub struct Make {
+    /// The policy.
+    pub document: Document,
+    /// Its digest.
+    pub digest: [u8; 32],
+    /// What is switched off.
+    pub part: Part,
+    /// How many proxies and workers.
+    pub fleet: Fleet,
+    /// How long an alert waits.
+    pub alarm_ms: u64,
 }
 
 impl Ours {
     /// A fleet of proxies.
     #[must_use]
-    pub fn new(mut document: Document, digest: [u8; 32], part: Part, proxies: u32, workers: u32, now_ms: u64) -> Self {
+    pub fn new(make: Make, now_ms: u64) -> Self {
+        let Make { mut document, digest, part, fleet: Fleet { proxies, workers, .. }, alarm_ms } = make;
         without(&mut document, part);
         let watch = Watch::of(&document);
         let policy = Rc::new(Policy::new(document, digest));
@@ -114,10 +136,10 @@ impl Ours {
             placer: Placer::new(policy.clone()),
             fold: Fold::new(watch.clone(), None, u64::from(at), now_ms),
             epoch: 0,
-            drifts: vec![0; substrates],
+            drifts: vec![None; substrates],
             workers: (0..workers).map(|slot| worker(slot, at)).collect(),
         };
-        Self { proxies: (0..proxies).map(proxy).collect(), found: None }
+        Self { proxies: (0..proxies).map(proxy).collect(), found: vec![None; substrates], alarm_ms }
     }
 
     fn worker(&mut self, arrival: &Arrival) -> Option<&mut Worker> {
@@ -125,31 +147,15 @@ impl Ours {
     }
 }
 
-/// From so much slower than usual on, for so many snapshots, a proxy sees it drift.
+/// From so much slower than usual on, a substrate drifts: the threshold of the alert that ships.
 const DRIFTS_PPM: i64 = 500_000;
-const SNAPSHOTS: u32 = 30;
 
 impl Proxy {
-    fn watch_drift(&mut self, snapshot: &Snapshot) {
-        for (count, health) in self.drifts.iter_mut().zip(&snapshot.substrates) {
-            let drifts = health.reading(Signal::Drift).is_some_and(|r| r.value >= DRIFTS_PPM);
-            *count = if drifts { *count + 1 } else { 0 };
-        }
-    }
-}
-
-impl Ours {
-    /// What an alert over the published metrics would say: more than half of all proxies see the same substrate drift. One
-    /// proxy alone sees too few answers of some.
-    fn alert(&mut self, now_ms: u64) {
-        let most = self.proxies.first().map_or(0, |p| p.drifts.len());
-        for at in 0..most {
-            if self.found.is_some() {
-                return;
-            }
-            let sees = |p: &&Proxy| p.drifts.get(at).is_some_and(|n| *n >= SNAPSHOTS);
-            let seen = self.proxies.iter().filter(sees).count();
-            self.found = (seen * 2 > self.proxies.len()).then(|| (now_ms, u16::try_from(at).unwrap_or(0)));
+    /// What the alert that ships looks at: one proxy alone, without a break for so long.
+    fn watch(&mut self, snapshot: &Snapshot, now_ms: u64) {
+        for (since, health) in self.drifts.iter_mut().zip(&snapshot.substrates) {
+            let drifts = health.reading(Signal::Drift).is_some_and(|r| r.value > DRIFTS_PPM);
+            *since = drifts.then(|| since.unwrap_or(now_ms));
         }
     }
 }
@@ -199,11 +205,13 @@ impl Router for Ours {
         }
     }
 
-    fn found(&self) -> Option<(u64, u16)> {
-        self.found
+    fn found(&self) -> Vec<(u64, u16)> {
+        let found = self.found.iter().zip(0..).filter_map(|(at_ms, substrate)| Some(((*at_ms)?, substrate)));
+        found.collect()
     }
 
     fn hear(&mut self, proxy: usize, words: &Words, now_ms: u64) {
+        let alarm_ms = self.alarm_ms;
         let Some(proxy) = self.proxies.get_mut(proxy) else { return };
         for (at, word) in words.words.iter().enumerate().filter(|(_, word)| word.heard) {
             let reading = |&(signal, value): &(_, i64)| (signal, Reading { value, at_ms: words.at_ms });
@@ -221,13 +229,16 @@ impl Router for Ours {
         proxy.epoch += 1;
         let mut snapshot = proxy.fold.snapshot(1, now_ms);
         snapshot.epoch = proxy.epoch;
-        proxy.watch_drift(&snapshot);
+        proxy.watch(&snapshot, now_ms);
+        for (found, since) in self.found.iter_mut().zip(&proxy.drifts) {
+            let lasts = since.is_some_and(|since| now_ms.saturating_sub(since) >= alarm_ms);
+            *found = found.or(lasts.then_some(now_ms));
+        }
         proxy.placer.refresh(Some(&snapshot), now_ms);
         for worker in &mut proxy.workers {
             worker.tick(now_ms);
             worker.underway.clear(&mut worker.local.placed);
             worker.local.probes.clear();
         }
-        self.alert(now_ms);
     }
 }

@@ -14,7 +14,8 @@ use crate::simulate::server::Server;
 /// By what it chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// The least smoothed latency seen from this proxy, declared where none was seen.
+    /// The least smoothed latency seen from this proxy, of a stream's first byte or of a whole answer; declared where none was
+    /// seen.
     Latency,
     /// The least price of this request's tokens, at the prices last heard.
     Cost,
@@ -30,7 +31,7 @@ pub enum Rule {
     LeastRequest,
     /// The less loaded by what was heard, of two drawn at random.
     TwoChoices,
-    /// Zone, region, rest; in each the least loaded of two; overflow by the share that is healthy.
+    /// Zone, region, rest; in each the least loaded of two; overflow by the share that is healthy, and not at its bound.
     Locality,
     /// The most points for a short queue and free memory, as heard.
     Scorers,
@@ -64,12 +65,13 @@ const CONSECUTIVE: u32 = 5;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
-    pub(super) queue: i64,
-    pub(super) running: i64,
-    pub(super) memory_ppm: i64,
+    /// Waiting and running, where it says so.
+    pub(super) load: Option<i64>,
+    pub(super) memory_ppm: Option<i64>,
     pub(super) price: Option<(i64, i64)>,
     pub(super) in_flight: u32,
-    pub(super) latency_us: i64,
+    /// Of whole answers, and of the first bytes of streams.
+    pub(super) latency_us: [i64; 2],
     pub(super) streak: u32,
     pub(super) ejections: u32,
     pub(super) out_until_ms: u64,
@@ -172,10 +174,12 @@ impl Router for Rival {
         let Some(seen) = self.seen(arrival, substrate) else { return };
         seen.in_flight = seen.in_flight.saturating_sub(1);
         match *ending {
-            Ending::Whole { total_us, .. } => {
-                // An eighth of each new sample.
-                let us = i64::try_from(total_us).unwrap_or(i64::MAX);
-                seen.latency_us = if seen.latency_us == 0 { us } else { seen.latency_us + (us - seen.latency_us) / 8 };
+            Ending::Whole { total_us, first_byte_us, .. } => {
+                for (smoothed, us) in seen.latency_us.iter_mut().zip([Some(total_us), first_byte_us]) {
+                    // An eighth of each new sample.
+                    let us = us.map_or(*smoothed, |us| i64::try_from(us).unwrap_or(i64::MAX));
+                    *smoothed = if *smoothed == 0 { us } else { *smoothed + (us - *smoothed) / 8 };
+                }
             }
             Ending::Broken => seen.fails(cool_ms, now_ms),
             Ending::Abandoned => {}
@@ -186,9 +190,8 @@ impl Router for Rival {
         let Some(view) = self.views.get_mut(proxy) else { return };
         for (seen, word) in view.seen.iter_mut().zip(&words.words).filter(|(_, word)| word.heard) {
             let of = |signal| word.signals.iter().find(|(s, _)| *s == signal).map(|(_, value)| *value);
-            seen.queue = of(Signal::QueueDepth).unwrap_or(0);
-            seen.running = of(Signal::Running).unwrap_or(0);
-            seen.memory_ppm = of(Signal::MemoryPressure).unwrap_or(0);
+            seen.load = of(Signal::QueueDepth).zip(of(Signal::Running)).map(|(queue, running)| queue + running);
+            seen.memory_ppm = of(Signal::MemoryPressure);
             seen.price = of(Signal::InputPrice).zip(of(Signal::OutputPrice));
         }
     }

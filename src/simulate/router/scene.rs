@@ -33,7 +33,7 @@ impl Scene<'_> {
                 self.any(&Self::kept(standing, |at| self.latency_us(at) <= best + best * margin / 100))
             }
             Rule::Cost => self.best(&self.roomy(standing), |at| self.price(at)),
-            Rule::Sku => self.best(&self.roomy(standing), |at| self.declared_us(at)),
+            Rule::Sku => self.best(&self.roomy(standing), |at| self.declared_us(at, false)),
             Rule::Region => {
                 let here = |at: usize| {
                     let region = self.declared(at).map(|s| s.location.region.as_str());
@@ -57,8 +57,11 @@ impl Scene<'_> {
             Rule::LeastRequest | Rule::Locality => {
                 self.of_two(standing, |at| i64::from(self.seen(at).in_flight) * 1_000_000)
             }
-            Rule::TwoChoices => self.of_two(standing, |at| (self.seen(at).running + self.seen(at).queue) * 1_000_000),
-            Rule::Scorers => self.best(standing, |at| -self.points(at, standing)),
+            Rule::TwoChoices => self.of_two(standing, |at| self.load(at) * 1_000_000),
+            Rule::Scorers => {
+                let roomy = self.roomy(standing);
+                self.best(&roomy, |at| -self.points(at, &roomy))
+            }
         }
     }
 
@@ -116,15 +119,24 @@ impl Scene<'_> {
         if roomy.is_empty() { standing.to_vec() } else { roomy }
     }
 
-    fn declared_us(&self, at: usize) -> i64 {
+    /// What it says of its load; where it says nothing, as many as this proxy has there, times the proxies.
+    fn load(&self, at: usize) -> i64 {
+        let seen = self.seen(at);
+        seen.load.unwrap_or_else(|| i64::from(seen.in_flight) * self.fleet)
+    }
+
+    fn declared_us(&self, at: usize, first_only: bool) -> i64 {
         let Some(s) = self.declared(at) else { return i64::MAX };
-        let (input, output) = (i64::from(self.ask.arrival.input), i64::from(self.ask.class.usual_output_tokens));
+        let usual = if first_only { 0 } else { self.ask.class.usual_output_tokens };
+        let (input, output) = (i64::from(self.ask.arrival.input), i64::from(usual));
         s.latency.first_token_us + s.latency.prefill_us_per_token * input + s.latency.us_per_token * output
     }
 
     fn latency_us(&self, at: usize) -> i64 {
-        match self.seen(at).latency_us {
-            0 => self.declared_us(at),
+        let stream = self.ask.facts.streaming.is_some_and(|f| f.value);
+        let [whole, first] = self.seen(at).latency_us;
+        match if stream { first } else { whole } {
+            0 => self.declared_us(at, stream),
             seen => seen,
         }
     }
@@ -147,11 +159,11 @@ impl Scene<'_> {
 
     /// Queue and memory by weights of 1 to 1, 1 to 3 or 3 to 1; the queue is normalised between those that stand.
     fn points(&self, at: usize, standing: &[usize]) -> i64 {
-        let queue = |at: usize| self.seen(at).queue + self.seen(at).running;
-        let queues = || standing.iter().map(|at| queue(*at));
+        let queues = || standing.iter().map(|at| self.load(*at));
         let (least, most) = (queues().min().unwrap_or(0), queues().max().unwrap_or(0));
-        let short = if most == least { 1_000_000 } else { (most - queue(at)) * 1_000_000 / (most - least) };
-        let free = 1_000_000 - self.seen(at).memory_ppm;
+        let short = if most == least { 1_000_000 } else { (most - self.load(at)) * 1_000_000 / (most - least) };
+        let used = || (self.load(at) * 1_000_000 / self.capacity(at)).min(1_000_000);
+        let free = 1_000_000 - self.seen(at).memory_ppm.unwrap_or_else(used);
         match self.tuning.taste {
             0 => short + free,
             1 => short + 3 * free,
@@ -160,7 +172,8 @@ impl Scene<'_> {
     }
 
     /// Levels by nearness. A level takes the share of requests that its healthy members make up, times an overprovisioning
-    /// factor of 1.4 (taste 1: 1.0, taste 2: 2.0); the rest overflows to the next.
+    /// factor of 1.4 (taste 2: 2.0); the rest overflows to the next. By taste, who has this proxy's part of its capacity in
+    /// flight counts as unhealthy: a connection pool's bound, with retries at the next priority.
     pub(super) fn locality(&self, pool: &[usize], standing: &[usize]) -> Option<usize> {
         let level = |at: usize| {
             let place = self.declared(at).map(|s| &s.location);
@@ -168,7 +181,8 @@ impl Scene<'_> {
             let region = place.is_some_and(|l| self.ask.facts.region.is_some_and(|f| f.value == l.region.as_str()));
             if zone { 0 } else { 2 - u64::from(region) }
         };
-        let factor = [14, 10, 20].get(usize::from(self.tuning.taste)).copied().unwrap_or(14);
+        let standing = &self.roomy(standing)[..];
+        let factor = [14, 14, 20].get(usize::from(self.tuning.taste)).copied().unwrap_or(14);
         let mut left = self.draw % 1_000;
         for wanted in 0..3 {
             let all = pool.iter().filter(|at| level(**at) == wanted).count() as u64;
@@ -178,10 +192,10 @@ impl Scene<'_> {
             }
             let share = (here.len() as u64 * 100 * factor / all.max(1)).min(1_000);
             if left < share {
-                return self.pick(Rule::Locality, &here);
+                return self.pick(Rule::LeastRequest, &here);
             }
             left = (left - share) * 1_000 / (1_000 - share).max(1);
         }
-        self.pick(Rule::Locality, standing)
+        self.pick(Rule::LeastRequest, standing)
     }
 }

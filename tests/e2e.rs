@@ -64,6 +64,8 @@ mod observed;
 mod openai;
 #[path = "e2e/page.rs"]
 mod page;
+#[path = "e2e/patched.rs"]
+mod patched;
 #[path = "e2e/prometheus.rs"]
 mod prometheus;
 #[path = "e2e/properties.rs"]

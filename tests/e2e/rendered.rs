@@ -22,7 +22,7 @@ pub fn policy() -> String {
     format!("{}{HASTE}", STARTER.replace(patient, hasty))
 }
 
-const HASTE: &str = "
+pub const HASTE: &str = "
 selection: {margin: 0, margin_per_second: 0, max_shift: 1, ramp_ms: 0}
 breaking: {dwell_ms: 50, hold_down_ms: 50, open_ms: 50, open_most_ms: 100}
 ";
@@ -89,7 +89,7 @@ substrates:
     }
 }
 
-const SECRET: &str = "resources:
+pub const SECRET: &str = "resources:
 - '@type': type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret
   name: provider
   generic_secret: {secret: {inline_string: Bearer ours}}
@@ -104,7 +104,7 @@ pub fn berth(arguments: &[&str], dir: &Path) -> (bool, String) {
     )
 }
 
-async fn chat(envoy: &Envoy, listener: &str, http: Http, headers: &[(&str, &str)]) -> Seen {
+pub async fn chat(envoy: &Envoy, listener: &str, http: Http, headers: &[(&str, &str)]) -> Seen {
     let ask = Ask::post(envoy.listener(listener), "/v1/chat/completions", "{}").over(http);
     headers.iter().fold(ask, |ask, (name, value)| ask.header(name, value)).send().await.unwrap()
 }

@@ -4,6 +4,7 @@
 use berth::policy::tree::{Node, Value as Tree};
 use serde_json::{Value, json};
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 
 const HCM: &str =
@@ -55,6 +56,18 @@ pub fn sidecar() -> Value {
                 "load_assignment": {"cluster_name": "outbound|80||llm.inference.svc.cluster.local"}}],
         },
     })
+}
+
+/// A cluster that the mesh makes itself, in the sidecar: it speaks HTTP/1 until somebody says otherwise.
+pub fn mesh_cluster(bootstrap: &mut Value, name: &str, host: SocketAddr) {
+    let address = json!({"socket_address": {"address": host.ip().to_string(), "port_value": host.port()}});
+    let options = json!({"@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http_protocol_options": {}}});
+    bootstrap["static_resources"]["clusters"].as_array_mut().unwrap().push(json!({
+        "name": name, "type": "STATIC", "connect_timeout": "1s",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]},
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
+    }));
 }
 
 /// A gateway of the mesh as it stands before our patches: one server for all hosts.
@@ -118,6 +131,12 @@ fn apply(bootstrap: &mut Value, patch: &Value, dir: &Path) {
             virtual_hosts(resources, matched)
                 .for_each(|host| host["routes"].as_array_mut().unwrap().insert(0, value.clone()));
         }
+        ("CLUSTER", "MERGE") => {
+            let name = &matched["cluster"]["name"];
+            assert!(name.is_string(), "a patch for all clusters: {patch}");
+            let all = resources["clusters"].as_array_mut().unwrap().iter_mut();
+            all.filter(|cluster| cluster["name"] == *name).for_each(|cluster| merge(cluster, value));
+        }
         ("CLUSTER", "ADD") => resources["clusters"].as_array_mut().unwrap().push(value.clone()),
         ("LISTENER", "ADD") => resources["listeners"].as_array_mut().unwrap().push(value.clone()),
         ("BOOTSTRAP", "MERGE") => merge(bootstrap, value),
@@ -172,12 +191,21 @@ fn virtual_hosts<'a>(resources: &'a mut Value, matched: &Value) -> impl Iterator
     all.filter(move |host| name.is_null() || host["name"] == name)
 }
 
+/// Fields that are maps, whose entries replace those of the same key.
+const MAPS: [&str; 2] = ["typed_extension_protocol_options", "typed_per_filter_config"];
+
 /// As messages merge: fields of fields, lists one behind the other, the rest replaced.
 fn merge(into: &mut Value, from: &Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
             for (key, value) in from {
-                merge(into.entry(key).or_insert(Value::Null), value);
+                let field = into.entry(key).or_insert(Value::Null);
+                match (&mut *field, value) {
+                    (Value::Object(map), Value::Object(entries)) if MAPS.contains(&key.as_str()) => {
+                        map.extend(entries.clone());
+                    }
+                    _ => merge(field, value),
+                }
             }
         }
         (Value::Array(into), Value::Array(from)) => into.extend(from.iter().cloned()),

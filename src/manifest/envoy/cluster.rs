@@ -18,7 +18,7 @@ pub struct Endpoint {
     pub http2: bool,
     /// The host that it is asked for; what the client asked for if absent.
     pub authority: Option<String>,
-    /// What its paths begin with, in place of nothing.
+    /// What its paths begin with, in place of nothing; with nothing, they are the client's again.
     pub path_prefix: Option<String>,
     /// TLS to it.
     pub tls: Option<Tls>,
@@ -64,9 +64,15 @@ pub struct Credential {
 /// Headers by which clients show keys of their own: none of them reaches a substrate that has one.
 const KEYS: [&str; 5] = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
 
-/// Keeps keys apart: the request's headers outlive an attempt, so where one substrate is shown a key, all of them have
-/// every header removed that may carry one, the client's too.
+/// Keeps keys and paths apart: the request's headers outlive an attempt, so where one substrate is shown a key, all of them
+/// have every header removed that may carry one, the client's too; and where one has a path of its own, all begin with the
+/// client's.
 pub fn separate(endpoints: &mut [Endpoint]) {
+    if endpoints.iter().any(|e| e.path_prefix.is_some()) {
+        for endpoint in &mut *endpoints {
+            endpoint.path_prefix.get_or_insert_default();
+        }
+    }
     let mut headers: Vec<String> =
         endpoints.iter().filter_map(|e| e.credential.as_ref()).map(|c| c.header.clone()).collect();
     if headers.is_empty() {
@@ -110,8 +116,10 @@ impl Endpoint {
         cluster
     }
 
-    /// How it is spoken to, and what happens to each attempt on its way.
-    fn options(&self) -> Value {
+    /// How it is spoken to, and what happens to each attempt on its way: what a cluster that somebody else makes is to be
+    /// given of it.
+    #[must_use]
+    pub fn options(&self) -> Value {
         let protocol = if self.http2 { "http2_protocol_options" } else { "http_protocol_options" };
         let options = json!({"explicit_http_config": {protocol: {}}, "http_filters": self.upstream_filters()});
         json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(types::HTTP_OPTIONS, options)})
@@ -179,7 +187,10 @@ pub fn lane(name: &str, clusters: &[&str]) -> Value {
 /// Names the member that has a path or a key of its own: nothing would put them there.
 pub fn lane_over(name: &str, members: &[(&str, &Endpoint)]) -> Result<Value, String> {
     for (member, endpoint) in members {
-        let own = [("key", endpoint.credential.is_some()), ("path", endpoint.path_prefix.is_some())];
+        let own = [
+            ("key", endpoint.credential.is_some()),
+            ("path", endpoint.path_prefix.as_ref().is_some_and(|prefix| !prefix.is_empty())),
+        ];
         if let Some((what, _)) = own.into_iter().find(|(_, has)| *has) {
             return Err(format!(
                 "lane `{name}`: found `{member}`, which has a {what} of its own, expected substrates without: a composite cluster does not run their filters"
@@ -220,12 +231,13 @@ fn retry_budget() -> Value {
 
 /// Puts a prefix before the path. The request's headers outlive an attempt, so each starts from the original path.
 fn prefix_paths(prefix: &str) -> Value {
+    let path = if prefix.is_empty() { "path".to_owned() } else { format!("\"{prefix}\" .. path") };
     let code = format!(
         r#"function envoy_on_request(handle)
   local headers = handle:headers()
   local path = headers:get("{ORIGINAL_PATH_HEADER}") or headers:get(":path")
   headers:replace("{ORIGINAL_PATH_HEADER}", path)
-  headers:replace(":path", "{prefix}" .. path)
+  headers:replace(":path", {path})
 end
 "#
     );

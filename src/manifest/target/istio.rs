@@ -176,7 +176,7 @@ fn routes(subject: &Subject<'_>, istio: &Istio) -> Vec<Value> {
         }
         if let Value::Object(route) = &mut rendered {
             route.insert("name".into(), json!(if i == 0 { "berth.placed" } else { "berth.unplaced" }));
-            // Istio's own clusters have no filters of ours: the header ends here.
+            // Where it is not ours to say what else is on the way, the header ends here.
             route.insert("request_headers_to_remove".into(), json!([CLUSTER_HEADER]));
         }
         patches.push(patch("HTTP_ROUTE", istio, virtual_host(istio), "INSERT_FIRST", rendered));
@@ -221,7 +221,8 @@ fn desk(subject: &Subject<'_>, istio: &Istio) -> Result<Vec<Value>, String> {
     Ok(patches)
 }
 
-/// Clusters of our own, with what is theirs: all but those that the mesh makes itself.
+/// Clusters of our own, with what is theirs. Those that the mesh makes itself are given the filters: the request's headers
+/// outlive an attempt, so what one substrate was shown is removed before the next one, whoever made its cluster.
 fn clusters(subject: &Subject<'_>, istio: &Istio) -> Result<Vec<Value>, String> {
     let deployment = subject.deployment;
     let mut inside = Vec::new();
@@ -233,10 +234,9 @@ fn clusters(subject: &Subject<'_>, istio: &Istio) -> Result<Vec<Value>, String> 
     for (name, endpoint) in &endpoints {
         if service(name).is_none() {
             patches.push(patch("CLUSTER", istio, json!({}), "ADD", endpoint.render(name)));
-        } else if endpoint.credential.is_some() || endpoint.path_prefix.is_some() {
-            return Err(format!(
-                "substrates: `{name}` is a cluster of the mesh, which can be given no key or path of its own: give the substrate a cluster of another name"
-            ));
+        } else {
+            let options = json!({"typed_extension_protocol_options": endpoint.options()});
+            patches.push(patch("CLUSTER", istio, json!({"cluster": {"name": name}}), "MERGE", options));
         }
     }
     for (_, lane) in subject.lanes(&endpoints)? {

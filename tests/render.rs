@@ -87,8 +87,8 @@ fn every_rendered_policy_is_the_policy_that_was_written() {
         ("envoy", "policies/starter.yaml", "examples/envoy/rendered/envoy.yaml"),
         ("envoy-discovered", "policies/starter.yaml", "examples/envoy/rendered-discovered/placement.yaml"),
         ("istio", "examples/istio/policy.yaml", "examples/istio/rendered/envoyfilter.yaml"),
-        ("istio", "examples/istio/policy.yaml", "examples/istio/rendered/wasmplugin.yaml"),
-        ("istio", "examples/istio/policy.yaml", "examples/istio/rendered/trafficextension.yaml"),
+        ("istio", "examples/istio/policy.yaml", "examples/istio/rendered/alone/wasmplugin.yaml"),
+        ("istio", "examples/istio/policy.yaml", "examples/istio/rendered/alone/trafficextension.yaml"),
         ("envoy-gateway", "policies/starter.yaml", "examples/envoy-gateway/rendered/envoypatchpolicy.yaml"),
         ("kustomize", "policies/starter.yaml", "examples/kustomize/rendered/placement.yaml"),
     ] {
@@ -206,10 +206,73 @@ fn a_waypoint_gets_the_filter_alone_and_hears_what_that_lacks() {
     let (code, said) = berth(&["render", "istio", file.to_str().unwrap(), "-o", out.to_str().unwrap()]);
     assert_eq!(code, 0, "{said}");
     assert!(!out.join("envoyfilter.yaml").exists());
-    for name in ["wasmplugin.yaml", "trafficextension.yaml"] {
+    for name in ["alone/wasmplugin.yaml", "alone/trafficextension.yaml"] {
         let text = fs::read_to_string(out.join(name)).unwrap();
+        assert!(text.contains("mode: shadow"), "nothing obeys it: {text}");
         assert!(text.contains("It cannot say: the routes that obey the filter"), "{name}: {text}");
         assert!(text.contains("name: waypoint"), "{name}: {text}");
+    }
+}
+
+/// Renders an example after changes to its deployment file, into a folder; what the tool says.
+fn rendered(target: &str, example: &str, changes: &[(&str, &str)], name: &str) -> (i32, String, PathBuf) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut text = fs::read_to_string(root.join(example)).unwrap();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replacen(from, to, 1);
+    }
+    let policy = root.join(example).parent().unwrap().join("policy.yaml");
+    let policy = if policy.exists() { policy } else { root.join("policies/starter.yaml") };
+    let dir = folder(name);
+    for old in ["policy: policy.yaml", "policy: ../../policies/starter.yaml"] {
+        text = text.replace(old, &format!("policy: {}", policy.display()));
+    }
+    fs::write(dir.join("deployment.yaml"), text).unwrap();
+    let out = dir.join("out");
+    let (code, said) =
+        berth(&["render", target, dir.join("deployment.yaml").to_str().unwrap(), "-o", out.to_str().unwrap()]);
+    (code, said, out)
+}
+
+const ISTIO: &str = "examples/istio/deployment.yaml";
+const GATEWAY: &str = "examples/envoy-gateway/deployment.yaml";
+const PLACE: &str = "examples/kustomize/place.yaml";
+
+/// A filter that nothing obeys must not refuse, nor write down places that requests did not go to.
+#[test]
+fn a_filter_alone_is_rendered_in_shadow_beside_nothing_that_is_applied_with_it() {
+    for (mode, told) in [("", "shadow"), ("  mode: enforce\n", "shadow"), ("  mode: passthrough\n", "passthrough")] {
+        let change = ("placement:\n", &*format!("placement:\n{mode}"));
+        for (target, example, files) in [
+            ("istio", ISTIO, &["wasmplugin.yaml", "trafficextension.yaml"][..]),
+            ("envoy-gateway", GATEWAY, &["envoyextensionpolicy.yaml"]),
+        ] {
+            let (code, said, out) = rendered(target, example, &[change], &format!("alone-{target}-{}", mode.len()));
+            assert_eq!(code, 0, "{said}");
+            for file in files {
+                assert!(!out.join(file).exists(), "{file} is applied with the rest");
+                let text = fs::read_to_string(out.join("alone").join(file)).unwrap();
+                assert!(text.contains(&format!("mode: {told}\n")), "{mode}{file}: {text}");
+            }
+        }
+    }
+}
+
+/// What a mesh or a gateway is not given, it is told: with the place, and what was expected.
+#[test]
+fn what_a_mesh_cannot_be_given_is_refused() {
+    for (target, example, changes, expected) in [
+        (
+            "istio",
+            ISTIO,
+            &[("svc.cluster.local:80'", "svc.cluster.local'")][..],
+            ":13:9: error: BTH0014 bad-text at istio.host: found `llm.inference.svc.cluster.local`, expected `host:port`",
+        ),
+    ] {
+        let (code, said, _) = rendered(target, example, changes, "refused");
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains(expected), "{expected}: {said}");
     }
 }
 
@@ -309,12 +372,12 @@ console.log(looked);
                 object
             })
             .collect();
-        let file = dir.join(format!("{name}.json"));
+        let file = dir.join(format!("{}.json", name.replace('/', "-")));
         fs::write(&file, serde_json::to_vec(&objects).unwrap()).unwrap();
         let said = Command::new("node").args(["-e", CHECK, home.trim()]).arg(&file).output().unwrap();
         (said.status.success(), String::from_utf8_lossy(&said.stdout).trim().to_owned(), objects.len().to_string())
     };
-    for name in ["envoyfilter.yaml", "services.yaml", "wasmplugin.yaml"] {
+    for name in ["envoyfilter.yaml", "services.yaml", "alone/wasmplugin.yaml"] {
         let (content, said, objects) = look(name, &|_| {});
         assert!(content && said == objects, "{name}: {said}");
     }
@@ -324,8 +387,8 @@ console.log(looked);
             "INSERT_SOMEWHERE".into())
         .0
     );
-    assert!(!look("wasmplugin.yaml", &|it| it["spec"]["failStrategy"] = "FAIL_SOFTLY".into()).0);
-    assert!(!look("wasmplugin.yaml", &|it| drop(it["spec"].as_object_mut().unwrap().remove("url"))).0);
+    assert!(!look("alone/wasmplugin.yaml", &|it| it["spec"]["failStrategy"] = "FAIL_SOFTLY".into()).0);
+    assert!(!look("alone/wasmplugin.yaml", &|it| drop(it["spec"].as_object_mut().unwrap().remove("url"))).0);
 }
 
 /// `BLESS=1` writes it anew.

@@ -1,7 +1,7 @@
 //! The module as a filter: where it comes from, what it may do, what it is told.
 
 use super::deployment::{Deployment, Module};
-use super::envoy::{extension, route::Way, typed, types};
+use super::envoy::{extension, listener::PASSES, route::Way, typed, types};
 use super::json;
 use super::module::Cut;
 use super::rights::rights;
@@ -68,6 +68,18 @@ pub fn configuration(deployment: &Deployment, role: Role) -> Value {
         body.insert("headers_stop".into(), json!(true));
     }
     Value::Object(config)
+}
+
+/// What the placement role is told where nothing obeys it: a filter without routes of ours that refused requests and wrote down
+/// places that they did not go to would be a false record.
+#[must_use]
+pub fn alone(deployment: &Deployment) -> Value {
+    let mut config = configuration(deployment, Role::Placement);
+    let passes = config.get("mode") == Some(&json!("passthrough"));
+    if let (false, Value::Object(config)) = (passes, &mut config) {
+        config.insert("mode".into(), json!("shadow"));
+    }
+    config
 }
 
 /// The role answers on its listener because it is let wait for bodies there.
@@ -145,6 +157,23 @@ pub fn plugin(deployment: &Deployment, role: Role, code: &Value, carried: Carrie
 #[must_use]
 pub fn filter(deployment: &Deployment, role: Role, code: &Value, carried: Carried<'_>) -> Value {
     extension(&role.filter(), types::WASM, json!({"config": plugin(deployment, role, code, carried)}))
+}
+
+/// A filter that only looks at requests of the virtual hosts that ask for it, as [`asked`] does: it stands in the way of all
+/// that a proxy sends, and most of that is none of its business.
+#[must_use]
+pub fn on_request(mut filter: Value) -> Value {
+    if let Value::Object(filter) = &mut filter {
+        filter.insert("disabled".into(), json!(true));
+    }
+    filter
+}
+
+/// What a virtual host says to ask for the placement filter, and for the one that counts passes: nothing but their names.
+#[must_use]
+pub fn asked(counts: bool) -> Value {
+    let names = counts.then(|| PASSES.to_owned()).into_iter().chain([Role::Placement.filter()]);
+    names.map(|name| (name, typed(types::FILTER_CONFIG, json!({"config": {}})))).collect::<Map<_, _>>().into()
 }
 
 /// The filter, where its configuration is discovered.

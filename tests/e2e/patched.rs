@@ -7,7 +7,9 @@ use crate::support::envoy::{Envoy, validate, workdir};
 use crate::support::patches::{self, yaml};
 use crate::support::upstream::{Received, Script, Upstream};
 use crate::support::{built, eventually};
+use serde_json::Value;
 use std::fs;
+use std::path::PathBuf;
 
 /// Where the applications send what is to be placed.
 const HOST: &str = "llm.inference.svc.cluster.local:80";
@@ -31,61 +33,98 @@ fn came(upstream: &Upstream) -> Vec<Received> {
     upstream.take_received().into_iter().filter(|r| r.method == "POST").collect()
 }
 
+/// Three upstreams, one of them a provider, the files to reach them and what the tool makes of these.
+struct World {
+    dir: PathBuf,
+    de: Upstream,
+    fr: Upstream,
+    us: Upstream,
+}
+
+/// The substrates of the example, or those of a Gateway, where all clusters are ours.
+const MESH: [&str; 3] = ["gpu-de", "metal-fr", "provider-us"];
+
+impl World {
+    async fn open(policy: &str, place: &str, more: &str, metal: &str) -> Self {
+        let (de, fr, us) =
+            (Upstream::start(MESH[0]).await, Upstream::start(MESH[1]).await, Upstream::start(MESH[2]).await);
+        let dir = workdir();
+        let deployment = format!(
+            "berth: 1
+policy: policy.yaml
+envoy: '1.39'
+module: {{file: '{}'}}
+admin: '127.0.0.1:0'
+desk: '127.0.0.1:0'
+{place}
+placement:
+  facts: {{tenant: {{header: x-tenant, trusted: true}}}}
+  trust_path: true
+{more}substrates:
+  gpu-de: {{hosts: ['{}'], http2: true}}
+  metal-fr: {{hosts: ['{}']{metal}}}
+  provider-us:
+    hosts: ['{}']
+    path_prefix: /openai
+    credential: {{sds_file: '{}/secret.yaml', secret: provider}}
+",
+            built("berth.wasm").display(),
+            de.address,
+            fr.address,
+            us.address,
+            dir.display()
+        );
+        for (file, text) in [("policy.yaml", policy), ("secret.yaml", SECRET), ("deployment.yaml", &deployment)] {
+            fs::write(dir.join(file), text).unwrap();
+        }
+        Self { dir, de, fr, us }
+    }
+
+    fn rendered(&self, target: &str, file: &str) -> Value {
+        let (content, said) = berth(&["render", target, "deployment.yaml", "-o", "."], &self.dir);
+        assert!(content, "{said}");
+        yaml(&fs::read_to_string(self.dir.join(file)).unwrap())
+    }
+
+    async fn start(&self, bootstrap: &Value) -> Envoy {
+        fs::write(self.dir.join("patched.json"), bootstrap.to_string()).unwrap();
+        let (content, said) = validate(&self.dir, "patched.json");
+        assert!(content, "{said}");
+        Envoy::start_file(self.dir.clone(), "patched.json").await
+    }
+
+    /// A sidecar of the mesh around what is rendered.
+    async fn sidecar(&self, change: impl FnOnce(&mut Value)) -> Envoy {
+        let mut sidecar = patches::sidecar();
+        patches::mesh_cluster(&mut sidecar, "outbound|8000||gpu-de.inference.svc.cluster.local", self.de.address);
+        patches::mesh_cluster(&mut sidecar, "outbound|8443||metal.par.example", self.fr.address);
+        change(&mut sidecar);
+        patches::istio(&mut sidecar, &self.rendered("istio", "envoyfilter.yaml"), &self.dir);
+        self.start(&sidecar).await
+    }
+}
+
+fn sidecar_of(host: &str) -> String {
+    format!("istio: {{namespace: inference, place: sidecar, selector: {{app: chat}}, host: '{host}'}}")
+}
+
 /// What one substrate was shown is not for the next one, whoever made its cluster.
 #[tokio::test]
 async fn a_provider_s_key_and_path_end_before_the_mesh_s_own_clusters() {
-    let (de, fr, us) =
-        (Upstream::start("gpu-de").await, Upstream::start("metal-fr").await, Upstream::start("provider-us").await);
-    let dir = workdir();
-    let (module, at) = (built("berth.wasm"), dir.display());
-    let deployment = format!(
-        "berth: 1
-policy: policy.yaml
-module: {{file: '{}'}}
-admin: '127.0.0.1:0'
-istio: {{namespace: inference, place: sidecar, selector: {{app: chat}}, host: '{HOST}'}}
-placement:
-  decision_upstream: true
-  hops: {{tell: true}}
-  facts: {{tenant: {{header: x-tenant, trusted: true}}}}
-  trust_path: true
-substrates:
-  gpu-de: {{hosts: ['{}'], http2: true}}
-  metal-fr: {{hosts: ['{}'], path_prefix: /metal, next_hop: true}}
-  provider-us:
-    hosts: ['{}']
-    authority: api.provider.example
-    path_prefix: /openai
-    credential: {{sds_file: '{at}/secret.yaml', secret: provider}}
-",
-        module.display(),
-        de.address,
-        fr.address,
-        us.address
-    );
-    for (file, text) in [("policy.yaml", abroad()), ("secret.yaml", SECRET.into()), ("deployment.yaml", deployment)] {
-        fs::write(dir.join(file), text).unwrap();
-    }
-    let (content, said) = berth(&["render", "istio", "deployment.yaml", "-o", "."], &dir);
-    assert!(content, "{said}");
-    let mut sidecar = patches::sidecar();
-    patches::mesh_cluster(&mut sidecar, "outbound|8000||gpu-de.inference.svc.cluster.local", de.address);
-    patches::mesh_cluster(&mut sidecar, "outbound|8443||metal.par.example", fr.address);
-    patches::istio(&mut sidecar, &yaml(&fs::read_to_string(dir.join("envoyfilter.yaml")).unwrap()), &dir);
-    fs::write(dir.join("sidecar.json"), sidecar.to_string()).unwrap();
-    let (content, said) = validate(&dir, "sidecar.json");
-    assert!(content, "{said}");
-    let envoy = Envoy::start_file(dir.clone(), "sidecar.json").await;
+    let more = "  decision_upstream: true\n  hops: {tell: true}\n";
+    let world = World::open(&abroad(), &sidecar_of(HOST), more, ", path_prefix: /metal, next_hop: true").await;
+    let envoy = world.sidecar(|_| {}).await;
+    let World { de, fr, us, .. } = &world;
     for http in BOTH {
         us.does(Script::status(503));
         de.does(Script::status(503));
         fr.does(Script::ok("metal-fr"));
         let seen = eventually("the third attempt answers", || async {
-            [&de, &fr, &us].into_iter().for_each(|upstream| drop(came(upstream)));
+            [de, fr, us].into_iter().for_each(|upstream| drop(came(upstream)));
             let ask = Ask::post(envoy.listener("0.0.0.0_80"), "/other", "{}").over(http).header("host", HOST);
             let ask = ask.header("x-tenant", "initech").header("authorization", "Bearer theirs");
             let seen = ask.header("x-api-key", "theirs").header("cookie", "theirs").send().await.unwrap();
-            (seen.status == 200 && seen.text() == "metal-fr").then_some([came(&us), came(&de), came(&fr)])
+            (seen.status == 200 && seen.text() == "metal-fr").then_some([came(us), came(de), came(fr)])
         })
         .await;
         let [[at_us], [at_de], [at_fr]] = &seen.map(|all| <[Received; 1]>::try_from(all).unwrap());
@@ -106,8 +145,93 @@ substrates:
         de.does(Script::ok("gpu-de"));
         let ask = Ask::post(envoy.listener("0.0.0.0_80"), "/other", "{}").over(http).header("host", HOST);
         assert_eq!(ask.header("x-tenant", "acme").send().await.unwrap().text(), "gpu-de");
-        let [at_de] = <[Received; 1]>::try_from(came(&de)).unwrap();
+        let [at_de] = <[Received; 1]>::try_from(came(de)).unwrap();
         let own: Vec<&String> = at_de.headers.keys().filter(|name| name.starts_with("x-placement-")).collect();
         assert_eq!(own, ["x-placement-decision"], "the decision where it may be known, nothing for a next hop");
     }
+}
+
+/// Headers by which the filter tells the router what to do.
+const ROUTERS: [&str; 3] = ["x-envoy-max-retries", "x-envoy-upstream-rq-timeout-ms", "x-envoy-retry-on"];
+
+/// What is sent to other hosts is neither refused nor changed nor tried again, whatever the policy says and whatever happens
+/// there.
+async fn leaves_others_alone(envoy: &Envoy, listener: &str, elsewhere: &Upstream) {
+    for (script, status) in [(Script::ok("elsewhere"), 200), (Script::status(503), 503)] {
+        elsewhere.does(script);
+        for http in BOTH {
+            for tenant in ["acme", "initech"] {
+                elsewhere.take_received();
+                let ask = Ask::post(envoy.listener(listener), "/other", "{}").over(http).header("host", patches::OTHER);
+                let seen = ask.header("x-tenant", tenant).send().await.unwrap();
+                assert_eq!(seen.status, status, "{}", seen.text());
+                let [came] = <[Received; 1]>::try_from(elsewhere.take_received()).unwrap();
+                let ours = |name: &&String| name.starts_with("x-placement-") || ROUTERS.contains(&name.as_str());
+                assert_eq!(came.headers.keys().find(ours), None);
+                assert_eq!(came.path, "/other");
+            }
+        }
+    }
+}
+
+/// European customers may go nowhere, so that a filter that looks at their requests refuses them.
+fn closed() -> String {
+    let home = "home: [gpu-de, metal-fr]";
+    let policy = POLICY.replace("permit: {jurisdictions: [EU]}", "permit: {jurisdictions: [EU], kinds: [cpu]}");
+    assert!(policy.contains("cpu") && policy.contains(home));
+    policy
+}
+
+#[tokio::test]
+async fn what_the_mesh_sends_to_other_hosts_goes_where_it_went_whatever_the_policy_says() {
+    let elsewhere = Upstream::start("elsewhere").await;
+    let world = World::open(&closed(), &sidecar_of(HOST), "", "").await;
+    let envoy = world
+        .sidecar(|sidecar| {
+            patches::mesh_cluster(sidecar, "PassthroughCluster", elsewhere.address);
+            let listener = &mut sidecar["static_resources"]["listeners"][0];
+            let hosts =
+                &mut listener["filter_chains"][0]["filters"][0]["typed_config"]["route_config"]["virtual_hosts"];
+            let route = hosts[1]["routes"][0].as_object_mut().unwrap();
+            route.remove("direct_response");
+            route.insert("route".into(), serde_json::json!({"cluster": "PassthroughCluster"}));
+        })
+        .await;
+    let ask = |tenant| {
+        Ask::post(envoy.listener("0.0.0.0_80"), "/other", "{}").header("host", HOST).header("x-tenant", tenant)
+    };
+    assert_eq!(ask("acme").send().await.unwrap().status, 403, "it is placed, which here is refused");
+    assert_eq!(ask("initech").send().await.unwrap().status, 200);
+    leaves_others_alone(&envoy, "0.0.0.0_80", &elsewhere).await;
+}
+
+/// The filter believes what the Gateway's own filters found out, not what the client wrote, and all that the Gateway says
+/// itself goes on: with TLS, where there is a filter chain a host, too.
+#[tokio::test]
+async fn a_gateway_s_own_filters_mutations_and_hosts_go_on() {
+    let elsewhere = Upstream::start("elsewhere").await;
+    let policy = abroad()
+        .replace("outbound|8000||gpu-de.inference.svc.cluster.local", "gpu-de")
+        .replace("outbound|8443||metal.par.example", "metal-fr");
+    let world = World::open(&policy, "gateway: {name: eg, namespace: inference}", "", "").await;
+    let mut gateway = patches::gateway_with_its_own("elsewhere");
+    patches::mesh_cluster(&mut gateway, "elsewhere", elsewhere.address);
+    patches::envoy_gateway(&mut gateway, &world.rendered("envoy-gateway", "envoypatchpolicy.yaml"));
+    let envoy = world.start(&gateway).await;
+    for http in BOTH {
+        let ask = Ask::post(envoy.listener("inference/eg/http"), "/other", "{}").over(http);
+        // The Gateway knows that this is `acme`, whose work stays in Europe; the client says that it is somebody else.
+        let ask = ask
+            .header("x-tenant", "initech")
+            .header("x-client-says", "so")
+            .header("x-placement-cluster", "provider-us");
+        let seen = ask.send().await.unwrap();
+        assert_eq!((seen.status, seen.text().as_str()), (200, "gpu-de"));
+        let [came] = <[Received; 1]>::try_from(came(&world.de)).unwrap();
+        assert_eq!(came.headers.get("x-tenant").map(String::as_str), Some("acme"));
+        assert_eq!(came.headers.get("x-client-says"), None, "the Gateway's own early mutation");
+        assert!(!came.headers.keys().any(|name| name.starts_with("x-placement-")));
+    }
+    assert!(came(&world.us).is_empty());
+    leaves_others_alone(&envoy, "inference/eg/http", &elsewhere).await;
 }

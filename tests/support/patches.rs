@@ -12,6 +12,9 @@ const HCM: &str =
 const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router";
 const CORS: &str = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors";
 
+const EARLY: &str = "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation";
+const LUA: &str = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua";
+
 /// A text in YAML as a value.
 pub fn yaml(text: &str) -> Value {
     plain(&berth::policy::yaml::parse(text).unwrap_or_else(|e| panic!("{e:?}")).node)
@@ -98,6 +101,33 @@ pub fn gateway() -> Value {
     })
 }
 
+/// The same with TLS as Envoy Gateway makes it: a filter chain a host and no default one, here without the certificates. What
+/// the Gateway says itself stands in it: early mutations, a filter that knows who the client is, a second virtual host.
+pub fn gateway_with_its_own(other: &str) -> Value {
+    let mut bootstrap = gateway();
+    let listener = bootstrap["static_resources"]["listeners"][0].as_object_mut().unwrap();
+    let mut chain = listener.remove("default_filter_chain").unwrap();
+    let manager = &mut chain["filters"][0]["typed_config"];
+    let early = json!({"mutations": [{"remove": "x-client-says"}]});
+    manager["early_header_mutation_extensions"] = json!([extension("own.early", EARLY, early)]);
+    let code = "function envoy_on_request(handle) handle:headers():replace('x-tenant', 'acme') end";
+    let knows = extension("envoy.filters.http.lua", LUA, json!({"default_source_code": {"inline_string": code}}));
+    manager["http_filters"].as_array_mut().unwrap().insert(0, knows);
+    let second = json!({"name": "inference/eg/http/other", "domains": [OTHER],
+        "routes": [{"name": "other", "match": {"prefix": "/"}, "route": {"cluster": other}}]});
+    manager["route_config"]["virtual_hosts"].as_array_mut().unwrap().push(second);
+    listener.insert("filter_chains".into(), json!([chain]));
+    bootstrap
+}
+
+/// A host that is none of ours.
+pub const OTHER: &str = "other.example";
+
+fn extension(name: &str, url: &str, mut fields: Value) -> Value {
+    fields["@type"] = json!(url);
+    json!({"name": name, "typed_config": fields})
+}
+
 /// Applies an `EnvoyFilter` as Istio does: each patch to what it matches, in order; messages merge, lists grow.
 pub fn istio(bootstrap: &mut Value, filter: &Value, dir: &Path) {
     assert_eq!(filter["kind"], "EnvoyFilter");
@@ -174,8 +204,7 @@ pub fn fetch(bootstrap: &mut Value, dir: &Path, module: &Path) {
 }
 
 fn managers(resources: &mut Value) -> impl Iterator<Item = &mut Value> {
-    let listeners = resources["listeners"].as_array_mut().unwrap().iter_mut();
-    listeners.map(|listener| &mut listener["filter_chains"][0]["filters"][0]["typed_config"])
+    resources["listeners"].as_array_mut().unwrap().iter_mut().flat_map(chains)
 }
 
 fn route_configurations<'a>(resources: &'a mut Value, matched: &Value) -> impl Iterator<Item = &'a mut Value> {
@@ -219,25 +248,84 @@ pub fn envoy_gateway(bootstrap: &mut Value, policy: &Value) {
     for patch in policy["spec"]["jsonPatches"].as_array().unwrap() {
         let (operation, name) = (&patch["operation"], &patch["name"]);
         assert_eq!(operation["op"], "add");
-        let (path, value) = (operation["path"].as_str().unwrap(), operation["value"].clone());
+        let (path, value) = (operation["path"].as_str().unwrap_or_default(), operation["value"].clone());
         let resources = &mut bootstrap["static_resources"];
         let kind = patch["type"].as_str().unwrap();
-        if path.is_empty() {
+        if path.is_empty() && operation["jsonPath"].is_null() {
             let list = if kind.ends_with(".Cluster") { "clusters" } else { "listeners" };
             resources[list].as_array_mut().unwrap().push(value);
             continue;
         }
         let listener = resources["listeners"].as_array_mut().unwrap().iter_mut().find(|l| l["name"] == *name).unwrap();
         let root = if kind.ends_with(".RouteConfiguration") {
-            &mut listener["default_filter_chain"]["filters"][0]["typed_config"]["route_config"]
+            chains(listener).map(|manager| &mut manager["route_config"]).next().unwrap()
         } else {
             listener
         };
-        let (parent, last) = path.rsplit_once('/').unwrap();
-        match root.pointer_mut(parent).unwrap_or_else(|| panic!("nothing at {parent}")) {
-            Value::Array(items) => items.insert(last.parse().unwrap(), value),
-            Value::Object(fields) => drop(fields.insert(last.into(), value)),
-            other => panic!("{path}: {other}"),
+        let paths = match operation["jsonPath"].as_str() {
+            Some(expression) => located(root, expression).into_iter().map(|at| format!("{at}/{path}")).collect(),
+            None => vec![path.to_owned()],
+        };
+        assert!(!paths.is_empty(), "found nothing: {operation}");
+        for path in paths {
+            put(root, path.trim_end_matches('/'), value.clone());
         }
+    }
+}
+
+/// The managers of a listener's filter chains.
+fn chains(listener: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let Value::Object(fields) = listener else { panic!("{listener}") };
+    let chains =
+        fields.iter_mut().filter(|(name, _)| ["default_filter_chain", "filter_chains"].contains(&name.as_str()));
+    let chains = chains.flat_map(|(_, found)| match found {
+        Value::Array(all) => all.iter_mut().collect::<Vec<_>>(),
+        one => vec![one],
+    });
+    chains.map(|chain| &mut chain["filters"][0]["typed_config"])
+}
+
+/// Where the elements are that `..LIST[?(@.name=='NAME')]` finds, or the fields of theirs that follow.
+fn located(root: &Value, expression: &str) -> Vec<String> {
+    let (list, rest) = expression.strip_prefix("..").unwrap().split_once("[?(@.name=='").unwrap();
+    let (name, field) = rest.split_once("')]").unwrap();
+    let mut found = Vec::new();
+    let mut rest = vec![(String::new(), root)];
+    while let Some((at, value)) = rest.pop() {
+        match value {
+            Value::Object(fields) => rest.extend(fields.iter().map(|(key, value)| (format!("{at}/{key}"), value))),
+            Value::Array(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    if at.ends_with(&format!("/{list}")) && item["name"] == name {
+                        found.push(format!("{at}/{i}{}", field.replace('.', "/")));
+                    }
+                    rest.push((format!("{at}/{i}"), item));
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// `add` by RFC 6902, which makes what is missing on its way.
+fn put(root: &mut Value, path: &str, value: Value) {
+    let (parents, last) = path.rsplit_once('/').unwrap();
+    let mut parent = root;
+    let mut names = parents.split('/').skip(1).peekable();
+    while let Some(name) = names.next() {
+        let list = names.peek().copied().unwrap_or(last).parse::<usize>().is_ok();
+        parent = match parent {
+            Value::Array(items) => {
+                items.get_mut(name.parse::<usize>().unwrap()).unwrap_or_else(|| panic!("nothing at {path}"))
+            }
+            Value::Object(fields) => fields.entry(name).or_insert_with(|| if list { json!([]) } else { json!({}) }),
+            other => panic!("{path}: {other}"),
+        };
+    }
+    match parent {
+        Value::Array(items) => items.insert(last.parse().unwrap(), value),
+        Value::Object(fields) => drop(fields.insert(last.into(), value)),
+        other => panic!("{path}: {other}"),
     }
 }

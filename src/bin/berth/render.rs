@@ -123,7 +123,8 @@ fn write(folder: &Path, files: &[File]) -> ExitCode {
     }
     for file in files {
         let path = folder.join(file.name);
-        if let Err(e) = fs::write(&path, &file.text) {
+        let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+        if let Err(e) = made.and_then(|()| fs::write(&path, &file.text)) {
             return crate::misused(&format!("{}: {e}", path.display()));
         }
         crate::say(&format!("{}\n", path.display()));

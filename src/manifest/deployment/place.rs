@@ -38,8 +38,8 @@ pub struct Istio {
     pub place: Place,
     /// The labels of their workloads.
     pub selector: Vec<(String, String)>,
-    /// The host whose requests are placed: the virtual host's name, as `host:port`.
-    pub host: Option<String>,
+    /// The host whose requests are placed, and its port: together they are the virtual host's name.
+    pub host: Option<(String, u16)>,
     /// The name of a Gateway API object that is attached to (waypoints: that is all they honour).
     pub target: Option<String>,
     /// Whether the listeners are patched to ask for their extension by discovery, so that the agent fetches the

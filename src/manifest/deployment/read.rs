@@ -233,7 +233,7 @@ fn istio<S: Source>(s: &mut S) -> Option<Istio> {
     let host = s.optional(
         "host",
         "The virtual host whose requests are placed, as `host:port`; without it, all of the proxy's.",
-        Text(255),
+        Address,
     );
     let target =
         s.optional("target", "The Gateway API object that is attached to; waypoints honour nothing else.", NameForm);

@@ -7,12 +7,15 @@ use serde_json::{Value, json};
 /// oftener goes round: some substrate's address is a proxy's own.
 pub const MOST_PASSES: u32 = 4;
 
+/// The name of the filter that counts passes.
+pub const PASSES: &str = "berth.passes";
+
 /// Before the placement filter: counts how often a request came by, in the header that content networks have for that
 /// (RFC 8586), and refuses it when it goes round. It needs neither the module nor a call of it.
 #[must_use]
 pub fn passes() -> Value {
     let counted = json!({"cdn_id": "berth", "max_allowed_occurrences": MOST_PASSES - 1});
-    extension("berth.passes", types::CDN_LOOP, counted)
+    extension(PASSES, types::CDN_LOOP, counted)
 }
 
 /// A listener of HTTP with these filters before the router.

@@ -31,6 +31,7 @@ pub(crate) mod types {
         STDOUT_LOG = "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog";
         DOWNSTREAM_TLS = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
         CLUSTER = "envoy.config.cluster.v3.Cluster";
+        FILTER_CONFIG = "envoy.config.route.v3.FilterConfig";
         ROUTES = "envoy.config.route.v3.RouteConfiguration";
         LISTENER = "envoy.config.listener.v3.Listener";
         EXTENSION = "envoy.config.core.v3.TypedExtensionConfig";

@@ -19,7 +19,7 @@ pub fn render(subject: &Subject<'_>) -> Result<Vec<File>, String> {
     let gateway = subject.deployment.gateway.as_ref().ok_or("gateway: missing, expected the Gateway's name")?;
     let mut files = vec![subject.file("envoypatchpolicy.yaml", TARGET, PATCHES, &[patches(subject, gateway)?])];
     if let Some(extension) = extension(subject, gateway) {
-        files.push(subject.file("envoyextensionpolicy.yaml", TARGET, EXTENSION, &[extension]));
+        files.push(subject.file("alone/envoyextensionpolicy.yaml", TARGET, EXTENSION, &[extension]));
     }
     Ok(files)
 }
@@ -27,26 +27,24 @@ pub fn render(subject: &Subject<'_>) -> Result<Vec<File>, String> {
 const TARGET: &str = "envoy-gateway";
 const PATCHES: &str = "Envoy Gateway applies patches only where its configuration has `extensionApis.enableEnvoyPatchPolicy: true`, and the
 proxies need the module at its path: mount it by the `EnvoyProxy` resource. The first virtual host of the listener is
-the one that is placed; look at a proxy's configuration dump if the Gateway has several.";
-const EXTENSION: &str = "The filter alone, instead of the first patch. It cannot say: the routes that obey the filter, the name of the VM (so no
+the one that is placed; look at a proxy's configuration dump if the Gateway has several. The filter stands before the
+router, behind whatever authenticates, in every filter chain of the listener, and looks at that virtual host alone.";
+const EXTENSION: &str = "The filter alone, instead of envoypatchpolicy.yaml and never beside it. Nothing obeys it, so it is told `mode: shadow`: it says
+where requests would have gone. It cannot say: the routes that obey the filter, the name of the VM (so no
 picture is shared with the telemetry role), what is removed before the filter, what the module may call.";
 
 fn patches(subject: &Subject<'_>, gateway: &Gateway) -> Result<Value, String> {
     let deployment = subject.deployment;
     let code = deployment.module.local().ok_or("module.file: missing, expected where the proxies have the module")?;
     let name = format!("{}/{}/{}", gateway.at.namespace, gateway.at.name, gateway.listener);
-    let manager = "/default_filter_chain/filters/0/typed_config";
     let hops = deployment.placement.get("hops").and_then(|hops| hops.get("trust")).is_some();
+    let filter = plugin::filter(deployment, Role::Placement, &code, Carried::Map);
+    let early = route::early_removal(hops).get(0).cloned().unwrap_or_default();
     let mut patches = vec![
-        add(
-            "Listener",
-            &name,
-            &format!("{manager}/http_filters/0"),
-            plugin::filter(deployment, Role::Placement, &code, Carried::Map),
-        ),
-        // Each is put in front of all others: this one will be the first.
-        add("Listener", &name, &format!("{manager}/http_filters/0"), passes()),
-        add("Listener", &name, &format!("{manager}/early_header_mutation_extensions"), route::early_removal(hops)),
+        // What comes first stands before what comes next.
+        add_at("Listener", &name, BEFORE_ROUTER, None, plugin::on_request(passes())),
+        add_at("Listener", &name, BEFORE_ROUTER, None, plugin::on_request(filter)),
+        add_at("Listener", &name, MANAGER, Some("early_header_mutation_extensions/0"), early),
     ];
     patches.extend(routes(subject, &name));
     // A patch finds its resource by name: for a new one, the name is its own.
@@ -82,7 +80,12 @@ fn routes(subject: &Subject<'_>, name: &str) -> Vec<Value> {
     let rendered = routes.render();
     let mut patches = Vec::new();
     if let Some(plugins) = rendered.get("cluster_specifier_plugins") {
-        patches.push(add("RouteConfiguration", name, "/cluster_specifier_plugins", plugins.clone()));
+        let one = plugins.get(0).cloned().unwrap_or_default();
+        patches.push(add("RouteConfiguration", name, "/cluster_specifier_plugins/0", one));
+    }
+    for (filter, asked) in plugin::asked(true).as_object().into_iter().flatten() {
+        let path = format!("/virtual_hosts/0/typed_per_filter_config/{filter}");
+        patches.push(add("RouteConfiguration", name, &path, asked.clone()));
     }
     if deployment.way != route::Way::Simple {
         patches.push(add("RouteConfiguration", name, "/virtual_hosts/0/include_request_attempt_count", json!(true)));
@@ -96,13 +99,33 @@ fn routes(subject: &Subject<'_>, name: &str) -> Vec<Value> {
     patches
 }
 
+/// Where the router is, in each filter chain: what is added there stands before it and behind whatever authenticates. What is
+/// believed of a request has been looked at by then.
+const BEFORE_ROUTER: &str = "..http_filters[?(@.name=='envoy.filters.http.router')]";
+/// The HTTP connection manager of each filter chain: with TLS, a listener has one a host.
+const MANAGER: &str = "..filters[?(@.name=='envoy.filters.network.http_connection_manager')].typed_config";
+
+/// Adds at a path, whose parts are made where they are missing.
 fn add(kind: &str, name: &str, path: &str, value: Value) -> Value {
+    operation(kind, name, json!({"op": "add", "path": path, "value": value}))
+}
+
+/// The same below what an expression finds.
+fn add_at(kind: &str, name: &str, found: &str, path: Option<&str>, value: Value) -> Value {
+    let mut operated = json!({"op": "add", "jsonPath": found, "value": value});
+    if let (Some(path), Value::Object(operated)) = (path, &mut operated) {
+        operated.insert("path".into(), json!(path));
+    }
+    operation(kind, name, operated)
+}
+
+fn operation(kind: &str, name: &str, operation: Value) -> Value {
     let url = match kind {
         "Cluster" => types::CLUSTER,
         "RouteConfiguration" => types::ROUTES,
         _ => types::LISTENER,
     };
-    json!({"type": url, "name": name, "operation": {"op": "add", "path": path, "value": value}})
+    json!({"type": url, "name": name, "operation": operation})
 }
 
 fn metadata(gateway: &Gateway) -> Value {
@@ -123,7 +146,7 @@ fn extension(subject: &Subject<'_>, gateway: &Gateway) -> Option<Value> {
         }
         (None, None) => return None,
     };
-    let config = plugin::configuration(subject.deployment, Role::Placement);
+    let config = plugin::alone(subject.deployment);
     Some(json!({
         "apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyExtensionPolicy", "metadata": metadata(gateway),
         "spec": {

@@ -33,8 +33,13 @@ pub fn render(subject: &Subject<'_>) -> Result<Vec<File>, String> {
     }
     files.push(subject.file("proxy-annotations.yaml", "istio", ANNOTATIONS, &[annotations(subject)]));
     if let Ok(url) = fetched(subject) {
-        files.push(subject.file("wasmplugin.yaml", "istio", PLUGIN, &[wasm_plugin(subject, istio, &url)]));
-        files.push(subject.file("trafficextension.yaml", "istio", PLUGIN, &[traffic_extension(subject, istio, &url)]));
+        files.push(subject.file("alone/wasmplugin.yaml", "istio", PLUGIN, &[wasm_plugin(subject, istio, &url)]));
+        files.push(subject.file(
+            "alone/trafficextension.yaml",
+            "istio",
+            PLUGIN,
+            &[traffic_extension(subject, istio, &url)],
+        ));
     }
     Ok(files)
 }
@@ -44,8 +49,8 @@ Over 256 KiB, apply it with `kubectl apply --server-side`; Kubernetes refuses ob
 const SERVICES: &str =
     "Locality failover is off: where a substrate may be replaced by another one, the policy says so, not a zone.";
 const ANNOTATIONS: &str = "Annotations for the workload's pods: without them the proxy hides the plugin's metrics.";
-const PLUGIN: &str = "The filter alone, instead of the first patches of envoyfilter.yaml; for waypoints there is nothing else. It cannot say: the routes that obey the filter, the
-name of the VM (so no picture is shared with the telemetry role, and decisions rest on what the policy declares), what is
+const PLUGIN: &str = "One filter alone, instead of envoyfilter.yaml and never beside it; for waypoints there is nothing else. Nothing obeys it, so it is
+told `mode: shadow`: it says where requests would have gone. It cannot say: the routes that obey the filter, the name of the VM (so no picture is shared with the telemetry role, and decisions rest on what the policy declares), what is
 removed before the filter, what the module may call. Where those matter, use envoyfilter.yaml: on a gateway or a sidecar.";
 
 fn envoy_filter(subject: &Subject<'_>, istio: &Istio) -> Result<Value, String> {
@@ -109,9 +114,9 @@ fn filter(subject: &Subject<'_>, istio: &Istio, role: Role) -> Result<Vec<Value>
     let mut patches = Vec::new();
     // Through a sidecar goes all that a workload sends: only a gateway counts how often a request came by.
     if istio.place == Place::Gateway {
-        patches.push(patch("HTTP_FILTER", istio, router.clone(), "INSERT_BEFORE", passes()));
+        patches.push(patch("HTTP_FILTER", istio, router.clone(), "INSERT_BEFORE", plugin::on_request(passes())));
     }
-    patches.push(patch("HTTP_FILTER", istio, router, "INSERT_BEFORE", value));
+    patches.push(patch("HTTP_FILTER", istio, router, "INSERT_BEFORE", plugin::on_request(value)));
     patches.extend(more);
     Ok(patches)
 }
@@ -160,13 +165,11 @@ fn routes(subject: &Subject<'_>, istio: &Istio) -> Vec<Value> {
         let value = json!({"cluster_specifier_plugins": plugins});
         patches.push(patch("ROUTE_CONFIGURATION", istio, port(istio), "MERGE", value));
     }
-    let mut host = Map::new();
+    let mut host = Map::from_iter([("typed_per_filter_config".into(), plugin::asked(istio.place == Place::Gateway))]);
     if deployment.way != route::Way::Simple {
         host.insert("include_request_attempt_count".into(), json!(true));
     }
-    if !host.is_empty() {
-        patches.push(patch("VIRTUAL_HOST", istio, virtual_host(istio), "MERGE", Value::Object(host)));
-    }
+    patches.push(patch("VIRTUAL_HOST", istio, virtual_host(istio), "MERGE", Value::Object(host)));
     let listed = rendered.pointer("/virtual_hosts/0/routes").and_then(Value::as_array).cloned().unwrap_or_default();
     // In shadow the mesh's own routes go on: nothing stands in front of them.
     let shadow = deployment.placement.get("mode") == Some(&json!("shadow"));
@@ -185,17 +188,16 @@ fn routes(subject: &Subject<'_>, istio: &Istio) -> Vec<Value> {
 }
 
 fn port(istio: &Istio) -> Value {
-    let port = istio.host.as_ref().and_then(|host| host.rsplit_once(':')?.1.parse::<u16>().ok());
-    match port {
-        Some(port) => json!({"routeConfiguration": {"portNumber": port}}),
+    match &istio.host {
+        Some((_, port)) => json!({"routeConfiguration": {"portNumber": port}}),
         None => json!({}),
     }
 }
 
 fn virtual_host(istio: &Istio) -> Value {
     let mut matched = port(istio);
-    if let (Some(host), Some(Value::Object(found))) = (&istio.host, matched.get_mut("routeConfiguration")) {
-        found.insert("vhost".into(), json!({"name": host}));
+    if let (Some((host, port)), Some(Value::Object(found))) = (&istio.host, matched.get_mut("routeConfiguration")) {
+        found.insert("vhost".into(), json!({"name": format!("{host}:{port}")}));
     }
     matched
 }

@@ -3,18 +3,13 @@
 use super::super::Subject;
 use super::{aim, metadata};
 use crate::manifest::deployment::{Istio, Place};
-use crate::manifest::plugin::{self, Role};
+use crate::manifest::plugin;
 use serde_json::{Map, Value, json};
-
-/// What both shorter resources say alike.
-fn plugin_config(subject: &Subject<'_>) -> Value {
-    plugin::configuration(subject.deployment, Role::Placement)
-}
 
 pub(super) fn wasm_plugin(subject: &Subject<'_>, istio: &Istio, url: &str) -> Value {
     let mut spec = json!({
         "url": url, "pluginName": "placement", "failStrategy": "FAIL_RELOAD",
-        "imagePullPolicy": "IfNotPresent", "pluginConfig": plugin_config(subject),
+        "imagePullPolicy": "IfNotPresent", "pluginConfig": plugin::alone(subject.deployment),
         "match": [{"mode": if istio.place == Place::Sidecar { "CLIENT" } else { "CLIENT_AND_SERVER" }}],
     });
     if let Value::Object(spec) = &mut spec {
@@ -29,7 +24,7 @@ pub(super) fn wasm_plugin(subject: &Subject<'_>, istio: &Istio, url: &str) -> Va
 pub(super) fn traffic_extension(subject: &Subject<'_>, istio: &Istio, url: &str) -> Value {
     let mut wasm = json!({
         "url": url, "pluginName": "placement", "failStrategy": "FAIL_RELOAD",
-        "imagePullPolicy": "IfNotPresent", "pluginConfig": plugin_config(subject),
+        "imagePullPolicy": "IfNotPresent", "pluginConfig": plugin::alone(subject.deployment),
     });
     if let (Value::Object(wasm), Some(sha256)) = (&mut wasm, &subject.deployment.module.sha256) {
         wasm.insert("sha256".into(), json!(sha256));

@@ -27,14 +27,15 @@ const WIDTH: usize = 118;
 pub struct Notes<'a> {
     /// A comment before the first field of that name.
     pub comments: &'a [(&'a str, &'a str)],
-    /// By the text that stands in its place: YAML that is put in as it is, so that its own comments stay.
-    pub texts: &'a [(&'a str, &'a str)],
+    /// By the text that stands in its place: YAML that is put in as it is, so that its own comments stay, and a comment
+    /// before the first of them.
+    pub texts: &'a [(&'a str, &'a str, &'a str)],
 }
 
 /// A value as a document.
 #[must_use]
 pub fn write(value: &Value, notes: Notes<'_>) -> String {
-    let mut writer = Writer { out: String::new(), notes, said: vec![false; notes.comments.len()] };
+    let mut writer = Writer { out: String::new(), notes, said: vec![false; notes.comments.len()], put_in: false };
     match value {
         Value::Object(map) if !map.is_empty() => writer.map(map, 0),
         Value::Array(items) if !items.is_empty() => writer.list(items, 0),
@@ -47,15 +48,17 @@ struct Writer<'a> {
     out: String,
     notes: Notes<'a>,
     said: Vec<bool>,
+    put_in: bool,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
     fn map(&mut self, map: &Map<String, Value>, indent: usize) {
         for (i, (key, value)) in ordered(map).into_iter().enumerate() {
             // The first field of an item stands behind its hyphen.
             let behind = i == 0 && self.out.ends_with("- ");
             if !behind {
                 self.comment(key, indent);
+                self.introduce(value, indent);
                 self.pad(indent);
             }
             self.out.push_str(&text(key));
@@ -76,13 +79,13 @@ impl Writer<'_> {
     }
 
     fn value(&mut self, value: &Value, indent: usize, column: usize) {
-        if let Some((_, yaml)) = self.notes.texts.iter().find(|(mark, _)| value.as_str() == Some(mark)) {
+        if let Some((_, _, yaml)) = self.put_in(value) {
             self.out.push('\n');
             self.insert(yaml, indent + 2);
             return;
         }
         match value {
-            Value::String(lines) if lines.contains('\n') => {
+            Value::String(lines) if in_lines(lines) => {
                 self.out.push_str(if lines.ends_with('\n') { " |\n" } else { " |-\n" });
                 self.insert(lines, indent + 2);
             }
@@ -129,6 +132,20 @@ impl Writer<'_> {
         }
     }
 
+    fn put_in(&self, value: &Value) -> Option<&'a (&'a str, &'a str, &'a str)> {
+        self.notes.texts.iter().find(|(mark, ..)| value.as_str() == Some(mark))
+    }
+
+    /// The comment before the first text that is put in.
+    fn introduce(&mut self, value: &Value, indent: usize) {
+        if let (false, Some((_, comment, _))) = (self.put_in, self.put_in(value)) {
+            let line = format!("# {comment}\n");
+            self.put_in = true;
+            self.pad(indent);
+            self.out.push_str(&line);
+        }
+    }
+
     fn comment(&mut self, key: &str, indent: usize) {
         let found = self.notes.comments.iter().zip(&mut self.said).find(|((name, _), said)| *name == key && !**said);
         if let Some(((_, comment), said)) = found {
@@ -169,9 +186,29 @@ fn mentions_lines(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.iter().any(mentions_lines),
         Value::Object(map) => map.values().any(mentions_lines),
-        Value::String(text) => text.contains(char::is_control),
+        Value::String(text) => text.contains(odd),
         _ => false,
     }
+}
+
+/// Whether a text can stand as lines of its own and be read back as it is.
+fn in_lines(text: &str) -> bool {
+    let first = text.lines().find(|line| !line.is_empty());
+    text.contains('\n')
+        && first.is_some_and(|line| !line.starts_with(' '))
+        && !text.ends_with("\n\n")
+        && text.chars().all(|c| c == '\n' || !odd(c))
+}
+
+/// What no reader of YAML has to take as it stands.
+fn odd(c: char) -> bool {
+    c.is_control() || ['\u{2028}', '\u{2029}', '\u{feff}'].contains(&c)
+}
+
+/// A text in double quotes: JSON with everything odd by its number.
+fn quoted(text: &str) -> String {
+    let number = |c: char| if c > '~' && odd(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    Value::from(text).to_string().chars().map(number).collect()
 }
 
 fn flow(value: &Value) -> String {
@@ -197,8 +234,8 @@ fn text(value: &str) -> String {
     );
     if begins && value.chars().all(plain) && !word {
         value.to_owned()
-    } else if value.contains(char::is_control) {
-        Value::from(value).to_string()
+    } else if value.contains(odd) {
+        quoted(value)
     } else {
         format!("'{}'", value.replace('\'', "''"))
     }
@@ -222,15 +259,46 @@ mod tests {
     #[test]
     fn a_text_in_yaml_is_put_in_with_its_comments() {
         let value = json!({"policy": "\u{1}policy", "role": "placement"});
-        let notes = Notes { comments: &[], texts: &[("\u{1}policy", "# ours\na: 1\n\nb: [2]\n")] };
-        assert_eq!(write(&value, notes), "role: placement\npolicy:\n  # ours\n  a: 1\n\n  b: [2]\n");
+        let notes = Notes { comments: &[], texts: &[("\u{1}policy", "as written", "# ours\na: 1\n\nb: [2]\n")] };
+        assert_eq!(write(&value, notes), "role: placement\n# as written\npolicy:\n  # ours\n  a: 1\n\n  b: [2]\n");
     }
 
     #[test]
     fn every_text_is_read_back_as_the_text_that_it_is() {
         for odd in [
-            "no", "NO", "1.5", "", "a: b", "- a", "#", "'", "x\ny\n", "x\ny", " pad", "null", "%A(B)%", "é",
-            "12:30:00", "0x1f", "~", "@a", "{}", "|",
+            "no",
+            "NO",
+            "1.5",
+            "",
+            "a: b",
+            "- a",
+            "#",
+            "'",
+            "x\ny\n",
+            "x\ny",
+            " pad",
+            "null",
+            "%A(B)%",
+            "é",
+            "12:30:00",
+            "0x1f",
+            "~",
+            "@a",
+            "{}",
+            "|",
+            " two\n lines",
+            "\n  led",
+            "x\n\n",
+            "\n",
+            "a\tb\n",
+            "x\r\ny",
+            "\u{85}x\n",
+            "\u{7f}",
+            "\u{2028}a\nb",
+            "\u{feff}",
+            "a\n \nb",
+            "---\nx",
+            "...\n",
         ] {
             let value = json!({"first": {"key": odd}, "list": [odd.replace('\n', "\t")], odd.replace('\n', " "): 1});
             let text = write(&value, Notes::default());

@@ -10,7 +10,7 @@ use super::envoy::cluster::{self, Endpoint, separate};
 use super::plugin::{self, Carried, POLICY};
 use super::yaml::{self, Notes};
 use crate::model::{Document, Kind};
-use crate::policy::{InvalidPolicy, codes, error::hint, permits::permits, tree::Node};
+use crate::policy::{InvalidPolicy, canonical::canonical, codes, error::hint, permits::permits, tree::Node};
 use serde_json::Value;
 
 /// One file.
@@ -56,8 +56,10 @@ const COMMENTS: [(&str, &str); 15] = [
     ("retry_budget", "Retries never are the load."),
     ("stats_tags", "Labels out of the parts of the metrics' names."),
     ("upstream_log", "One line an attempt, joined to the request's by its id."),
-    ("policy", "The policy as it was written."),
+    ("disabled", "Off but for the virtual host that asks for it: what goes to others is none of its business."),
 ];
+/// What stands before the policy's own text.
+const WRITTEN: &str = "The policy as it was written.";
 
 impl<'a> Subject<'a> {
     /// What does not fit together: substrates without a place, places without a substrate. `file` is the deployment file.
@@ -172,6 +174,23 @@ impl<'a> Subject<'a> {
         Carried::Text(self.node)
     }
 
+    /// The policy's text as it can stand within another document: without the marks at which documents begin and end. What
+    /// would be read as something else there is written anew, which costs its comments.
+    fn within(&self) -> String {
+        let text = self.text.trim_start_matches('\u{feff}');
+        let marks = |line: &&str| {
+            let rest = line.strip_prefix("---").or(line.strip_prefix("..."));
+            !rest.is_some_and(|rest| {
+                rest.trim().is_empty() || rest.trim_start().starts_with('#') && rest.starts_with([' ', '\t'])
+            })
+        };
+        let lines: Vec<&str> = text.lines().filter(marks).collect();
+        let within: String = lines.iter().map(|line| format!("  {line}\n")).collect();
+        let same = crate::policy::yaml::parse(&format!("policy:\n{within}"))
+            .is_ok_and(|read| read.node.get("policy").is_some_and(|policy| canonical(policy) == canonical(self.node)));
+        if same { lines.join("\n") + "\n" } else { canonical(self.node) + "\n" }
+    }
+
     /// A file of these documents.
     fn file(&self, name: &'static str, target: &str, says: &str, documents: &[Value]) -> File {
         let mut text = format!(
@@ -181,7 +200,8 @@ impl<'a> Subject<'a> {
         for line in says.lines() {
             text.push_str(&format!("# {line}\n"));
         }
-        let texts = [(POLICY, self.text)];
+        let policy = self.within();
+        let texts = [(POLICY, WRITTEN, policy.as_str())];
         let notes = Notes { comments: &COMMENTS, texts: &texts };
         let documents: Vec<String> = documents.iter().map(|document| yaml::write(document, notes)).collect();
         text.push_str(&documents.join("---\n"));

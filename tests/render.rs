@@ -259,16 +259,125 @@ fn a_filter_alone_is_rendered_in_shadow_beside_nothing_that_is_applied_with_it()
     }
 }
 
+/// However its people begin and end it, what is rendered can be read, and holds that policy.
+#[test]
+fn a_policy_s_own_marks_of_documents_do_not_break_what_holds_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let starter = fs::read_to_string(root.join("policies/starter.yaml")).unwrap();
+    let mesh = fs::read_to_string(root.join("examples/istio/policy.yaml")).unwrap();
+    let all = |policy: &str| {
+        let marked = ["---\n{}", "--- # ours\n{}...\n", "# first\n---\n{}", "{}...\n", "---\n{}... # the end\n"];
+        marked.map(|form| form.replace("{}", policy))
+    };
+    let label = |file: &Path| {
+        let (code, said) = berth(&["check", file.to_str().unwrap()]);
+        let label =
+            said.split_whitespace().find(|word| word.contains('#')).map(|l| l.trim_end_matches([':', ',']).to_owned());
+        assert_eq!(code, 0, "{}: {said}", file.display());
+        label.unwrap()
+    };
+    for (target, example, policy, files) in [
+        ("istio", ISTIO, &mesh, &["envoyfilter.yaml", "alone/wasmplugin.yaml", "alone/trafficextension.yaml"][..]),
+        ("envoy-gateway", GATEWAY, &starter, &["envoypatchpolicy.yaml", "alone/envoyextensionpolicy.yaml"]),
+        ("kustomize", PLACE, &starter, &["placement.yaml"]),
+    ] {
+        for (i, text) in all(policy).iter().enumerate() {
+            let dir = folder(&format!("marks-{target}-{i}"));
+            fs::write(dir.join("policy.yaml"), text).unwrap();
+            let deployment = fs::read_to_string(root.join(example)).unwrap();
+            let deployment = deployment.replace("../../policies/starter.yaml", "policy.yaml");
+            fs::write(dir.join("deployment.yaml"), deployment).unwrap();
+            let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+            let (code, said) = berth(&["render", target, &path("deployment.yaml"), "-o", &path("out")]);
+            assert_eq!(code, 0, "{said}");
+            for file in files {
+                let file = dir.join("out").join(file);
+                assert_eq!(label(&file), label(&dir.join("policy.yaml")), "{}", file.display());
+                let text = fs::read_to_string(file).unwrap();
+                assert!(target == "kustomize" || text.contains("# The policy as it was written."), "{text}");
+            }
+        }
+    }
+}
+
+/// Envoy 1.39 knows no rights of a VM, and would not take them or run without any.
+#[test]
+fn meshes_and_gateways_are_given_rights_where_their_envoy_looks_for_them() {
+    fn look(value: &serde_json::Value, seen: &mut usize) {
+        match value {
+            serde_json::Value::Array(items) => items.iter().for_each(|item| look(item, seen)),
+            serde_json::Value::Object(fields) => {
+                if let Some(vm) = fields.get("vm_config") {
+                    assert!(fields.contains_key("capability_restriction_config"), "{value}");
+                    assert!(vm.get("capability_restriction_config").is_none(), "{vm}");
+                    *seen += 1;
+                }
+                fields.values().for_each(|field| look(field, seen));
+            }
+            _ => {}
+        }
+    }
+    for file in ["istio/rendered/envoyfilter.yaml", "envoy-gateway/rendered/envoypatchpolicy.yaml"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(file)).unwrap();
+        let node = berth::policy::yaml::parse(&text).unwrap().node;
+        let mut seen = 0;
+        look(&serde_json::from_str(&berth::policy::canonical::canonical(&node)).unwrap(), &mut seen);
+        assert!(seen >= 3, "{file}: {seen}");
+    }
+}
+
+/// An image is checked by the digest in its name, or by the one beside it; without a file nothing observes, as was said.
+#[test]
+fn what_the_agent_fetches_is_checked_by_the_image_s_digest() {
+    let digest = "0d0c3a4be5c1f2a96b6f7d1e8a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b";
+    let beside = format!("'\n  sha256: {digest}");
+    let tagged = format!("@sha256:{digest}'");
+    let discovered = ("place: sidecar", "discovered: true\n  place: sidecar");
+    for (i, changes) in [vec![discovered], vec![discovered, (&*tagged, &*beside)]].into_iter().enumerate() {
+        let (code, said, out) = rendered("istio", ISTIO, &changes, &format!("digest-{i}"));
+        assert_eq!(code, 0, "{said}");
+        for file in ["envoyfilter.yaml", "alone/wasmplugin.yaml", "alone/trafficextension.yaml"] {
+            let text = fs::read_to_string(out.join(file)).unwrap();
+            assert!(text.contains(&format!("sha256: '{digest}'")), "{file}: {text}");
+        }
+    }
+    let (code, said, out) = rendered(
+        "istio",
+        ISTIO,
+        &[("  file: /etc/berth/berth.wasm\n", ""), ("telemetry:\n", "observe: false\ntelemetry:\n")],
+        "unobserved",
+    );
+    assert_eq!(code, 0, "{said}");
+    assert!(!fs::read_to_string(out.join("envoyfilter.yaml")).unwrap().contains("observe: true"));
+}
+
 /// What a mesh or a gateway is not given, it is told: with the place, and what was expected.
 #[test]
 fn what_a_mesh_cannot_be_given_is_refused() {
+    let digest = "module.sha256: missing, expected the image's digest";
     for (target, example, changes, expected) in [
         (
             "istio",
             ISTIO,
             &[("svc.cluster.local:80'", "svc.cluster.local'")][..],
-            ":13:9: error: BTH0014 bad-text at istio.host: found `llm.inference.svc.cluster.local`, expected `host:port`",
+            "error: BTH0019 bad-text at istio.host: found `llm.inference.svc.cluster.local`, expected `host:port`",
         ),
+        ("istio", ISTIO, &[("@sha256:", "-")], digest),
+        ("envoy-gateway", GATEWAY, &[("@sha256:", "-")], digest),
+        ("istio", ISTIO, &[("@sha256:", "-"), ("place: sidecar", "discovered: true\n  place: sidecar")], digest),
+        (
+            "istio",
+            ISTIO,
+            &[("  file: /etc/berth/berth.wasm\n", "")],
+            "observe: expected `observe: false`, or `module.file`",
+        ),
+        (
+            "istio",
+            ISTIO,
+            &[("  file: /etc/berth/berth.wasm\n", ""), ("  image: ", "  url: ")],
+            "error: BTH0012 missing-field at module.sha256",
+        ),
+        // MORE
     ] {
         let (code, said, _) = rendered(target, example, changes, "refused");
         assert_eq!(code, 1, "{said}");

@@ -70,6 +70,12 @@ pub fn configuration(deployment: &Deployment, role: Role) -> Value {
     Value::Object(config)
 }
 
+/// Whether hops before this proxy may be believed.
+#[must_use]
+pub fn believes_hops(deployment: &Deployment) -> bool {
+    deployment.placement.get("hops").and_then(|hops| hops.get("trust")).is_some()
+}
+
 /// What the placement role is told where nothing obeys it: a filter without routes of ours that refused requests and wrote down
 /// places that they did not go to would be a false record.
 #[must_use]
@@ -187,6 +193,18 @@ impl Module {
     #[must_use]
     pub fn local(&self) -> Option<Value> {
         self.file.as_ref().map(|file| json!({"local": {"filename": file}}))
+    }
+
+    /// Where somebody else fetches the module, and the digest of what comes: of its bytes, or of the image.
+    ///
+    /// # Errors
+    /// An image that could be any.
+    pub fn fetched(&self) -> Result<Option<(&str, &str)>, String> {
+        let Some(place) = self.url.as_deref().or(self.image.as_deref()) else { return Ok(None) };
+        let named = place.split_once("@sha256:").map(|(_, digest)| digest).filter(|_| self.url.is_none());
+        let lacks = "module.sha256: missing, expected the image's digest there or in its name, as `oci://…@sha256:…`: what comes over the network is checked";
+        let digest = named.or(self.sha256.as_deref()).ok_or(lacks)?;
+        Ok(Some((place, digest)))
     }
 
     /// The module as a proxy fetches it, from this cluster.

@@ -14,6 +14,8 @@ pub const BUDGET_HEADER: &str = "x-placement-budget";
 pub const PULL_HEADER: &str = "x-placement-pull";
 /// How all headers begin that only Berth may set.
 pub const OWN_HEADERS: &str = "x-placement-";
+/// Those that there are.
+pub const OWN: [&str; 5] = [CLUSTER_HEADER, DECISION_HEADER, SHADOW_HEADER, BUDGET_HEADER, PULL_HEADER];
 /// The router's count of attempts: at a retry it still holds the number of the attempt before.
 pub const ATTEMPT_HEADER: &str = "x-envoy-attempt-count";
 /// The path as the client asked for it, kept where substrates have paths of their own. Nobody else may set it: it would

@@ -2,11 +2,12 @@
 //! multiply; and a stranger who says the same is not believed.
 
 use crate::attempts::{at, policy};
+use crate::rendered::Site;
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
 use crate::support::client::{Ask, BOTH};
 use crate::support::envoy::Envoy;
 use crate::support::upstream::{Script, Upstream};
-use crate::support::{TRIES, built};
+use crate::support::{TRIES, built, eventually};
 use berth::manifest::envoy::cluster::{Endpoint, Tls};
 use berth::manifest::envoy::route::Way;
 use serde_json::{Value, json};
@@ -55,6 +56,39 @@ pub(crate) async fn sidecar(identity: &str, gateway: SocketAddr) -> Envoy {
 
 fn id(decision: &str) -> &str {
     decision.split("id=\"").nth(1).unwrap().split('"').next().unwrap()
+}
+
+/// The same where the second hop is what `berth render` makes: what it removes early is not what the first hop says.
+#[tokio::test]
+async fn a_rendered_second_hop_believes_whom_it_trusts() {
+    let site = Site::open(&crate::rendered::policy(), "").await;
+    let file = site.dir.join("deployment.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let [own, key, ca] = ["gateway.pem", "gateway.key", "ca.pem"].map(pem);
+    let listen = format!("listen: {{at: '127.0.0.1:0', certificate: '{own}', key: '{key}', client_ca: '{ca}'}}");
+    let trust = "\n  refresh_ms: 20\n  hops: {trust: ['spiffe://mesh.test/sa/sidecar']}";
+    let text = text.replace("listen: {at: '127.0.0.1:0'}", &listen).replace("\n  refresh_ms: 20", trust);
+    std::fs::write(&file, text).unwrap();
+    site.render("envoy");
+    let gateway = Envoy::start_file(site.dir.clone(), "envoy.yaml").await;
+    for (number, (identity, believed)) in [("sidecar", true), ("stranger", false)].into_iter().enumerate() {
+        let near = sidecar(identity, gateway.listener("ingress")).await;
+        for http in BOTH {
+            let path = format!("/{number}/{http:?}");
+            let ask = Ask::post(near.listener(INGRESS), &path, "x").over(http);
+            let seen = ask.header("x-tenant", "acme").header("x-workload", "again").send().await.unwrap();
+            assert_eq!(seen.status, 200, "{}", gateway.log());
+            let first = near.await_log_line(|l| l["path"] == path.as_str()).await;
+            let second = eventually("the second hop wrote it down", || async {
+                let text = std::fs::read_to_string(gateway.dir().join("stdout.log")).unwrap_or_default();
+                let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+                lines.into_iter().find(|line| line["path"] == path.as_str() && line["decision"].is_string())
+            })
+            .await;
+            let [first, second] = [&first, &second].map(|line| id(line["decision"].as_str().unwrap()).to_string());
+            assert_eq!(first == second, believed, "{identity}: one request, one id: {first} and {second}");
+        }
+    }
 }
 
 #[tokio::test]

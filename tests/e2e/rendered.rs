@@ -201,6 +201,26 @@ async fn a_rendered_envoy_places_falls_back_and_keeps_keys_apart() {
     .await;
 }
 
+/// A request that nobody placed is the substrate's like any other: by its name, with its key.
+#[tokio::test]
+async fn what_nobody_placed_goes_on_under_the_substrate_s_own_name() {
+    let site = Site::open(&policy(), "otherwise: provider-us\n").await;
+    let file = site.dir.join("deployment.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("\n  refresh_ms: 20", "\n  refresh_ms: 20\n  mode: passthrough")).unwrap();
+    site.render("envoy");
+    let envoy = Envoy::start_file(site.dir.clone(), "envoy.yaml").await;
+    for http in BOTH {
+        let seen = chat(&envoy, "ingress", http, &[("host", "llm.example"), ("authorization", "Bearer theirs")]).await;
+        assert_eq!((seen.status, seen.text().as_str()), (200, "provider-us"));
+    }
+    for request in site.us.received() {
+        let host = request.headers.get(":authority").or(request.headers.get("host")).map(String::as_str);
+        assert_eq!((host, request.path.as_str()), (Some("api.provider.example"), "/openai/v1/chat/completions"));
+        assert_eq!(request.headers.get("authorization").map(String::as_str), Some("Bearer ours"));
+    }
+}
+
 #[tokio::test]
 async fn a_new_policy_is_a_new_file_and_a_bad_one_changes_nothing() {
     let site = Site::open(&policy(), "").await;

@@ -149,7 +149,7 @@ fn module<S: Source>(s: &mut S) -> Option<Module> {
     let file = s.optional("file", "A file beside the proxy.", Text(1024));
     let url = s.optional("url", "Over HTTP, for proxies that fetch it.", Text(1024));
     let image = s.optional("image", "An image: `oci://…`.", Text(1024));
-    let sha256 = s.optional("sha256", "The digest of its bytes, in hexadecimal.", Sha256);
+    let sha256 = s.optional("sha256", "The digest, in hexadecimal: of the module's bytes, or of the image where that is fetched and its name has none.", Sha256);
     if url.is_some() && sha256.is_none() {
         s.wrong("sha256", codes::MISSING_FIELD, "the digest of the module: what comes over the network is checked");
     }

@@ -2,7 +2,7 @@
 
 use super::matcher;
 use crate::model::contract::{
-    ATTEMPT_HEADER, CLUSTER_HEADER, DECISION_HEADER, ORIGINAL_PATH_HEADER, OWN_HEADERS, PULL_HEADER, SHADOW_HEADER,
+    ATTEMPT_HEADER, BUDGET_HEADER, CLUSTER_HEADER, ORIGINAL_PATH_HEADER, OWN, OWN_HEADERS, SHADOW_HEADER,
 };
 use serde_json::{Value, json};
 
@@ -86,7 +86,7 @@ impl Routes<'_> {
             return json!({"match": matched, "direct_response": {"status": 503, "body": body}});
         };
         // As long as it takes: streams go this way too.
-        let mut route = json!({"cluster": cluster, "timeout": "0s"});
+        let mut route = json!({"cluster": cluster, "timeout": "0s", "auto_host_rewrite": true});
         if let (true, Value::Object(route)) = (self.mirror, &mut route) {
             route.insert("request_mirror_policies".into(), json!([{"cluster_header": SHADOW_HEADER}]));
         }
@@ -94,13 +94,19 @@ impl Routes<'_> {
     }
 }
 
+/// Our own headers that come from nobody outside; a hop's budget may, where the filter is to judge whose it is.
+#[must_use]
+pub fn internal_only(from_hops: bool) -> Vec<&'static str> {
+    OWN.into_iter().filter(|name| !from_hops || *name != BUDGET_HEADER).collect()
+}
+
 /// Removes what clients must not send, before any route is looked at: safety does not need the filter for it. A hop's
 /// budget stays where the filter is to judge whose it is.
 #[must_use]
 pub fn early_removal(from_hops: bool) -> Value {
     let own = if from_hops {
-        let names = [CLUSTER_HEADER, DECISION_HEADER, SHADOW_HEADER, PULL_HEADER, ATTEMPT_HEADER, ORIGINAL_PATH_HEADER];
-        names.map(|name| json!({"remove": name})).to_vec()
+        let names = internal_only(true).into_iter().chain([ATTEMPT_HEADER, ORIGINAL_PATH_HEADER]);
+        names.map(|name| json!({"remove": name})).collect()
     } else {
         let prefix = json!({"remove_on_match": {"key_matcher": {"prefix": OWN_HEADERS}}});
         vec![prefix, json!({"remove": ATTEMPT_HEADER}), json!({"remove": ORIGINAL_PATH_HEADER})]

@@ -10,7 +10,7 @@ use crate::manifest::envoy::{
     typed, types,
 };
 use crate::manifest::plugin::{self, Role};
-use crate::model::contract::{BUDGET_HEADER, CLUSTER_HEADER, DECISION_HEADER, Key, SHADOW_HEADER};
+use crate::model::contract::Key;
 use crate::model::metric::{labels, tag_rule};
 use serde_json::{Value, json};
 
@@ -126,14 +126,13 @@ fn ingress(subject: &Subject<'_>, placement: Value) -> Value {
         mirror: deployment.placement.get("mirror") == Some(&Value::Bool(true)),
     };
     let mut routes = routes.render();
+    let hops = plugin::believes_hops(deployment);
     if let Value::Object(routes) = &mut routes {
-        let own = [CLUSTER_HEADER, DECISION_HEADER, SHADOW_HEADER, BUDGET_HEADER];
-        routes.insert("internal_only_headers".into(), json!(own));
+        routes.insert("internal_only_headers".into(), json!(route::internal_only(hops)));
         if let Some(told) = plugin::told(deployment) {
             routes.insert("response_headers_to_add".into(), told);
         }
     }
-    let hops = deployment.placement.get("hops").and_then(|hops| hops.get("trust")).is_some();
     let mut router = json!({});
     let mut manager = json!({
         "stat_prefix": "ingress", "codec_type": "AUTO",

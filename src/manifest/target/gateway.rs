@@ -18,7 +18,7 @@ pub fn render(subject: &Subject<'_>) -> Result<Vec<File>, String> {
     super::no_tracer(subject)?;
     let gateway = subject.deployment.gateway.as_ref().ok_or("gateway: missing, expected the Gateway's name")?;
     let mut files = vec![subject.file("envoypatchpolicy.yaml", TARGET, PATCHES, &[patches(subject, gateway)?])];
-    if let Some(extension) = extension(subject, gateway) {
+    if let Some(extension) = extension(subject, gateway)? {
         files.push(subject.file("alone/envoyextensionpolicy.yaml", TARGET, EXTENSION, &[extension]));
     }
     Ok(files)
@@ -37,7 +37,7 @@ fn patches(subject: &Subject<'_>, gateway: &Gateway) -> Result<Value, String> {
     let deployment = subject.deployment;
     let code = deployment.module.local().ok_or("module.file: missing, expected where the proxies have the module")?;
     let name = format!("{}/{}/{}", gateway.at.namespace, gateway.at.name, gateway.listener);
-    let hops = deployment.placement.get("hops").and_then(|hops| hops.get("trust")).is_some();
+    let hops = plugin::believes_hops(deployment);
     let filter = plugin::filter(deployment, Role::Placement, &code, Carried::Map);
     let early = route::early_removal(hops).get(0).cloned().unwrap_or_default();
     let mut patches = vec![
@@ -132,26 +132,19 @@ fn metadata(gateway: &Gateway) -> Value {
     json!({"name": "berth", "namespace": gateway.at.namespace, "labels": {"app.kubernetes.io/name": "berth"}})
 }
 
-fn extension(subject: &Subject<'_>, gateway: &Gateway) -> Option<Value> {
-    let module = &subject.deployment.module;
-    let code = match (&module.url, &module.image) {
-        (Some(url), _) => json!({"type": "HTTP", "http": {"url": url, "sha256": module.sha256}}),
-        (None, Some(image)) => {
-            let url = image.strip_prefix("oci://").unwrap_or(image);
-            let mut code = json!({"type": "Image", "image": {"url": url}});
-            if let (Some(sha256), Some(Value::Object(image))) = (&module.sha256, code.get_mut("image")) {
-                image.insert("sha256".into(), json!(sha256));
-            }
-            code
-        }
-        (None, None) => return None,
+fn extension(subject: &Subject<'_>, gateway: &Gateway) -> Result<Option<Value>, String> {
+    let Some((place, sha256)) = subject.deployment.module.fetched()? else { return Ok(None) };
+    let code = if subject.deployment.module.url.is_some() {
+        json!({"type": "HTTP", "http": {"url": place, "sha256": sha256}})
+    } else {
+        json!({"type": "Image", "image": {"url": place.strip_prefix("oci://").unwrap_or(place), "sha256": sha256}})
     };
     let config = plugin::alone(subject.deployment);
-    Some(json!({
+    Ok(Some(json!({
         "apiVersion": "gateway.envoyproxy.io/v1alpha1", "kind": "EnvoyExtensionPolicy", "metadata": metadata(gateway),
         "spec": {
             "targetRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": gateway.at.name}],
             "wasm": [{"name": "berth", "rootID": "placement", "failOpen": false, "code": code, "config": config}],
         },
-    }))
+    })))
 }

@@ -32,14 +32,10 @@ pub fn render(subject: &Subject<'_>) -> Result<Vec<File>, String> {
         files.push(subject.file("services.yaml", "istio", SERVICES, &services));
     }
     files.push(subject.file("proxy-annotations.yaml", "istio", ANNOTATIONS, &[annotations(subject)]));
-    if let Ok(url) = fetched(subject) {
-        files.push(subject.file("alone/wasmplugin.yaml", "istio", PLUGIN, &[wasm_plugin(subject, istio, &url)]));
-        files.push(subject.file(
-            "alone/trafficextension.yaml",
-            "istio",
-            PLUGIN,
-            &[traffic_extension(subject, istio, &url)],
-        ));
+    if let Some(fetched) = subject.deployment.module.fetched()? {
+        let (plugin, extension) = (wasm_plugin(subject, istio, fetched), traffic_extension(subject, istio, fetched));
+        files.push(subject.file("alone/wasmplugin.yaml", "istio", PLUGIN, &[plugin]));
+        files.push(subject.file("alone/trafficextension.yaml", "istio", PLUGIN, &[extension]));
     }
     Ok(files)
 }
@@ -126,8 +122,8 @@ fn found(subject: &Subject<'_>, istio: &Istio, role: Role) -> Result<(Value, Opt
     if let (false, Some(code)) = (istio.discovered, subject.deployment.module.local()) {
         return Ok((plugin::filter(subject.deployment, role, &code, Carried::Map), None));
     }
-    let uri = json!({"uri": fetched(subject)?, "timeout": "30s"});
-    let sha256 = subject.deployment.module.sha256.clone().unwrap_or_default();
+    let (url, sha256) = fetched(subject)?;
+    let uri = json!({"uri": url, "timeout": "30s"});
     let code = json!({"remote": {"http_uri": uri, "sha256": sha256}});
     let source = json!({"resource_api_version": "V3", "ads": {}, "initial_fetch_timeout": "0s"});
     let value = plugin::filter(subject.deployment, role, &code, Carried::Map);
@@ -135,15 +131,14 @@ fn found(subject: &Subject<'_>, istio: &Istio, role: Role) -> Result<(Value, Opt
     Ok((plugin::discovered(role, &source), Some(config)))
 }
 
-/// Where the agent fetches the module.
-fn fetched(subject: &Subject<'_>) -> Result<String, String> {
-    let module = &subject.deployment.module;
-    let url = module.url.clone().or_else(|| module.image.clone());
-    url.ok_or_else(|| String::from("module: found no `url` or `image`, expected one for the agent to fetch"))
+/// Where the agent fetches the module, and what it is checked against.
+fn fetched<'a>(subject: &Subject<'a>) -> Result<(&'a str, &'a str), String> {
+    let found = subject.deployment.module.fetched()?;
+    found.ok_or_else(|| String::from("module: found no `url` or `image`, expected one for the agent to fetch"))
 }
 
 fn early(subject: &Subject<'_>) -> Value {
-    let hops = subject.deployment.placement.get("hops").and_then(|hops| hops.get("trust")).is_some();
+    let hops = plugin::believes_hops(subject.deployment);
     let config = json!({"@type": types::HCM, "early_header_mutation_extensions": route::early_removal(hops)});
     json!({"typed_config": config})
 }
@@ -228,7 +223,9 @@ fn desk(subject: &Subject<'_>, istio: &Istio) -> Result<Vec<Value>, String> {
 fn clusters(subject: &Subject<'_>, istio: &Istio) -> Result<Vec<Value>, String> {
     let deployment = subject.deployment;
     let mut inside = Vec::new();
-    if let (true, true, Some(code)) = (deployment.telemetry.is_some(), deployment.observe, deployment.module.local()) {
+    if deployment.telemetry.is_some() && deployment.observe {
+        let lacks = "observe: expected `observe: false`, or `module.file`: inside clusters, which the agent fetches nothing for, the module is a file in the pod";
+        let code = deployment.module.local().ok_or(lacks)?;
         inside.push(plugin::filter(deployment, Role::Observing, &code, Carried::Map));
     }
     let mut patches = Vec::new();

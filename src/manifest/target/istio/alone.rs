@@ -6,34 +6,32 @@ use crate::manifest::deployment::{Istio, Place};
 use crate::manifest::plugin;
 use serde_json::{Map, Value, json};
 
-pub(super) fn wasm_plugin(subject: &Subject<'_>, istio: &Istio, url: &str) -> Value {
-    let mut spec = json!({
-        "url": url, "pluginName": "placement", "failStrategy": "FAIL_RELOAD",
+/// What both shorter resources say alike.
+fn wasm(subject: &Subject<'_>, (url, sha256): (&str, &str)) -> Value {
+    json!({
+        "url": url, "sha256": sha256, "pluginName": "placement", "failStrategy": "FAIL_RELOAD",
         "imagePullPolicy": "IfNotPresent", "pluginConfig": plugin::alone(subject.deployment),
-        "match": [{"mode": if istio.place == Place::Sidecar { "CLIENT" } else { "CLIENT_AND_SERVER" }}],
-    });
-    if let Value::Object(spec) = &mut spec {
-        spec.extend(selected(istio));
-        if let Some(sha256) = &subject.deployment.module.sha256 {
-            spec.insert("sha256".into(), json!(sha256));
-        }
-    }
-    json!({"apiVersion": "extensions.istio.io/v1alpha1", "kind": "WasmPlugin", "metadata": metadata("berth", istio), "spec": spec})
+    })
 }
 
-pub(super) fn traffic_extension(subject: &Subject<'_>, istio: &Istio, url: &str) -> Value {
-    let mut wasm = json!({
-        "url": url, "pluginName": "placement", "failStrategy": "FAIL_RELOAD",
-        "imagePullPolicy": "IfNotPresent", "pluginConfig": plugin::alone(subject.deployment),
-    });
-    if let (Value::Object(wasm), Some(sha256)) = (&mut wasm, &subject.deployment.module.sha256) {
-        wasm.insert("sha256".into(), json!(sha256));
-    }
-    let mut spec = json!({"wasm": wasm, "match": [{"mode": if istio.place == Place::Sidecar { "CLIENT" } else { "CLIENT_AND_SERVER" }}]});
+fn matched(istio: &Istio) -> Value {
+    json!([{"mode": if istio.place == Place::Sidecar { "CLIENT" } else { "CLIENT_AND_SERVER" }}])
+}
+
+fn object(kind: &str, istio: &Istio, mut spec: Value) -> Value {
     if let Value::Object(spec) = &mut spec {
+        spec.insert("match".into(), matched(istio));
         spec.extend(selected(istio));
     }
-    json!({"apiVersion": "extensions.istio.io/v1alpha1", "kind": "TrafficExtension", "metadata": metadata("berth", istio), "spec": spec})
+    json!({"apiVersion": "extensions.istio.io/v1alpha1", "kind": kind, "metadata": metadata("berth", istio), "spec": spec})
+}
+
+pub(super) fn wasm_plugin(subject: &Subject<'_>, istio: &Istio, fetched: (&str, &str)) -> Value {
+    object("WasmPlugin", istio, wasm(subject, fetched))
+}
+
+pub(super) fn traffic_extension(subject: &Subject<'_>, istio: &Istio, fetched: (&str, &str)) -> Value {
+    object("TrafficExtension", istio, json!({"wasm": wasm(subject, fetched)}))
 }
 
 /// The same aim in the words of these resources.

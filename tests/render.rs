@@ -164,6 +164,46 @@ fn what_is_wrong_with_a_deployment_is_said_with_its_place() {
         ),
         ("{file: /etc/envoy/berth.wasm}", "{image: 'oci://m.example/berth'}", "module.file: missing"),
         ("berth: 1\n", "berth: 1\nobserve: false\nhistograms: true\n", "contradiction at histograms: found `true`"),
+        (
+            "placement:\n",
+            "attach: lanes\nplacement:\n  lanes: [{cluster: all, substrates: [gpu-de, gpu-xx]}]\n",
+            ":9:47: error: BTH0102 unknown-substrate at placement.lanes[0].substrates[1]: found `gpu-xx`, expected a substrate of the policy; did you mean `gpu-",
+        ),
+        (
+            "placement:\n",
+            "attach: lanes\nplacement:\n",
+            "missing-field at placement.lanes: expected the composite clusters",
+        ),
+        (
+            "placement:\n",
+            "placement:\n  lanes: [{cluster: gpu-de, substrates: [gpu-de]}]\n",
+            "contradiction at placement.lanes[0].cluster: found `gpu-de`, expected a name that no other cluster has",
+        ),
+        (
+            "{cluster: admin,",
+            "{cluster: admn,",
+            "at telemetry.sources[2].cluster: found `admn`, expected a substrate's cluster, or one of the `helpers`; did you mean `admin`?",
+        ),
+        (
+            "  admin: {hosts",
+            "  gpu-de: {hosts",
+            "contradiction at helpers.gpu-de: found `gpu-de`, expected a name that no substrate's cluster has",
+        ),
+        (
+            "placement:\n",
+            "placement:\n  candidate: {berth: 1, nonsense: true}\n",
+            "unknown-field at placement.candidate.nonsense",
+        ),
+        (
+            "telemetry:\n",
+            "telemetry:\n  listener: {writers: [{name: w, token: secret, rollout: true}]}\n",
+            "contradiction at telemetry.listener.writers[0].token: found `token`, expected `token_sha256`, its digest",
+        ),
+        (
+            "telemetry:\n",
+            "telemetry:\n  listener: {writers: [{name: w, san: 'spiffe://m/w', rollout: true}]}\n",
+            "contradiction at telemetry.listener.writers[0].san: found `san`, expected `token_sha256`: the listener that is rendered speaks no TLS",
+        ),
     ] {
         let (code, found) = changed("envoy", from, to);
         assert_eq!(code, 1, "{to}: {found}");
@@ -382,6 +422,72 @@ fn what_a_mesh_cannot_be_given_is_refused() {
         let (code, said, _) = rendered(target, example, changes, "refused");
         assert_eq!(code, 1, "{said}");
         assert!(said.contains(expected), "{expected}: {said}");
+    }
+}
+
+/// The mesh's own clusters: one rule a host, with all that the deployment says of it, or a refusal.
+#[test]
+fn the_mesh_is_told_all_of_a_service_in_one_rule_or_nothing_is_rendered() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mesh = fs::read_to_string(root.join("examples/istio/policy.yaml")).unwrap();
+    let provider = |text: &str| {
+        text.replace(
+            "\n  provider-us:\n    hosts: ['api.provider.example:443']\n    authority: api.provider.example\n",
+            "\n  provider-us:\n    hosts: ['api.provider.example:443']\n",
+        )
+    };
+    let own = ("sni: metal.par.example,", "sni: metal.par.example, certificate: /etc/own.pem, key: /etc/own.key,");
+    let make = |name: &str, cluster: &str, changes: &[(&str, &str)], named: bool| {
+        let dir = folder(&format!("services-{name}"));
+        assert!(mesh.contains("cluster: provider-us"));
+        fs::write(dir.join("policy.yaml"), mesh.replace("cluster: provider-us", &format!("cluster: {cluster}")))
+            .unwrap();
+        let mut text = fs::read_to_string(root.join(ISTIO)).unwrap();
+        if !named {
+            text = provider(&text);
+        }
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from}");
+            text = text.replacen(from, to, 1);
+        }
+        fs::write(dir.join("deployment.yaml"), text).unwrap();
+        let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+        let (code, said) = berth(&["render", "istio", &path("deployment.yaml"), "-o", &path("out")]);
+        (code, said, fs::read_to_string(dir.join("out/services.yaml")).unwrap_or_default())
+    };
+    let (code, said, services) = make("mutual", "provider-us", &[own], true);
+    assert_eq!(code, 0, "{said}");
+    for part in ["mode: MUTUAL", "clientCertificate: /etc/own.pem", "privateKey: /etc/own.key"] {
+        assert!(services.contains(part), "{part}: {services}");
+    }
+    // A second port of the host that `metal-fr` is.
+    let same = [("'api.provider.example:443'", "'metal.par.example:9000'")];
+    let (code, said, services) = make("ports", "outbound|9443||metal.par.example", &same, false);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(services.matches("kind: DestinationRule").count(), 2, "{services}");
+    assert_eq!(services.matches("kind: ServiceEntry").count(), 1, "{services}");
+    let both = ["portLevelSettings:", "{number: 8443}", "{number: 9443}", "{p-8443: 8443, p-9443: 9000}"];
+    both.iter().for_each(|part| assert!(services.contains(part), "{part}: {services}"));
+    for (name, cluster, changes, named, expected) in [
+        ("hosts", "outbound|9443||metal.par.example", &[][..], false, "expected the same hosts for all"),
+        (
+            "port",
+            "outbound|84x||metal.par.example",
+            &[],
+            false,
+            "found the cluster `outbound|84x||metal.par.example`, expected",
+        ),
+        ("subset", "outbound|9443|v2|metal.par.example", &[], false, "without a subset"),
+        (
+            "named",
+            "outbound|443||api.provider.example",
+            &[],
+            true,
+            "found an `authority` for `outbound|443||api.provider.example`",
+        ),
+    ] {
+        let (code, said, _) = make(name, cluster, changes, named);
+        assert!(code == 1 && said.contains(expected), "{name}: {said}");
     }
 }
 

@@ -4,13 +4,14 @@ pub mod envoy;
 pub mod gateway;
 pub mod istio;
 pub mod kustomize;
+mod mistakes;
 
 use super::deployment::Deployment;
 use super::envoy::cluster::{self, Endpoint, separate};
 use super::plugin::{self, Carried, POLICY};
 use super::yaml::{self, Notes};
 use crate::model::{Document, Kind};
-use crate::policy::{InvalidPolicy, canonical::canonical, codes, error::hint, permits::permits, tree::Node};
+use crate::policy::{canonical::canonical, tree::Node};
 use serde_json::Value;
 
 /// One file.
@@ -62,61 +63,6 @@ const COMMENTS: [(&str, &str); 15] = [
 const WRITTEN: &str = "The policy as it was written.";
 
 impl<'a> Subject<'a> {
-    /// What does not fit together: substrates without a place, places without a substrate. `file` is the deployment file.
-    #[must_use]
-    pub fn mistakes(&self, file: &Node) -> Vec<InvalidPolicy> {
-        let known: Vec<&str> = self.policy.substrates.iter().map(|s| s.name.as_str()).collect();
-        let places = file.get("substrates");
-        let whole = places.map_or(file.at, |node| node.at);
-        let given = |name: &str| self.deployment.substrates.iter().any(|(given, _)| given == name);
-        let missing = known.iter().filter(|name| !given(name)).map(|name| {
-            let expected = String::from("its hosts: the policy has this substrate");
-            InvalidPolicy::new(codes::MISSING_FIELD, format!("substrates.{name}"), whole, String::new(), expected)
-        });
-        let place = |name: &str| places.and_then(|node| node.entry(name)).map_or(whole, |entry| entry.at);
-        let placed =
-            self.deployment.substrates.iter().map(|(name, _)| (name, format!("substrates.{name}"), place(name)));
-        let otherwise = self.deployment.otherwise.iter();
-        let at = file.get("otherwise").map_or(file.at, |node| node.at);
-        let strange = placed.chain(otherwise.map(|name| (name, String::from("otherwise"), at)));
-        let strange = strange.filter(|(name, ..)| !known.contains(&name.as_str())).map(|(name, path, at)| {
-            let expected = format!("a substrate of the policy{}", hint(name, known.iter().copied()));
-            InvalidPolicy::new(codes::UNKNOWN_SUBSTRATE, path, at, name.clone(), expected)
-        });
-        missing.chain(strange).chain(self.unreached(file, &known)).collect()
-    }
-
-    /// What is legal, but suspicious: work that nobody places goes there, and nobody looks at whose it is.
-    #[must_use]
-    pub fn suspicious(&self, file: &Node) -> Vec<InvalidPolicy> {
-        let otherwise = self.deployment.otherwise.as_deref();
-        let otherwise = self.policy.substrates.iter().find(|s| Some(s.name.as_str()) == otherwise);
-        let Some(substrate) = otherwise else { return Vec::new() };
-        let against: Vec<String> =
-            self.policy.envelopes.iter().filter(|e| !permits(e, substrate)).map(|e| format!("`{}`", e.name)).collect();
-        if against.is_empty() {
-            return Vec::new();
-        }
-        let at = file.get("otherwise").map_or(file.at, |node| node.at);
-        let expected = format!("a substrate that every envelope permits; not {}", against.join(", "));
-        vec![InvalidPolicy::new(codes::UNSAFE_OTHERWISE, "otherwise", at, substrate.name.to_string(), expected)]
-    }
-
-    /// Substrates that only the candidate has: nothing leads to them, and nobody would watch them.
-    fn unreached(&self, file: &Node, known: &[&str]) -> Vec<InvalidPolicy> {
-        let candidate = file.get("placement").and_then(|placement| placement.get("candidate"));
-        let at = candidate.map_or(file.at, |node| node.get("substrates").unwrap_or(node).at);
-        let document = self.deployment.placement.get("candidate");
-        let substrates = document.and_then(|document| document.get("substrates")?.as_array());
-        let names = substrates.into_iter().flatten().filter_map(|substrate| substrate.get("name")?.as_str());
-        let strange = names.filter(|name| !known.contains(name)).map(|name| {
-            let path = String::from("placement.candidate.substrates");
-            let expected = format!("a substrate of the current policy{}", hint(name, known.iter().copied()));
-            InvalidPolicy::new(codes::UNKNOWN_SUBSTRATE, path, at, name.to_owned(), expected)
-        });
-        strange.collect()
-    }
-
     /// The cluster of a substrate.
     fn cluster(&self, substrate: &str) -> Option<&'a str> {
         self.policy.substrates.iter().find(|s| s.name.as_str() == substrate).map(|s| s.cluster.as_str())

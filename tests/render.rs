@@ -491,6 +491,45 @@ fn the_mesh_is_told_all_of_a_service_in_one_rule_or_nothing_is_rendered() {
     }
 }
 
+/// The pods have all that their proxy reads, and are asked where and as whom it answers.
+#[test]
+fn a_pod_has_its_keys_and_a_service_its_scheme() {
+    let listen = "listen: {at: '0.0.0.0:8443', certificate: /etc/own/tls.crt, key: /etc/own/tls.key}\nplacement:\n";
+    let both = "secrets: {/etc/berth-secrets: provider, /etc/own: own}";
+    let one = "secrets: {/etc/berth-secrets: provider}";
+    let (code, said, out) = rendered("kustomize", PLACE, &[("placement:\n", listen), (one, both)], "pod");
+    assert_eq!(code, 0, "{said}");
+    let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
+    let (deployment, service) = (read("deployment.yaml"), read("service.yaml"));
+    for part in [
+        "{name: secret-0, mountPath: /etc/berth-secrets, readOnly: true}",
+        "{name: secret-1, mountPath: /etc/own, readOnly: true}",
+        "{name: secret-0, secret: {secretName: provider}}",
+        "{name: secret-1, secret: {secretName: own}}",
+        "{name: https, containerPort: 8443}",
+        "tcpSocket: {port: https}",
+        "runAsUser: 101",
+    ] {
+        assert!(deployment.contains(part), "{part}: {deployment}");
+    }
+    assert!(service.contains("{name: https, port: 443, targetPort: https}"), "{service}");
+    for (changes, expected) in [
+        (&[(one, "secrets: {}")][..], "found none for `/etc/berth-secrets/provider.yaml`, expected its folder"),
+        (&[("placement:\n", listen)], "found none for `/etc/own/tls.crt`, expected its folder"),
+        (
+            &[("ca: /etc/ssl/certs/", "ca: /etc/ca/")],
+            "found none for `/etc/ca/ca-certificates.crt`, expected its folder",
+        ),
+        (
+            &[("/etc/berth-secrets: provider}", "/etc/berth-secrets: provider, /etc/envoy/keys: own}")],
+            "found `/etc/envoy/keys`, expected a folder outside of /etc/envoy, /module",
+        ),
+    ] {
+        let (code, said, _) = rendered("kustomize", PLACE, changes, "no-pod");
+        assert!(code == 1 && said.contains(&format!("kubernetes.secrets: {expected}")), "{said}");
+    }
+}
+
 /// A policy that readers of YAML would take for different ones is in no manifest.
 #[test]
 fn an_ambiguous_policy_is_not_rendered() {

@@ -221,6 +221,36 @@ async fn what_nobody_placed_goes_on_under_the_substrate_s_own_name() {
     }
 }
 
+/// A Secret in a pod is renewed by another link beside the file: the new key is shown, and the old one no more.
+#[tokio::test]
+async fn a_renewed_secret_is_taken_while_the_proxy_runs() {
+    let site = Site::open(&policy(), "otherwise: provider-us\n").await;
+    let keys = site.dir.join("keys");
+    let renew = |version: &str, key: &str| {
+        let folder = keys.join(version);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("secret.yaml"), SECRET.replace("Bearer ours", key)).unwrap();
+        std::os::unix::fs::symlink(version, keys.join("..new")).unwrap();
+        fs::rename(keys.join("..new"), keys.join("..data")).unwrap();
+    };
+    renew("..1", "Bearer first");
+    std::os::unix::fs::symlink("..data/secret.yaml", keys.join("secret.yaml")).unwrap();
+    let file = site.dir.join("deployment.yaml");
+    let text = fs::read_to_string(&file).unwrap().replace("/secret.yaml'", "/keys/secret.yaml'");
+    fs::write(&file, text.replace("\n  refresh_ms: 20", "\n  refresh_ms: 20\n  mode: passthrough")).unwrap();
+    site.render("envoy");
+    let envoy = Envoy::start_file(site.dir.clone(), "envoy.yaml").await;
+    let shown = async || {
+        site.us.take_received();
+        assert_eq!(chat(&envoy, "ingress", Http::One, &[]).await.status, 200);
+        site.us.take_received()[0].headers.get("authorization").cloned()
+    };
+    assert_eq!(shown().await.as_deref(), Some("Bearer first"));
+    renew("..2", "Bearer second");
+    eventually("the new key is shown", async || (shown().await.as_deref() == Some("Bearer second")).then_some(()))
+        .await;
+}
+
 #[tokio::test]
 async fn a_new_policy_is_a_new_file_and_a_bad_one_changes_nothing() {
     let site = Site::open(&policy(), "").await;

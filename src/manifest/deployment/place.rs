@@ -27,6 +27,8 @@ pub struct Kubernetes {
     pub envoy_image: String,
     /// How many proxies.
     pub replicas: u32,
+    /// Folders, and the Secrets that are mounted there.
+    pub secrets: Vec<(String, String)>,
 }
 
 /// A mesh.

@@ -223,7 +223,12 @@ fn kubernetes<S: Source>(s: &mut S) -> Option<Kubernetes> {
     let namespace = s.required("namespace", "The namespace of everything that is rendered.", NameForm);
     let envoy_image = s.required("envoy_image", "The image of the proxy.", Text(512));
     let replicas = s.or("replicas", "How many proxies.", whole(1, 10_000), 2);
-    Some(Kubernetes { namespace: namespace?.to_string(), envoy_image: envoy_image?, replicas })
+    let secrets = s.map(
+        "secrets",
+        "Folders with keys and certificates, and the Secrets that are mounted there; `/etc/ssl/certs` is the image's own.",
+        (Text(1024), Text(253)),
+    );
+    Some(Kubernetes { namespace: namespace?.to_string(), envoy_image: envoy_image?, replicas, secrets })
 }
 
 fn istio<S: Source>(s: &mut S) -> Option<Istio> {

@@ -163,7 +163,12 @@ impl Tls {
 
 impl Credential {
     fn render(&self) -> Value {
-        let secret = json!({"name": self.secret, "sds_config": {"resource_api_version": "V3", "path_config_source": {"path": self.sds_file}}});
+        // A mounted Secret is renewed by another link in its folder, which says nothing of the file.
+        let folder =
+            self.sds_file.rsplit_once('/').map_or(".", |(folder, _)| if folder.is_empty() { "/" } else { folder });
+        let path = json!({"path": self.sds_file, "watched_directory": {"path": folder}});
+        let secret =
+            json!({"name": self.secret, "sds_config": {"resource_api_version": "V3", "path_config_source": path}});
         let generic = typed(types::GENERIC_CREDENTIAL, json!({"credential": secret, "header": self.header}));
         let credential = json!({"name": "generic", "typed_config": generic});
         extension(

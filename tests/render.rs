@@ -80,6 +80,40 @@ fn a_file_that_differs_is_named() {
     assert!(said.contains("envoy.yaml: not what would be rendered"), "{said}");
 }
 
+/// A sidecar's patches would be applied beside a waypoint's filter; what is somebody else's stays out of it.
+#[test]
+fn a_file_that_was_left_is_named() {
+    let (code, said, out) = rendered("istio", ISTIO, &[], "left");
+    assert_eq!((code, said.contains("left from")), (0, false), "{said}");
+    fs::write(out.join("notes.yaml"), "# by hand\n").unwrap();
+    let (code, said, out) = rendered("istio", ISTIO, &[("place: sidecar", "place: waypoint\n  target: way")], "left");
+    assert!(code == 0 && said.contains("envoyfilter.yaml: left from another rendering"), "{said}");
+    let deployment = out.parent().unwrap().join("deployment.yaml");
+    let check = ["render", "istio", deployment.to_str().unwrap(), "-o", out.to_str().unwrap(), "--check"];
+    let (code, said) = berth(&check);
+    assert!(code == 1 && said.contains("envoyfilter.yaml: left from another rendering"), "{said}");
+    assert!(!said.contains("notes.yaml"), "{said}");
+    fs::remove_file(out.join("envoyfilter.yaml")).unwrap();
+    assert_eq!(berth(&check), (0, String::new()));
+}
+
+/// A comment that is true of the policy stands before the policy.
+#[test]
+fn the_policy_s_comment_stands_before_the_policy() {
+    let candidate = "placement:\n  candidate: {berth: 1, policy: {name: c, version: 2, owner: o}}\n";
+    let (code, said, out) = rendered("istio", ISTIO, &[("placement:\n", candidate)], "commented");
+    // A candidate that lacks the rest is no policy; its places are those of the current one.
+    assert!(code == 1 && said.contains("placement.candidate"), "{said}");
+    let policy = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/istio/policy.yaml")).unwrap();
+    let lines: String = policy.lines().map(|line| format!("    {line}\n")).collect();
+    let whole = format!("placement:\n  candidate:\n{lines}    rollout: {{share: 0.1}}\n");
+    let (code, said, _) = rendered("istio", ISTIO, &[("placement:\n", &whole)], "commented");
+    assert_eq!(code, 0, "{said}");
+    let text = fs::read_to_string(out.join("envoyfilter.yaml")).unwrap();
+    let after = text.split("# The policy as it was written.\n").nth(1).unwrap();
+    assert!(after.trim_start().starts_with("policy:\n") && after.contains("# The starter policy in a mesh"), "{after}");
+}
+
 /// Wherever the policy went, as a text or as a map, it is the one that its people wrote.
 #[test]
 fn every_rendered_policy_is_the_policy_that_was_written() {

@@ -153,7 +153,8 @@ impl<'a> Exam<'a> {
     /// What stands around the filters.
     fn managers(&mut self) {
         let dump = &self.patient.dump;
-        let managers: Vec<Manager<'a>> = found::managers(dump).into_iter().filter(Manager::places).collect();
+        let names = found::placing(dump);
+        let managers: Vec<Manager<'a>> = found::managers(dump).into_iter().filter(|m| m.places(&names)).collect();
         let routes = found::routes(dump);
         for manager in managers {
             if !manager.removes_early(OWN_HEADERS) {
@@ -164,7 +165,11 @@ impl<'a> Exam<'a> {
         let attach = |plugin: &Plugin<'_>| {
             plugin.configuration.get("attach").and_then(Value::as_str).unwrap_or("simple").to_owned()
         };
-        let ways: BTreeSet<String> = self.plugins.iter().filter(|p| p.root == "placement").map(attach).collect();
+        // In shadow nothing is to obey.
+        let enforces = |plugin: &&Plugin<'_>| {
+            plugin.root == "placement" && plugin.configuration.get("mode").is_none_or(|mode| mode == "enforce")
+        };
+        let ways: BTreeSet<String> = self.plugins.iter().filter(enforces).map(attach).collect();
         for way in ways {
             if way == "full" {
                 self.full(&routes);

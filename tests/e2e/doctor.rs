@@ -143,6 +143,29 @@ async fn a_refused_configuration_and_a_fleet_that_disagrees_are_named() {
     .await;
 }
 
+/// A mesh names what it discovers as it likes, and what is in shadow needs no route.
+#[tokio::test]
+async fn a_discovered_filter_of_another_name_is_looked_at_too() {
+    let site = Site::open(&policy(), "").await;
+    site.render("envoy-discovered");
+    for file in ["listeners.yaml", "placement.yaml"] {
+        let text = fs::read_to_string(site.dir.join(file)).unwrap();
+        let text = text.replace("name: berth.placement", "name: inference.berth");
+        let text = text
+            .replace("prefix: x-placement-", "prefix: x-other-")
+            .replace("cluster_specifier_plugin: berth", "cluster: gpu-de");
+        let text = text.replace(r#""attach": "full""#, r#""attach": "full", "mode": "shadow""#);
+        fs::write(site.dir.join(file), text.replace("refresh_cluster_on_retry: true", "num_retries: 0")).unwrap();
+    }
+    let envoy = Envoy::start_file(site.dir.clone(), "envoy.yaml").await;
+    let said = eventually("the doctor finds it", || async {
+        let (well, said) = berth(&["doctor", &admin(&envoy)], &site.dir);
+        (!well && said.contains("not-stripped")).then_some(said)
+    })
+    .await;
+    assert!(!said.contains("no-route"), "{said}");
+}
+
 #[test]
 fn every_finding_of_the_page_is_tried_here() {
     let here = include_str!("doctor.rs");

@@ -129,7 +129,26 @@ fn write(folder: &Path, files: &[File]) -> ExitCode {
         }
         crate::say(&format!("{}\n", path.display()));
     }
+    left(folder, files).iter().for_each(|path| eprintln!("{}: {LEFT}", path.display()));
     ExitCode::SUCCESS
+}
+
+const LEFT: &str = "left from another rendering: remove it, or it is applied with the rest";
+
+/// Files that were rendered for this target once and would not be now.
+fn left(folder: &Path, files: &[File]) -> Vec<PathBuf> {
+    let mark = |text: &str| text.lines().next().and_then(|line| Some(line.split_once(" for ")?.0.to_owned()));
+    let marks: Vec<String> = files.iter().filter_map(|file| mark(&file.text)).collect();
+    let known: Vec<PathBuf> = files.iter().map(|file| folder.join(file.name)).collect();
+    let entries = [folder.to_owned(), folder.join("alone")].map(fs::read_dir);
+    let found = entries.into_iter().flatten().flatten().flatten().map(|entry| entry.path());
+    let ours = |path: &PathBuf| {
+        let written = fs::read_to_string(path).ok().and_then(|text| mark(&text));
+        !known.contains(path) && written.is_some_and(|written| marks.contains(&written))
+    };
+    let mut found: Vec<PathBuf> = found.filter(ours).collect();
+    found.sort();
+    found
 }
 
 fn compare(folder: &Path, files: &[File]) -> ExitCode {
@@ -138,5 +157,7 @@ fn compare(folder: &Path, files: &[File]) -> ExitCode {
     for file in &different {
         eprintln!("{}: not what would be rendered", folder.join(file.name).display());
     }
-    ExitCode::from(u8::from(!different.is_empty()))
+    let left = left(folder, files);
+    left.iter().for_each(|path| eprintln!("{}: {LEFT}", path.display()));
+    ExitCode::from(u8::from(!different.is_empty() || !left.is_empty()))
 }

@@ -84,6 +84,12 @@ fn carried(any: &Value) -> Option<Value> {
     }
 }
 
+/// The names of placement filters, of those that were discovered too: a mesh names them as it likes.
+pub(super) fn placing(dump: &Value) -> BTreeSet<&str> {
+    let places = |value: &Value| value.pointer("/typed_config/config/root_id") == Some(&"placement".into());
+    collect(dump, |value| places(value).then(|| text(value, "name"))).into_iter().collect()
+}
+
 pub(super) fn managers(dump: &Value) -> Vec<Manager<'_>> {
     collect(dump, |value| {
         let manager = text(value, "@type").ends_with(".HttpConnectionManager");
@@ -92,13 +98,10 @@ pub(super) fn managers(dump: &Value) -> Vec<Manager<'_>> {
 }
 
 impl Manager<'_> {
-    /// Whether the placement filter is in it.
-    pub(super) fn places(&self) -> bool {
+    /// Whether a placement filter is in it: one of these names.
+    pub(super) fn places(&self, names: &BTreeSet<&str>) -> bool {
         let filters = self.config.get("http_filters").and_then(Value::as_array).into_iter().flatten();
-        filters.into_iter().any(|filter| {
-            text(filter, "name") == "berth.placement"
-                || filter.pointer("/typed_config/config/root_id") == Some(&"placement".into())
-        })
+        filters.into_iter().any(|filter| names.contains(text(filter, "name")))
     }
 
     /// Whether it removes headers that begin like this before it looks at routes, or at least the one that names a

@@ -21,7 +21,7 @@ fn mounted(subject: &Subject<'_>, place: &Kubernetes, module: &str) -> Result<()
     let mut files: Vec<&String> = listen.chain(&deployment.listen.client_ca).collect();
     for (_, endpoint) in deployment.substrates.iter().chain(&deployment.helpers) {
         files.extend(endpoint.credential.iter().map(|credential| &credential.sds_file));
-        for tls in &endpoint.tls {
+        if let Some(tls) = &endpoint.tls {
             files.push(&tls.trusted_ca);
             files.extend(tls.own.iter().flat_map(|(certificate, key)| [certificate, key]));
         }

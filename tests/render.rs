@@ -734,6 +734,25 @@ fn a_placement_role_that_is_to_hear_of_answers_is_granted_their_callbacks() {
     }
 }
 
+/// A file is granted what it calls: the one with both roles never calls what only the other one does.
+#[test]
+fn a_placement_role_is_granted_what_its_file_calls() {
+    let only =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/envoy/deployment.yaml")).unwrap();
+    let head = |text: &str| text.split_once("telemetry:\n").unwrap().0.to_owned();
+    let rest = only.split_once("substrates:\n").unwrap().1;
+    for (field, both) in [("", true), ("", false), ("  outcomes: 16\n", true), ("  outcomes: 16\n", false)] {
+        let text = if both { only.clone() } else { format!("{}substrates:\n{rest}", head(&only)) };
+        let dir = folder(&format!("granted-{both}-{}", field.len()));
+        let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/starter.yaml");
+        let text = text.replace("../../policies/starter.yaml", policy.to_str().unwrap());
+        fs::write(dir.join("d.yaml"), text.replace("placement:\n", &format!("placement:\n{field}"))).unwrap();
+        let (code, said) = berth(&["render", "envoy", dir.join("d.yaml").to_str().unwrap()]);
+        assert_eq!(code, 0, "{said}");
+        assert_eq!(said.contains("proxy_call_foreign_function"), !both, "{field}: {said}");
+    }
+}
+
 #[test]
 fn histograms_are_measured_inside_each_cluster_where_they_are_asked_for() {
     for (field, clusters) in [("histograms: true", 3), ("histograms: false", 0)] {

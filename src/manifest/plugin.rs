@@ -4,7 +4,7 @@ use super::deployment::{Deployment, Module};
 use super::envoy::{extension, listener::PASSES, route::Way, typed, types};
 use super::json;
 use super::module::Cut;
-use super::rights::rights;
+use super::rights::{ALONE, rights};
 use crate::model::contract::DECISION_STATE;
 use crate::policy::tree::Node;
 use serde_json::{Map, Value, json};
@@ -134,8 +134,11 @@ fn hears(deployment: &Deployment) -> bool {
 #[must_use]
 pub fn plugin(deployment: &Deployment, role: Role, code: &Value, carried: Carried<'_>) -> Value {
     let whole = role != Role::Placement || waits(deployment, role) || hears(deployment);
+    let rights = rights(if whole { Cut::Full } else { Cut::Placement }).filter(|name| *name != ALONE);
+    // Where there is a telemetry role too, the file is the one with both.
+    let either = role == Role::Placement && deployment.telemetry.is_none();
     let granted: Map<String, Value> =
-        rights(if whole { Cut::Full } else { Cut::Placement }).map(|name| (name.to_owned(), json!({}))).collect();
+        rights.chain(either.then_some(ALONE)).map(|name| (name.to_owned(), json!({}))).collect();
     let granted = json!({"allowed_capabilities": granted});
     let mut plugin = json!({
         "name": role.filter(),

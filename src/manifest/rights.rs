@@ -29,8 +29,8 @@ const CALLED: [&str; 19] = [
 /// What only the telemetry role calls: a placement filter has no business with it.
 const OF_TELEMETRY: [&str; 1] = ["proxy_http_call"];
 
-/// What only the module calls that is not told which configuration a stream belongs to.
-const ALONE: &str = "proxy_call_foreign_function";
+/// What only the file with the placement role alone calls, which is not told which configuration a stream belongs to.
+pub const ALONE: &str = "proxy_call_foreign_function";
 
 /// What Rust's standard library asks of the system: to write a panic, to read an environment, to end.
 pub const SYSTEM: [&str; 4] = ["environ_get", "environ_sizes_get", "fd_write", "proc_exit"];

@@ -2,20 +2,24 @@
 //! forbid: whatever is served is served as without them, whether Envoy removes them or the filter alone does.
 
 use crate::attempts::{at, placement};
+use crate::rendered::berth;
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
 use crate::support::built;
 use crate::support::client::Http;
-use crate::support::envoy::Envoy;
+use crate::support::envoy::{Envoy, workdir};
+use crate::support::patches::{self, yaml};
 use crate::support::raw::{Coding, Fate, Line, http1, http2};
 use crate::support::upstream::{Script, Upstream};
 use berth::manifest::envoy::cluster::Endpoint;
 use berth::manifest::envoy::route::Way;
 use berth::model::contract::{
-    ATTEMPT_HEADER, BUDGET_HEADER, CLUSTER_HEADER, DECISION_HEADER, HEDGE, MOST_RETRIES, ORIGINAL_PATH_HEADER, PER_TRY,
-    RETRY_ON, ROUTER_HEADERS, SHADOW_HEADER, TIMEOUT,
+    ATTEMPT_HEADER, BUDGET_HEADER, CLUSTER_HEADER, HEDGE, MOST_RETRIES, ORIGINAL_PATH_HEADER, OWN, PER_TRY, RETRY_ON,
+    ROUTER_HEADERS, SHADOW_HEADER, TIMEOUT,
 };
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -43,8 +47,10 @@ fn value_of(header: &str) -> &'static str {
 }
 
 fn headers() -> Vec<&'static str> {
-    let own = [CLUSTER_HEADER, DECISION_HEADER, SHADOW_HEADER, BUDGET_HEADER, "x-placement-of-tomorrow"];
-    own.into_iter().chain([ATTEMPT_HEADER, ORIGINAL_PATH_HEADER]).chain(ROUTER_HEADERS).collect()
+    OWN.into_iter()
+        .chain(["x-placement-of-tomorrow", ATTEMPT_HEADER, ORIGINAL_PATH_HEADER])
+        .chain(ROUTER_HEADERS)
+        .collect()
 }
 
 fn mixed(name: &str) -> String {
@@ -109,11 +115,25 @@ fn forms_of_http2(name: &str) -> Vec<(&'static str, Vec<Line>, Vec<Line>, Coding
     ]
 }
 
-/// Four substrates behind a filter; what comes is left to the filter alone, or removed by Envoy first.
+/// Four substrates behind a filter.
 struct World {
     envoy: Envoy,
     all: Vec<Upstream>,
+    listener: &'static str,
+    host: &'static str,
 }
+
+/// What is around the filter: what comes is left to it alone, or removed by Envoy first, as a test says or what is rendered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Around {
+    Nothing,
+    Removal,
+    Rendered,
+    Sidecar,
+    Gateway,
+}
+
+const HOST: &str = "llm.inference.svc.cluster.local:80";
 
 /// Where a request arrived, with which path and headers of ours and the router's.
 type Arrived = (String, String, BTreeSet<(String, String)>);
@@ -126,7 +146,7 @@ struct Outcome {
 }
 
 impl World {
-    async fn start(early: bool) -> Self {
+    async fn start(around: Around) -> Self {
         let mut all = Vec::new();
         let mut bootstrap = Bootstrap::default();
         for name in ["a", "b", "c", "forbidden"] {
@@ -144,17 +164,68 @@ impl World {
         }
         let filter = wasm_filter(&built("berth-placement.wasm"), "placement", &configuration, Carried::Text);
         bootstrap = bootstrap.filter(filter).routes(Way::Full, &["a", "b", "c", "forbidden"], None);
-        let bootstrap = if early { bootstrap } else { bootstrap.without_early_removal() };
-        Self { envoy: Envoy::start(&bootstrap.build()).await, all }
+        let (listener, host) = match around {
+            Around::Nothing | Around::Removal => (INGRESS, "berth.test"),
+            Around::Rendered => ("ingress", "berth.test"),
+            Around::Sidecar => ("0.0.0.0_80", HOST),
+            Around::Gateway => ("inference/eg/http", "berth.test"),
+        };
+        let envoy = match around {
+            Around::Nothing => Envoy::start(&bootstrap.without_early_removal().build()).await,
+            Around::Removal => Envoy::start(&bootstrap.build()).await,
+            rendered => Self::rendered(rendered, &all, configuration).await,
+        };
+        Self { envoy, all, listener, host }
+    }
+
+    /// The same as `berth render` makes it.
+    async fn rendered(around: Around, all: &[Upstream], mut configuration: Value) -> Envoy {
+        let dir = workdir();
+        let fields = configuration.as_object_mut().unwrap();
+        fs::write(dir.join("policy.yaml"), fields.remove("policy").unwrap().to_string()).unwrap();
+        fields.retain(|name, value| !["role", "attach"].contains(&name.as_str()) && !value.is_null());
+        let module = built("berth-placement.wasm");
+        let mut deployment = format!(
+            "berth: 1\npolicy: policy.yaml\nmodule: {{file: '{}'}}\nlisten: {{at: '127.0.0.1:0'}}\nadmin: '127.0.0.1:0'\n\
+             istio: {{namespace: inference, place: sidecar, host: '{HOST}'}}\ngateway: {{name: eg, namespace: inference}}\n\
+             placement: {configuration}\nsubstrates:\n",
+            module.display()
+        );
+        for Upstream { name, address, .. } in all {
+            let http2 = name == "b";
+            let _ = writeln!(deployment, "  {name}: {{hosts: ['{address}'], http2: {http2}, path_prefix: /of/{name}}}");
+        }
+        fs::write(dir.join("deployment.yaml"), deployment).unwrap();
+        let (target, file) = match around {
+            Around::Sidecar => ("istio", "envoyfilter.yaml"),
+            Around::Gateway => ("envoy-gateway", "envoypatchpolicy.yaml"),
+            _ => ("envoy", "envoy.yaml"),
+        };
+        let (content, said) = berth(&["render", target, "deployment.yaml", "-o", "."], &dir);
+        assert!(content, "{said}");
+        let text = fs::read_to_string(dir.join(file)).unwrap();
+        match around {
+            Around::Sidecar => {
+                let mut sidecar = patches::sidecar();
+                patches::istio(&mut sidecar, &yaml(&text), &dir);
+                Envoy::start_in(dir, &sidecar).await
+            }
+            Around::Gateway => {
+                let mut gateway = patches::gateway();
+                patches::envoy_gateway(&mut gateway, &yaml(&text));
+                Envoy::start_in(dir, &gateway).await
+            }
+            _ => Envoy::start_file(dir, file).await,
+        }
     }
 
     fn to(&self) -> SocketAddr {
-        self.envoy.listener(INGRESS)
+        self.envoy.listener(self.listener)
     }
 
     async fn send_http1(&self, case: &str, lines: &str, follows: &str, trailer: &str) -> Fate {
         let mut text = format!("POST /{case} HTTP/1.1\r\n");
-        for (name, value) in USUAL.iter().chain(&[("host", "berth.test")]) {
+        for (name, value) in USUAL.iter().chain(&[("host", self.host)]) {
             let _ = write!(text, "{name}: {value}\r\n");
         }
         if !lines.contains("connection: ") {
@@ -172,7 +243,7 @@ impl World {
 
     async fn send_http2(&self, case: &str, before: Vec<Line>, after: Vec<Line>, coding: Coding) -> Fate {
         let path = format!("/{case}");
-        let usual = [(":method", "POST"), (":scheme", "http"), (":authority", "berth.test"), (":path", path.as_str())];
+        let usual = [(":method", "POST"), (":scheme", "http"), (":authority", self.host), (":path", path.as_str())];
         let usual = usual.iter().chain(&USUAL);
         let usual = usual.map(|(k, v)| (k.as_bytes().to_vec(), v.as_bytes().to_vec()));
         let lines: Vec<Line> = before.into_iter().chain(usual).chain(after).collect();
@@ -244,8 +315,8 @@ const NOT_LET_IN: [(Http, &[&str]); 2] = [
 
 #[tokio::test]
 async fn whatever_a_client_sends_under_our_names_and_in_whatever_form_changes_nothing() {
-    for early in [true, false] {
-        let world = Arc::new(World::start(early).await);
+    for around in [Around::Removal, Around::Nothing, Around::Rendered, Around::Sidecar, Around::Gateway] {
+        let world = Arc::new(World::start(around).await);
         for (http, not_let_in) in NOT_LET_IN {
             let (case, fate) = match http {
                 Http::One => ("plain-one", world.send_http1("plain-one", "", "", "").await),
@@ -257,15 +328,19 @@ async fn whatever_a_client_sends_under_our_names_and_in_whatever_form_changes_no
             let mut refused: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
             for (header, form, outcome) in all_of(world.clone(), http).await {
                 if outcome.arrived.is_empty() {
-                    assert_ne!(outcome.fate, Fate::Answered(500), "{http:?} {header}, {form}: answered and never sent");
+                    assert_ne!(
+                        outcome.fate,
+                        Fate::Answered(500),
+                        "{around:?} {http:?} {header}, {form}: answered and never sent"
+                    );
                     refused.entry(form).or_default().insert(header);
                 } else {
-                    assert_eq!(outcome, without, "{http:?} {header}, {form}");
+                    assert_eq!(outcome, without, "{around:?} {http:?} {header}, {form}");
                 }
             }
             let refused: Vec<(&str, usize)> = refused.iter().map(|(form, of)| (form.as_str(), of.len())).collect();
             let expected: Vec<(&str, usize)> = not_let_in.iter().map(|form| (*form, headers().len())).collect();
-            assert_eq!(refused, expected, "{http:?}: not let in, and for how many headers");
+            assert_eq!(refused, expected, "{around:?} {http:?}: not let in, and for how many headers");
         }
         for upstream in &world.all {
             let elsewhere = upstream.received().into_iter().find(|r| !r.path.contains("-"));

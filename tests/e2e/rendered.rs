@@ -296,6 +296,7 @@ async fn the_mesh_s_patches_make_a_sidecar_that_places() {
     // What the mesh sends elsewhere goes where it went.
     let other = chat(&envoy, "0.0.0.0_80", Http::One, &[("host", "other.example")]).await;
     assert_eq!((other.status, other.text().as_str()), (200, "passed through"));
+    well(&site, &envoy).await;
 }
 
 #[tokio::test]
@@ -312,6 +313,7 @@ async fn the_mesh_s_patches_make_a_gateway_that_places() {
     assert!(content, "{said}");
     let envoy = Envoy::start_file(site.dir.clone(), "gateway.json").await;
     places_and_keeps_apart(&site, &envoy, "0.0.0.0_8080", &[]).await;
+    well(&site, &envoy).await;
 }
 
 #[tokio::test]
@@ -324,7 +326,7 @@ async fn the_mesh_s_patches_work_where_extensions_are_discovered() {
     let module = format!(
         "module: {{file: '{}', url: 'https://modules.example/berth.wasm', sha256: '{}'}}",
         built("berth.wasm").display(),
-        "0".repeat(64)
+        patches::digest(&built("berth.wasm"))
     );
     let text = fs::read_to_string(site.dir.join("deployment.yaml")).unwrap();
     let text: String = text
@@ -337,7 +339,9 @@ async fn the_mesh_s_patches_work_where_extensions_are_discovered() {
     let mut sidecar = patches::sidecar();
     // The agent's part: it fetches the module, checks its digest and puts a file in the place of the address.
     patches::istio(&mut sidecar, &filter, &site.dir);
-    patches::fetch(&mut sidecar, &site.dir, &built("berth.wasm"));
+    let another = patches::fetch(&mut sidecar.clone(), &site.dir, &built("berth-placement.wasm"));
+    assert!(another.unwrap_err().contains("does not match"), "a module of another digest is no update");
+    patches::fetch(&mut sidecar, &site.dir, &built("berth.wasm")).unwrap();
     fs::write(site.dir.join("sidecar.json"), sidecar.to_string()).unwrap();
     let envoy = Envoy::start_file(site.dir.clone(), "sidecar.json").await;
     eventually("requests are placed", || async {
@@ -345,6 +349,7 @@ async fn the_mesh_s_patches_work_where_extensions_are_discovered() {
         (seen.status == 200 && seen.text() == "gpu-de").then_some(())
     })
     .await;
+    well(&site, &envoy).await;
 }
 
 #[tokio::test]
@@ -359,6 +364,16 @@ async fn the_gateway_s_patches_make_a_gateway_that_places() {
     assert!(content, "{said}");
     let envoy = Envoy::start_file(site.dir.clone(), "gateway.json").await;
     places_and_keeps_apart(&site, &envoy, "inference/eg/http", &[]).await;
+    well(&site, &envoy).await;
+}
+
+/// The doctor finds nothing, as the pages promise.
+async fn well(site: &Site, envoy: &Envoy) {
+    eventually("the doctor finds nothing", || async {
+        let (well, said) = berth(&["doctor", &format!("http://{}", envoy.admin_address())], &site.dir);
+        (well && said.contains("0 errors, 0 warnings") && said.contains("starter@1#")).then_some(())
+    })
+    .await;
 }
 
 /// Renders for the Envoy that is there, in one way to attach, and sees that it places.
@@ -379,6 +394,7 @@ async fn attached(way: &str, lanes: &str) -> (Site, Envoy) {
         (seen.status == 200 && seen.text() == "gpu-de").then_some(())
     })
     .await;
+    well(&site, &envoy).await;
     (site, envoy)
 }
 
@@ -403,21 +419,59 @@ async fn what_is_rendered_to_attach_in_full_goes_on_to_the_plan_s_next() {
     assert_eq!((seen.status, seen.text().as_str()), (200, "gpu-fr"));
 }
 
+/// What is broken after rendering is refused before it runs: by target, the file and what is changed in it. Of what a target
+/// has besides, Envoy hears only when it runs (`doctor.rs`).
 #[tokio::test]
 async fn envoy_refuses_what_was_broken_after_rendering() {
-    let site = Site::open(&policy(), "").await;
-    site.render("envoy");
-    let good = fs::read_to_string(site.dir.join("envoy.yaml")).unwrap();
-    let breaks: [(&str, &str); 4] = [
-        (r#""attach": "full""#, r#""attach": "fully""#),
-        (r#""jurisdiction": "DE""#, r#""jurisdiction": "XX""#),
+    const MAPS: [(&str, &str); 6] = [
+        ("attach: full", "attach: fully"),
+        ("jurisdiction: DE", "jurisdiction: XX"),
         ("root_id: placement", "root: placement"),
         ("failure_policy: FAIL_RELOAD", "failure_policy: FAIL_MAYBE"),
+        ("cluster_specifier_plugin: berth", "cluster_specifier_plugin: other"),
+        ("request_mutations:", "mutations_of_requests:"),
     ];
-    assert!(validate(&site.dir, "envoy.yaml").0);
-    for (from, to) in breaks {
-        assert!(good.contains(from), "{from}");
-        fs::write(site.dir.join("envoy.yaml"), good.replacen(from, to, 1)).unwrap();
-        assert!(!validate(&site.dir, "envoy.yaml").0, "{to}");
+    const TEXTS: [(&str, &str); 6] = [
+        (r#""attach": "full""#, r#""attach": "fully""#),
+        (r#""jurisdiction": "DE""#, r#""jurisdiction": "XX""#),
+        MAPS[2],
+        MAPS[3],
+        MAPS[4],
+        MAPS[5],
+    ];
+    let host = "llm.inference.svc.cluster.local:80";
+    let more = format!(
+        "istio: {{namespace: inference, place: sidecar, selector: {{app: chat}}, host: '{host}'}}\ngateway: {{name: eg, namespace: inference}}\n"
+    );
+    let site = Site::open(&policy(), &more).await;
+    let patched = |target: &str, text: &str| match target {
+        "envoy" => text.to_owned(),
+        "istio" => {
+            let mut sidecar = patches::sidecar();
+            patches::istio(&mut sidecar, &yaml(text), &site.dir);
+            sidecar.to_string()
+        }
+        _ => {
+            let mut gateway = patches::gateway();
+            patches::envoy_gateway(&mut gateway, &yaml(text));
+            gateway.to_string()
+        }
+    };
+    for (target, file, breaks) in [
+        ("envoy", "envoy.yaml", TEXTS),
+        ("istio", "envoyfilter.yaml", MAPS),
+        ("envoy-gateway", "envoypatchpolicy.yaml", MAPS),
+    ] {
+        site.render(target);
+        let good = fs::read_to_string(site.dir.join(file)).unwrap();
+        let takes = |text: &str| {
+            fs::write(site.dir.join("broken.yaml"), patched(target, text)).unwrap();
+            validate(&site.dir, "broken.yaml").0
+        };
+        assert!(takes(&good), "{target}");
+        for (from, to) in breaks {
+            assert!(good.contains(from), "{target}: {from}");
+            assert!(!takes(&good.replacen(from, to, 1)), "{target}: {to}");
+        }
     }
 }

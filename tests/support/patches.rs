@@ -3,6 +3,7 @@
 
 use berth::policy::tree::{Node, Value as Tree};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -180,14 +181,26 @@ fn apply(bootstrap: &mut Value, patch: &Value, dir: &Path) {
     }
 }
 
-/// The agent's part: extensions that were to be discovered from the control plane are files, and modules too.
-pub fn fetch(bootstrap: &mut Value, dir: &Path, module: &Path) {
+/// The digest of a file, as the agent makes it of what it fetched.
+pub fn digest(file: &Path) -> String {
+    Sha256::digest(fs::read(file).unwrap()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The agent's part: extensions that were to be discovered from the control plane are files, and modules too, of which the
+/// digest is checked.
+///
+/// # Errors
+/// A module of another digest.
+pub fn fetch(bootstrap: &mut Value, dir: &Path, module: &Path) -> Result<(), String> {
     for name in ["berth.placement", "berth.telemetry"] {
         let file = dir.join(format!("{name}.json"));
         let mut found: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         let code = &mut found["resources"][0]["typed_config"]["config"]["vm_config"]["code"];
         assert!(code["remote"]["http_uri"]["uri"].as_str().unwrap().starts_with("https://"));
-        assert_eq!(code["remote"]["sha256"].as_str().unwrap().len(), 64);
+        let (wanted, is) = (code["remote"]["sha256"].as_str().unwrap(), digest(module));
+        if wanted != is {
+            return Err(format!("module has checksum {is}, which does not match: {wanted}"));
+        }
         *code = json!({"local": {"filename": module}});
         fs::write(&file, found.to_string()).unwrap();
     }
@@ -201,6 +214,7 @@ pub fn fetch(bootstrap: &mut Value, dir: &Path, module: &Path) {
             }
         }
     }
+    Ok(())
 }
 
 fn managers(resources: &mut Value) -> impl Iterator<Item = &mut Value> {

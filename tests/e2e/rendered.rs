@@ -465,8 +465,9 @@ async fn envoy_refuses_what_was_broken_after_rendering() {
         site.render(target);
         let good = fs::read_to_string(site.dir.join(file)).unwrap();
         let takes = |text: &str| {
-            fs::write(site.dir.join("broken.yaml"), patched(target, text)).unwrap();
-            validate(&site.dir, "broken.yaml").0
+            let broken = if target == "envoy" { "broken.yaml" } else { "broken.json" };
+            fs::write(site.dir.join(broken), patched(target, text)).unwrap();
+            validate(&site.dir, broken).0
         };
         assert!(takes(&good), "{target}");
         for (from, to) in breaks {

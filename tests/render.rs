@@ -265,6 +265,17 @@ fn a_place_for_whoever_nobody_places_that_an_envelope_does_not_permit_is_warned_
     }
 }
 
+/// A later attempt would bear the name of the one before: the router sets names, and takes none back.
+#[test]
+fn a_host_without_a_name_of_its_own_beside_one_that_has_is_warned_of() {
+    let named = "gpu-fr: {hosts: ['gpu.par.example:8000'], http2: true}";
+    let (code, said) = changed("envoy", named, "gpu-fr: {hosts: ['10.0.0.2:8000']}");
+    let warning = ":20:3: warning: BTH0215 left-authority at substrates.gpu-fr: expected an `authority`, as `provider-us` has one";
+    assert!(code == 0 && said.contains(warning), "{said}");
+    let (code, said) = changed("envoy", named, "gpu-fr: {hosts: ['10.0.0.2:8000'], authority: gpu.par.example}");
+    assert!(code == 0 && !said.contains("BTH0215"), "{said}");
+}
+
 /// What a waypoint cannot be told is not rendered for it, and what is rendered says what that is.
 #[test]
 fn a_waypoint_gets_the_filter_alone_and_hears_what_that_lacks() {

@@ -185,8 +185,11 @@ fn listen<S: Source>(s: &mut S) -> Option<Listen> {
 fn endpoint<S: Source>(s: &mut S) -> Option<Endpoint> {
     let hosts = s.list("hosts", "Hosts with their ports: `metal.example:8443`.", Address, must_to(256));
     let http2 = s.or("http2", "Whether HTTP/2 is spoken to it.", Flag, false);
-    let authority =
-        s.optional("authority", "The host that it is asked for; without it, what the client asked for.", Text(255));
+    let authority = s.optional(
+        "authority",
+        "The host that it is asked for; without it the host's own name, and at an address what the client asked for.",
+        Text(255),
+    );
     let path_prefix = s.optional("path_prefix", "What its paths begin with, before the client's path.", PathPrefix);
     let tls = s.section_if("tls", "TLS to it.", tls);
     let credential = s.section_if("credential", "The key that it is shown; no other substrate sees it.", credential);

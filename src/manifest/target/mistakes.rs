@@ -20,9 +20,33 @@ impl Subject<'_> {
         found
     }
 
-    /// What is legal, but suspicious: work that nobody places goes there, and nobody looks at whose it is.
+    /// What is legal, but suspicious.
     #[must_use]
     pub fn suspicious(&self, file: &Node) -> Vec<InvalidPolicy> {
+        let mut found = self.open_otherwise(file);
+        found.extend(self.left_authorities(file));
+        found
+    }
+
+    /// Where attempts follow each other, a host that has no name of its own is asked for that of the one before.
+    fn left_authorities(&self, file: &Node) -> Vec<InvalidPolicy> {
+        let all = &self.deployment.substrates;
+        let named = all.iter().find(|(_, place)| place.authority.is_some());
+        let Some((other, _)) = named.filter(|_| self.deployment.way != Way::Simple) else { return Vec::new() };
+        let expected =
+            format!("an `authority`, as `{other}` has one: what was tried there would be asked for by that name");
+        let bare =
+            all.iter().filter(|(_, place)| place.authority.is_none() && !place.by_name && !place.hosts.is_empty());
+        bare.map(|(name, _)| {
+            let entry = file.get("substrates").and_then(|places| places.entry(name));
+            let at = entry.map_or(file.at, |entry| entry.at);
+            InvalidPolicy::new(codes::LEFT_AUTHORITY, format!("substrates.{name}"), at, String::new(), expected.clone())
+        })
+        .collect()
+    }
+
+    /// Work that nobody places goes there, and nobody looks at whose it is.
+    fn open_otherwise(&self, file: &Node) -> Vec<InvalidPolicy> {
         let otherwise = self.deployment.otherwise.as_deref();
         let otherwise = self.policy.substrates.iter().find(|s| Some(s.name.as_str()) == otherwise);
         let Some(substrate) = otherwise else { return Vec::new() };

@@ -58,7 +58,10 @@ fn a_connection_may_take_no_longer_than_the_shortest_attempts_part_of_a_deadline
     let policy = fs::read_to_string(root.join("policies/starter.yaml")).unwrap();
     let deployment = fs::read_to_string(root.join(EXAMPLES[0].1)).unwrap();
     fs::write(dir.join("deployment.yaml"), deployment.replace("../../policies/starter.yaml", "policy.yaml")).unwrap();
-    for (deadline, taken) in [("8000", "1s"), ("3000", "1s"), ("2997", "0.999s"), ("600", "0.200s")] {
+    // One class in a hurry does not cut far places off from the others: no less than 250 ms, twice with TLS, as the provider has.
+    for (deadline, taken) in
+        [("8000", "1s"), ("3000", "1s"), ("2997", "0.999s"), ("900", "0.300s"), ("600", "0.250s"), ("600", "0.500s")]
+    {
         let hasty = policy.replacen("deadline_ms: 8000", &format!("deadline_ms: {deadline}"), 1);
         fs::write(dir.join("policy.yaml"), hasty).unwrap();
         let file = dir.join("deployment.yaml");
@@ -270,7 +273,8 @@ fn a_place_for_whoever_nobody_places_that_an_envelope_does_not_permit_is_warned_
 fn a_host_without_a_name_of_its_own_beside_one_that_has_is_warned_of() {
     let named = "gpu-fr: {hosts: ['gpu.par.example:8000'], http2: true}";
     let (code, said) = changed("envoy", named, "gpu-fr: {hosts: ['10.0.0.2:8000']}");
-    let warning = ":20:3: warning: BTH0215 left-authority at substrates.gpu-fr: expected an `authority`, as `provider-us` has one";
+    let warning =
+        ":20:3: warning: BTH0215 left-authority at substrates.gpu-fr: expected an `authority`, as `gpu-de` has a name";
     assert!(code == 0 && said.contains(warning), "{said}");
     let (code, said) = changed("envoy", named, "gpu-fr: {hosts: ['10.0.0.2:8000'], authority: gpu.par.example}");
     assert!(code == 0 && !said.contains("BTH0215"), "{said}");
@@ -407,7 +411,7 @@ fn meshes_and_gateways_are_given_rights_where_their_envoy_looks_for_them() {
         let node = berth::policy::yaml::parse(&text).unwrap().node;
         let mut seen = 0;
         look(&serde_json::from_str(&berth::policy::canonical::canonical(&node)).unwrap(), &mut seen);
-        assert!(seen >= 3, "{file}: {seen}");
+        assert!(seen >= 2, "{file}: {seen}");
     }
 }
 
@@ -475,22 +479,13 @@ fn what_a_mesh_cannot_be_given_is_refused() {
 fn the_mesh_is_told_all_of_a_service_in_one_rule_or_nothing_is_rendered() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mesh = fs::read_to_string(root.join("examples/istio/policy.yaml")).unwrap();
-    let provider = |text: &str| {
-        text.replace(
-            "\n  provider-us:\n    hosts: ['api.provider.example:443']\n    authority: api.provider.example\n",
-            "\n  provider-us:\n    hosts: ['api.provider.example:443']\n",
-        )
-    };
     let own = ("sni: metal.par.example,", "sni: metal.par.example, certificate: /etc/own.pem, key: /etc/own.key,");
-    let make = |name: &str, cluster: &str, changes: &[(&str, &str)], named: bool| {
+    const PROVIDER: &str = "outbound|443||api.provider.example";
+    let make = |name: &str, cluster: &str, changes: &[(&str, &str)]| {
         let dir = folder(&format!("services-{name}"));
-        assert!(mesh.contains("cluster: provider-us"));
-        fs::write(dir.join("policy.yaml"), mesh.replace("cluster: provider-us", &format!("cluster: {cluster}")))
-            .unwrap();
+        assert!(mesh.contains(PROVIDER));
+        fs::write(dir.join("policy.yaml"), mesh.replace(PROVIDER, cluster)).unwrap();
         let mut text = fs::read_to_string(root.join(ISTIO)).unwrap();
-        if !named {
-            text = provider(&text);
-        }
         for (from, to) in changes {
             assert!(text.contains(from), "{from}");
             text = text.replacen(from, to, 1);
@@ -500,39 +495,55 @@ fn the_mesh_is_told_all_of_a_service_in_one_rule_or_nothing_is_rendered() {
         let (code, said) = berth(&["render", "istio", &path("deployment.yaml"), "-o", &path("out")]);
         (code, said, fs::read_to_string(dir.join("out/services.yaml")).unwrap_or_default())
     };
-    let (code, said, services) = make("mutual", "provider-us", &[own], true);
+    let (code, said, services) = make("mutual", PROVIDER, &[own]);
     assert_eq!(code, 0, "{said}");
     for part in ["mode: MUTUAL", "clientCertificate: /etc/own.pem", "privateKey: /etc/own.key"] {
         assert!(services.contains(part), "{part}: {services}");
     }
     // A second port of the host that `metal-fr` is.
     let same = [("'api.provider.example:443'", "'metal.par.example:9000'")];
-    let (code, said, services) = make("ports", "outbound|9443||metal.par.example", &same, false);
+    let (code, said, services) = make("ports", "outbound|9443||metal.par.example", &same);
     assert_eq!(code, 0, "{said}");
     assert_eq!(services.matches("kind: DestinationRule").count(), 2, "{services}");
     assert_eq!(services.matches("kind: ServiceEntry").count(), 1, "{services}");
     let both = ["portLevelSettings:", "{number: 8443}", "{number: 9443}", "{p-8443: 8443, p-9443: 9000}"];
     both.iter().for_each(|part| assert!(services.contains(part), "{part}: {services}"));
-    for (name, cluster, changes, named, expected) in [
-        ("hosts", "outbound|9443||metal.par.example", &[][..], false, "expected the same hosts for all"),
+    let hosts = "hosts: ['api.provider.example:443']";
+    let with = |more: &str| format!("{hosts}\n    {more}");
+    let (named, prefixed) = (with("authority: api.provider.example"), with("path_prefix: /openai"));
+    let keyed = with("credential: {sds_file: /etc/keys/key.yaml, secret: provider}");
+    for (name, cluster, changes, expected) in [
+        ("hosts", "outbound|9443||metal.par.example", &[][..], "expected the same hosts for all"),
         (
             "port",
             "outbound|84x||metal.par.example",
             &[],
-            false,
             "found the cluster `outbound|84x||metal.par.example`, expected",
         ),
-        ("subset", "outbound|9443|v2|metal.par.example", &[], false, "without a subset"),
+        ("subset", "outbound|9443|v2|metal.par.example", &[], "without a subset"),
+        ("named", PROVIDER, &[(hosts, &*named)], "found an `authority` for `outbound|443||api.provider.example`"),
+        ("prefixed", PROVIDER, &[(hosts, &*prefixed)], "found a `path_prefix` for"),
+        // Others use the mesh's clusters too: the key would be shown for whoever asks.
+        ("keyed", PROVIDER, &[(hosts, &*keyed)], "found a `credential` for"),
+        // And what ours are shown would go on to the mesh's with the next attempt.
         (
-            "named",
-            "outbound|443||api.provider.example",
+            "mixed",
+            "provider-us",
             &[],
-            true,
-            "found an `authority` for `outbound|443||api.provider.example`",
+            "found `outbound|8000||gpu-de.inference.svc.cluster.local`, which the mesh makes, beside `provider-us`, which is ours",
         ),
     ] {
-        let (code, said, _) = make(name, cluster, changes, named);
+        let (code, said, _) = make(name, cluster, changes);
         assert!(code == 1 && said.contains(expected), "{name}: {said}");
+    }
+    for once in ["attach: simple", "placement: {mode: shadow}"] {
+        let head = if once.starts_with("attach") {
+            ("berth: 1\n", format!("berth: 1\n{once}\n"))
+        } else {
+            ("placement:\n", String::from("placement:\n  mode: shadow\n"))
+        };
+        let (code, said, _) = make("once", "provider-us", &[(head.0, &*head.1)]);
+        assert_eq!(code, 0, "{once}: {said}");
     }
 }
 

@@ -9,7 +9,7 @@
 //!   keeps by root and evaluates in its streams. Where a proxy cannot do that, the newest configuration of a filter rules,
 //!   and a second filter is refused: its streams must not be decided by another's policy.
 //! * A root's end shows by its ticks, which have ended; another's tick notices. What it counted last is not left until then,
-//!   for the VM may go before: every tick tells the counts of all roots.
+//!   for the VM may go before: a tick tells the counts of all that have missed one.
 
 use super::abi::{Proxy, foreign};
 use super::{Known, ROOTS, SharedRole, action};
@@ -111,12 +111,13 @@ fn mark_if_several(context: u32) {
 /// A root's tick is over.
 pub(super) fn ticked(context: u32) {
     mark_if_several(context);
-    let now_ms = pass(period(super::root(context).as_ref()));
+    let tick_ms = period(super::root(context).as_ref());
+    let now_ms = pass(tick_ms);
     ROOTS.with_borrow_mut(|roots| {
         for known in roots.iter_mut() {
             if known.id == context {
                 known.life.heard_ms = now_ms;
-            } else if let Ok(mut role) = known.role.try_borrow_mut() {
+            } else if let (true, Ok(mut role)) = (now_ms > known.life.heard_ms + tick_ms, known.role.try_borrow_mut()) {
                 role.tell(&Proxy);
             }
         }

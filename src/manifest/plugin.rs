@@ -84,6 +84,8 @@ pub fn alone(deployment: &Deployment) -> Value {
     let passes = config.get("mode") == Some(&json!("passthrough"));
     if let (false, Value::Object(config)) = (passes, &mut config) {
         config.insert("mode".into(), json!("shadow"));
+        // They cannot say that the filter may wait for bodies: each would be held for nothing.
+        config.remove("body");
     }
     config
 }

@@ -135,7 +135,7 @@ codes! {
         "Requests that nobody places, whosever they are, go to a substrate that an envelope does not permit: `otherwise` of a deployment file."
         "Name a substrate that every envelope permits, or leave `otherwise` out: then such requests are refused."
     LEFT_AUTHORITY Warning "BTH0215" "left-authority"
-        "A substrate at an address has no `authority`, and another has one: a request that was tried there first is asked of this one under the other's name, for the router knows no better." "Give each substrate its `authority`."
+        "A substrate at an address has no `authority`, and another has one, or a name of its own: a request that was tried there first is asked of this one under the other's name, for the router knows no better." "Give each substrate its `authority`."
     WIDENS Error "BTH0301" "override-widens"
         "A local override would allow what the global policy does not." "An override may only narrow; change the global policy instead."
     UNKNOWN_TARGET Error "BTH0302" "unknown-target"

@@ -8,7 +8,7 @@ use crate::support::envoy::Envoy;
 use crate::support::upstream::{Script, Upstream};
 use crate::support::{TRIES, built, port};
 use berth::manifest::envoy::cluster::Endpoint;
-use berth::manifest::envoy::listener::{MOST_PASSES, passes};
+use berth::manifest::envoy::listener::{MOST_PASSES, MOST_PASSES_BEHIND, passes};
 use berth::manifest::envoy::route::Way;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -29,6 +29,11 @@ impl World {
 
     /// The same, with passes counted or not.
     async fn start_with(way: Way, turned: &[&str], redirects: Option<u32>, counted: bool) -> Self {
+        Self::start_as(way, turned, redirects, counted.then_some(false)).await
+    }
+
+    /// The same, as a proxy that believes the hops before it or does not, where passes are counted.
+    async fn start_as(way: Way, turned: &[&str], redirects: Option<u32>, counted: Option<bool>) -> Self {
         let names = ["a", "b", "c", "forbidden"];
         let all = [
             Upstream::start("a").await,
@@ -53,9 +58,9 @@ impl World {
         if let Some(most) = redirects {
             follow(ingress, most);
         }
-        if counted {
+        if let Some(behind) = counted {
             let filters = &mut ingress["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
-            filters.as_array_mut().unwrap().insert(0, passes());
+            filters.as_array_mut().unwrap().insert(0, passes(behind));
         }
         Self { envoy: Envoy::start(&bootstrap).await, all }
     }
@@ -168,6 +173,24 @@ async fn passes_of_others_are_not_counted() {
     assert_eq!(ask("berth, berth, berth").await.unwrap().status, 200);
     assert_eq!(ask("berth, berth, other, berth, berth").await.unwrap().status, 502, "nobody gains by claiming");
     assert_eq!(ask("\"").await.unwrap().status, 400);
+}
+
+/// Whoever claims as many passes as the first hop lets by is let by by the next one: its refusals would count as failures of
+/// the substrate that it is to the first.
+#[tokio::test]
+async fn a_claim_that_the_first_hop_takes_is_taken_by_the_next_ones() {
+    let behind = World::start_as(Way::Full, &[], None, Some(true)).await;
+    let ask = |value: String| {
+        let ask = Ask::post(behind.envoy.listener(INGRESS), "/x", "x").header("x-tenant", "acme");
+        ask.header("cdn-loop", &value).send()
+    };
+    // What comes of `MOST_PASSES - 1` claimed and one hop after the other.
+    for came in MOST_PASSES..MOST_PASSES_BEHIND {
+        let claimed = vec!["berth"; usize::try_from(came).unwrap()].join(", ");
+        assert_eq!(ask(claimed).await.unwrap().status, 200, "{came}");
+    }
+    let claimed = vec!["berth"; usize::try_from(MOST_PASSES_BEHIND).unwrap()].join(", ");
+    assert_eq!(ask(claimed).await.unwrap().status, 502, "and yet it ends");
 }
 
 #[tokio::test]

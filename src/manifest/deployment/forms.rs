@@ -34,6 +34,29 @@ impl Form for Address {
     }
 }
 
+/// `host:port` of a virtual host, which may be any (`*`) or all below one (`*.example.com`).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hosted;
+
+impl Form for Hosted {
+    type Out = (String, u16);
+    fn read(&self, value: &Tree) -> Result<Self::Out, Wrong> {
+        let Tree::Text(text) = value else { return Address.read(value) };
+        if let Some(below) = text.strip_prefix("*.") {
+            let (host, port) = Address.read(&Tree::Text(below.to_owned()))?;
+            return Ok((format!("*.{host}"), port));
+        }
+        let Some(port) = text.strip_prefix("*:") else { return Address.read(value) };
+        Ok((String::from("*"), port.parse().map_err(|_| Wrong::new(codes::BAD_TEXT, "`*:port`"))?))
+    }
+    fn shape(&self) -> Shape {
+        Address.shape()
+    }
+    fn show(&self, out: &Self::Out) -> String {
+        Address.show(out)
+    }
+}
+
 /// A release: `1.40`, in quotes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Release;

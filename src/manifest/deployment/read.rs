@@ -1,6 +1,6 @@
 //! Reads the deployment file: one walk, from which validation and its reference come.
 
-use super::forms::{Address, PathPrefix, Release, Sha256, plain};
+use super::forms::{Address, Hosted, PathPrefix, Release, Sha256, plain};
 use super::roles;
 use super::{Deployment, Gateway, Istio, Kubernetes, Listen, Log, Module, Named, Place, Tracing};
 use crate::manifest::envoy::cluster::{Credential, Endpoint, Tls};
@@ -241,7 +241,7 @@ fn istio<S: Source>(s: &mut S) -> Option<Istio> {
     let host = s.optional(
         "host",
         "The virtual host whose requests are placed, as `host:port`; without it, all of the proxy's.",
-        Address,
+        Hosted,
     );
     let target =
         s.optional("target", "The Gateway API object that is attached to; waypoints honour nothing else.", NameForm);

@@ -7,14 +7,19 @@ use serde_json::{Value, json};
 /// oftener goes round: some substrate's address is a proxy's own.
 pub const MOST_PASSES: u32 = 4;
 
+/// The same where hops before are believed: more, so that who claims passes that were not is refused by the first hop, and
+/// not by a next one, whose refusals the first would take for failures.
+pub const MOST_PASSES_BEHIND: u32 = 2 * MOST_PASSES;
+
 /// The name of the filter that counts passes.
 pub const PASSES: &str = "berth.passes";
 
 /// Before the placement filter: counts how often a request came by, in the header that content networks have for that
 /// (RFC 8586), and refuses it when it goes round. It needs neither the module nor a call of it.
 #[must_use]
-pub fn passes() -> Value {
-    let counted = json!({"cdn_id": "berth", "max_allowed_occurrences": MOST_PASSES - 1});
+pub fn passes(behind: bool) -> Value {
+    let most = if behind { MOST_PASSES_BEHIND } else { MOST_PASSES };
+    let counted = json!({"cdn_id": "berth", "max_allowed_occurrences": most - 1});
     extension(PASSES, types::CDN_LOOP, counted)
 }
 

@@ -152,7 +152,7 @@ fn ingress(subject: &Subject<'_>, placement: Value) -> Value {
     }
     let router = extension("envoy.filters.http.router", types::ROUTER, router);
     if let Value::Object(manager) = &mut manager {
-        manager.insert("http_filters".into(), json!([passes(), placement, router]));
+        manager.insert("http_filters".into(), json!([passes(hops), placement, router]));
         // Without its own name for its side, nothing that clients say of other hops is believed.
         manager.insert("use_remote_address".into(), json!(true));
     }

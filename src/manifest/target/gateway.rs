@@ -42,7 +42,13 @@ fn patches(subject: &Subject<'_>, gateway: &Gateway) -> Result<Value, String> {
     let early = route::early_removal(hops).get(0).cloned().unwrap_or_default();
     let mut patches = vec![
         // What comes first stands before what comes next.
-        add_at("Listener", &name, BEFORE_ROUTER, None, plugin::on_request(passes())),
+        add_at(
+            "Listener",
+            &name,
+            BEFORE_ROUTER,
+            None,
+            plugin::on_request(passes(plugin::believes_hops(subject.deployment))),
+        ),
         add_at("Listener", &name, BEFORE_ROUTER, None, plugin::on_request(filter)),
         add_at("Listener", &name, MANAGER, Some("early_header_mutation_extensions/0"), early),
     ];

@@ -8,7 +8,7 @@ use super::{File, Subject};
 use crate::manifest::deployment::{Istio, Place};
 use crate::manifest::envoy::{address, extension, listener::passes, route, route::Routes, types};
 use crate::manifest::plugin::{self, Carried, Role};
-use crate::model::contract::CLUSTER_HEADER;
+use crate::model::contract::{CLUSTER_HEADER, OWN};
 use crate::model::metric::{labels, tag_rule};
 use alone::{traffic_extension, wasm_plugin};
 use serde_json::{Map, Value, json};
@@ -47,7 +47,7 @@ const SERVICES: &str =
 const ANNOTATIONS: &str = "Annotations for the workload's pods: without them the proxy hides the plugin's metrics.";
 const PLUGIN: &str = "One filter alone, instead of envoyfilter.yaml and never beside it; for waypoints there is nothing else. Nothing obeys it, so it is
 told `mode: shadow`: it says where requests would have gone. It cannot say: the routes that obey the filter, the name of the VM (so no picture is shared with the telemetry role, and decisions rest on what the policy declares), what is
-removed before the filter, what the module may call. Where those matter, use envoyfilter.yaml: on a gateway or a sidecar.";
+removed before the filter, what the module may call, and that it may wait for bodies. Where those matter, use envoyfilter.yaml: on a gateway or a sidecar.";
 
 fn envoy_filter(subject: &Subject<'_>, istio: &Istio) -> Result<Value, String> {
     let mut patches = filter(subject, istio, Role::Placement)?;
@@ -110,7 +110,13 @@ fn filter(subject: &Subject<'_>, istio: &Istio, role: Role) -> Result<Vec<Value>
     let mut patches = Vec::new();
     // Through a sidecar goes all that a workload sends: only a gateway counts how often a request came by.
     if istio.place == Place::Gateway {
-        patches.push(patch("HTTP_FILTER", istio, router.clone(), "INSERT_BEFORE", plugin::on_request(passes())));
+        patches.push(patch(
+            "HTTP_FILTER",
+            istio,
+            router.clone(),
+            "INSERT_BEFORE",
+            plugin::on_request(passes(plugin::believes_hops(subject.deployment))),
+        ));
     }
     patches.push(patch("HTTP_FILTER", istio, router, "INSERT_BEFORE", plugin::on_request(value)));
     patches.extend(more);
@@ -174,12 +180,18 @@ fn routes(subject: &Subject<'_>, istio: &Istio) -> Vec<Value> {
         }
         if let Value::Object(route) = &mut rendered {
             route.insert("name".into(), json!(if i == 0 { "berth.placed" } else { "berth.unplaced" }));
-            // Where it is not ours to say what else is on the way, the header ends here.
-            route.insert("request_headers_to_remove".into(), json!([CLUSTER_HEADER]));
+            // The mesh's own clusters have no filters of ours: there our headers end here.
+            let ended = if makes_any(subject) { OWN.to_vec() } else { vec![CLUSTER_HEADER] };
+            route.insert("request_headers_to_remove".into(), json!(ended));
         }
         patches.push(patch("HTTP_ROUTE", istio, virtual_host(istio), "INSERT_FIRST", rendered));
     }
     patches
+}
+
+/// Whether the mesh makes the cluster of any substrate.
+fn makes_any(subject: &Subject<'_>) -> bool {
+    subject.clusters().iter().any(|cluster| service(cluster).is_some())
 }
 
 fn port(istio: &Istio) -> Value {
@@ -218,8 +230,7 @@ fn desk(subject: &Subject<'_>, istio: &Istio) -> Result<Vec<Value>, String> {
     Ok(patches)
 }
 
-/// Clusters of our own, with what is theirs. Those that the mesh makes itself are given the filters: the request's headers
-/// outlive an attempt, so what one substrate was shown is removed before the next one, whoever made its cluster.
+/// Clusters of our own, with what is theirs: all but those that the mesh makes itself, whose traffic is not ours alone.
 fn clusters(subject: &Subject<'_>, istio: &Istio) -> Result<Vec<Value>, String> {
     let deployment = subject.deployment;
     let mut inside = Vec::new();
@@ -233,9 +244,6 @@ fn clusters(subject: &Subject<'_>, istio: &Istio) -> Result<Vec<Value>, String> 
     for (name, endpoint) in &endpoints {
         if service(name).is_none() {
             patches.push(patch("CLUSTER", istio, json!({}), "ADD", endpoint.render(name)));
-        } else {
-            let options = json!({"typed_extension_protocol_options": endpoint.options()});
-            patches.push(patch("CLUSTER", istio, json!({"cluster": {"name": name}}), "MERGE", options));
         }
     }
     for (_, lane) in subject.lanes(&endpoints)? {

@@ -31,10 +31,10 @@ impl Subject<'_> {
     /// Where attempts follow each other, a host that has no name of its own is asked for that of the one before.
     fn left_authorities(&self, file: &Node) -> Vec<InvalidPolicy> {
         let all = &self.deployment.substrates;
-        let named = all.iter().find(|(_, place)| place.authority.is_some());
+        let named = all.iter().find(|(_, place)| place.authority.is_some() || place.by_name);
         let Some((other, _)) = named.filter(|_| self.deployment.way != Way::Simple) else { return Vec::new() };
         let expected =
-            format!("an `authority`, as `{other}` has one: what was tried there would be asked for by that name");
+            format!("an `authority`, as `{other}` has a name: what was tried there would be asked for by that name");
         let bare =
             all.iter().filter(|(_, place)| place.authority.is_none() && !place.by_name && !place.hosts.is_empty());
         bare.map(|(name, _)| {

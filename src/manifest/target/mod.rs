@@ -62,6 +62,9 @@ const COMMENTS: [(&str, &str); 15] = [
 /// What stands before the policy's own text.
 const WRITTEN: &str = "The policy as it was written.";
 
+/// A connection across an ocean.
+const OCEAN_MS: u32 = 250;
+
 impl<'a> Subject<'a> {
     /// The cluster of a substrate.
     fn cluster(&self, substrate: &str) -> Option<&'a str> {
@@ -84,7 +87,7 @@ impl<'a> Subject<'a> {
             let Some((_, endpoint)) = given else { continue };
             let mut endpoint = endpoint.clone();
             endpoint.filters = inside.to_vec();
-            endpoint.connect_ms = self.connect_ms();
+            endpoint.connect_ms = self.connect_ms(endpoint.tls.is_some());
             endpoint.sees_decisions = told && substrate.kind != Kind::Provider;
             endpoint.in_lane = lanes.iter().any(|(_, members)| members.iter().any(|m| m == substrate.name.as_str()));
             names.push(substrate.cluster.as_str());
@@ -95,10 +98,12 @@ impl<'a> Subject<'a> {
     }
 
     /// How long a connection may take, where that is less than usual: one of the shortest attempts' part of its deadline,
-    /// so that hosts that say nothing leave time for others.
-    fn connect_ms(&self) -> Option<u32> {
+    /// so that hosts that say nothing leave time for others. No less than an ocean takes, twice with TLS: the cluster is of
+    /// all classes, and one in a hurry must not cut the others off.
+    fn connect_ms(&self, tls: bool) -> Option<u32> {
         let parts = self.policy.classes.iter().map(|c| c.deadline_ms / u32::from(c.attempts.most.max(1)));
-        parts.min().filter(|&ms| ms < 1_000).map(|ms| ms.max(1))
+        let least = if tls { 2 * OCEAN_MS } else { OCEAN_MS };
+        parts.min().filter(|&ms| ms < 1_000).map(|ms| ms.max(least))
     }
 
     /// The lanes over these clusters, by their names.

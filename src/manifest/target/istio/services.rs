@@ -4,6 +4,7 @@ use super::super::Subject;
 use super::metadata;
 use crate::manifest::deployment::Istio;
 use crate::manifest::envoy::cluster::Endpoint;
+use crate::manifest::envoy::route::Way;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -34,6 +35,7 @@ pub(super) fn services(subject: &Subject<'_>, istio: &Istio) -> Result<Vec<Value
             None => hosts.push((host, BTreeMap::from([(port, endpoint)]))),
         }
     }
+    apart(subject)?;
     let mut found = Vec::new();
     for (host, ports) in hosts {
         // What ends like this is a service of the cluster, which knows its hosts itself.
@@ -53,12 +55,32 @@ fn told<'a>(cluster: &'a str, endpoint: &Endpoint) -> Result<Option<Service<'a>>
             "substrates: found the cluster `{cluster}`, expected a name without `|`, or one that the mesh gives: `outbound|PORT||HOST`, without a subset"
         ));
     }
-    if found.is_some() && endpoint.authority.is_some() {
+    let own = [
+        ("an `authority`", endpoint.authority.is_some()),
+        ("a `path_prefix`", endpoint.path_prefix.is_some()),
+        ("a `credential`", endpoint.credential.is_some()),
+        ("`next_hop`", endpoint.next_hop),
+    ];
+    if let (Some(_), Some((what, _))) = (&found, own.iter().find(|(_, given)| *given)) {
         return Err(format!(
-            "substrates: found an `authority` for `{cluster}`, which the mesh makes and names itself: expected none, or a cluster of another name"
+            "substrates: found {what} for `{cluster}`, which the mesh makes, and which others use who are not placed: expected none, or a cluster of another name"
         ));
     }
     Ok(found)
+}
+
+/// A request's headers outlive an attempt. Clusters of ours end what is theirs; the mesh's do not, and are not ours to change:
+/// nobody is tried there after a substrate that was shown a key, a path or a name.
+fn apart(subject: &Subject<'_>) -> Result<(), String> {
+    let (mesh, ours): (Vec<&str>, Vec<&str>) =
+        subject.clusters().into_iter().partition(|cluster| service(cluster).is_some());
+    let shadow = subject.deployment.placement.get("mode").is_some_and(|mode| mode == "shadow");
+    match (mesh.first(), ours.first()) {
+        (Some(mesh), Some(ours)) if subject.deployment.way != Way::Simple && !shadow => Err(format!(
+            "substrates: found `{mesh}`, which the mesh makes, beside `{ours}`, which is ours: what one attempt is shown, the next one would be shown there. Expected all of one kind, or `attach: simple`"
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn entry(host: &str, ports: &BTreeMap<u16, &Endpoint>, istio: &Istio) -> Result<Value, String> {
@@ -109,6 +131,11 @@ fn settings(port: u16, endpoint: &Endpoint) -> Value {
         "loadBalancer": {"simple": "LEAST_REQUEST", "localityLbSetting": {"enabled": false}},
         "connectionPool": {"http": {"h2UpgradePolicy": if endpoint.http2 { "UPGRADE" } else { "DEFAULT" }}},
     });
+    if let (Some(ms), Some(pool)) =
+        (endpoint.connect_ms, policy.pointer_mut("/connectionPool").and_then(Value::as_object_mut))
+    {
+        pool.insert("tcp".into(), json!({"connectTimeout": format!("{ms}ms")}));
+    }
     if let (Some(tls), Value::Object(policy)) = (&endpoint.tls, &mut policy) {
         let mut settings =
             json!({"mode": "SIMPLE", "sni": tls.sni, "caCertificates": tls.trusted_ca, "subjectAltNames": [tls.sni]});

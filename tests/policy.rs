@@ -798,11 +798,13 @@ mod tool {
             "StringValue\n                value: |\n                  role",
         );
         let wasm_plugin = "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec:\n  pluginConfig:\n    role: placement\n    policy:\n";
+        let traffic_extension = "apiVersion: extensions.istio.io/v1alpha1\nkind: TrafficExtension\nspec:\n  wasm:\n    pluginConfig:\n      role: placement\n      policy:\n";
         let bootstrap = "static_resources:\n  listeners:\n    - filter_chains:\n        - filters:\n            - configuration:\n                role: placement\n                policy:\n";
         for (name, head, indent) in [
             ("struct", envoy_filter, 20),
             ("string", text_in_text.as_str(), 20),
             ("wasm-plugin", wasm_plugin, 6),
+            ("traffic-extension", traffic_extension, 8),
             ("bootstrap", bootstrap, 18),
         ] {
             let (text, line) = embedded(head, indent);
@@ -814,6 +816,20 @@ mod tool {
             assert_eq!((problem["line"].as_u64(), code), (u64::try_from(line).ok(), 1), "{name}");
             assert_eq!(problem["column"].as_u64(), u64::try_from(indent + 11).ok(), "{name}");
             assert!(problem["path"].as_str().unwrap().ends_with("policy.substrates[0].kind"), "{name}");
+            // The others that read policies say the same place, and print the line itself.
+            let place = format!("{path}:{line}:{}\n", indent + 11);
+            let cases = root("policies/starter.cases.yaml");
+            let starter = root("policies/starter.yaml");
+            for (args, expected) in [
+                (["test", &path, "--cases", cases.to_str().unwrap()].as_slice(), 1),
+                (&["diff", &path, starter.to_str().unwrap()], 2),
+                (&["diff", starter.to_str().unwrap(), &path], 2),
+            ] {
+                let output = Command::new(env!("CARGO_BIN_EXE_berth")).args(args).output().unwrap();
+                let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+                assert_eq!(output.status.code(), Some(expected), "{args:?}: {said}");
+                assert!(said.contains(&place) && said.contains("kind: tpu"), "{args:?}: {place}{said}");
+            }
         }
     }
 

@@ -1043,6 +1043,38 @@ fn every_warning_is_raised_by_what_it_warns_of() {
     }
 }
 
+#[test]
+fn a_worth_that_weighs_what_is_the_same_everywhere_is_told_where_it_was_written() {
+    let starter = fs::read_to_string(root("policies/starter.yaml")).unwrap();
+    let blind = "prior_failure: 0\nadaptive: {risk: false}\n";
+    let strict = "selection: {margin: 0, margin_per_second: 0, affinity: 0}\n";
+    let told = |worth: &str, settings: &str, quality: &str| {
+        let class = format!("    deadline_ms: 8000\n    worth: {worth}");
+        let text = starter.replacen("    deadline_ms: 8000", &class, 1).replacen("quality: 0.7", quality, 1) + settings;
+        let warnings = read_yaml(&text).unwrap_or_else(|e| panic!("{e:?}")).warnings;
+        warnings.iter().map(|w| format!("{} {}", w.code, w.path)).collect::<Vec<_>>()
+    };
+    let [failure, answer] = ["failure_usd", "answer_usd"].map(|term| format!("BTH0206 classes[0].worth.{term}"));
+    for (worth, settings, quality, expected) in [
+        ("{failure_usd: 1}", blind, "quality: 0.7", Some(&failure)),
+        ("{answer_usd: 0, second_usd: 0, failure_usd: 1}", blind, "quality: 0.7", Some(&failure)),
+        // Measured failures count; the prior widens the margin; it was not written; it was written away.
+        ("{failure_usd: 1}", "prior_failure: 0\n", "quality: 0.7", None),
+        ("{failure_usd: 1}", "adaptive: {risk: false}\n", "quality: 0.7", None),
+        ("{second_usd: 1}", blind, "quality: 0.7", None),
+        ("{failure_usd: 0}", blind, "quality: 0.7", None),
+        ("{answer_usd: 1}", strict, "quality: 0.7", Some(&answer)),
+        // One is better; an answer's worth says who is an equal, and what a session's place is worth.
+        ("{answer_usd: 1}", strict, "quality: 0.8", None),
+        ("{answer_usd: 1}", "selection: {margin: 0, margin_per_second: 0}\n", "quality: 0.7", None),
+        ("{answer_usd: 1}", "selection: {margin_per_second: 0, affinity: 0}\n", "quality: 0.7", None),
+        ("{answer_usd: 1}", "", "quality: 0.7", None),
+    ] {
+        let told = told(worth, settings, quality);
+        assert_eq!(told.iter().collect::<Vec<_>>(), Vec::from_iter(expected), "{worth} {settings}");
+    }
+}
+
 /// A policy of one substrate in each of four countries, with these classes and envelopes.
 fn four_countries(classes: &str, envelopes: &str) -> String {
     let first = "  - name: in-de\n    kind: gpu\n    location: {jurisdiction: DE, region: eu, zone: de-1}\n    account: main\n    capabilities: {models: {m: {quality: 0.7}}, context_tokens: 32768}\n    cost: {regime: reserved, input_usd_per_mtok: 0.1, output_usd_per_mtok: 0.3}\n    capacity: {concurrency: 64}\n";

@@ -798,11 +798,13 @@ mod tool {
             "StringValue\n                value: |\n                  role",
         );
         let wasm_plugin = "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec:\n  pluginConfig:\n    role: placement\n    policy:\n";
+        let traffic_extension = "apiVersion: extensions.istio.io/v1alpha1\nkind: TrafficExtension\nspec:\n  wasm:\n    pluginConfig:\n      role: placement\n      policy:\n";
         let bootstrap = "static_resources:\n  listeners:\n    - filter_chains:\n        - filters:\n            - configuration:\n                role: placement\n                policy:\n";
         for (name, head, indent) in [
             ("struct", envoy_filter, 20),
             ("string", text_in_text.as_str(), 20),
             ("wasm-plugin", wasm_plugin, 6),
+            ("traffic-extension", traffic_extension, 8),
             ("bootstrap", bootstrap, 18),
         ] {
             let (text, line) = embedded(head, indent);
@@ -814,6 +816,20 @@ mod tool {
             assert_eq!((problem["line"].as_u64(), code), (u64::try_from(line).ok(), 1), "{name}");
             assert_eq!(problem["column"].as_u64(), u64::try_from(indent + 11).ok(), "{name}");
             assert!(problem["path"].as_str().unwrap().ends_with("policy.substrates[0].kind"), "{name}");
+            // The others that read policies say the same place, and print the line itself.
+            let place = format!("{path}:{line}:{}\n", indent + 11);
+            let cases = root("policies/starter.cases.yaml");
+            let starter = root("policies/starter.yaml");
+            for (args, expected) in [
+                (["test", &path, "--cases", cases.to_str().unwrap()].as_slice(), 1),
+                (&["diff", &path, starter.to_str().unwrap()], 2),
+                (&["diff", starter.to_str().unwrap(), &path], 2),
+            ] {
+                let output = Command::new(env!("CARGO_BIN_EXE_berth")).args(args).output().unwrap();
+                let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+                assert_eq!(output.status.code(), Some(expected), "{args:?}: {said}");
+                assert!(said.contains(&place) && said.contains("kind: tpu"), "{args:?}: {place}{said}");
+            }
         }
     }
 
@@ -1024,6 +1040,38 @@ fn every_warning_is_raised_by_what_it_warns_of() {
         let warnings = read_yaml(&text).unwrap_or_else(|e| panic!("{code}: {e:?}")).warnings;
         let raised = warnings.iter().find(|w| w.code == code);
         assert!(raised.is_some_and(|w| w.at.is_some() && !w.is_error()), "{code}: {warnings:?}");
+    }
+}
+
+#[test]
+fn a_worth_that_weighs_what_is_the_same_everywhere_is_told_where_it_was_written() {
+    let starter = fs::read_to_string(root("policies/starter.yaml")).unwrap();
+    let blind = "prior_failure: 0\nadaptive: {risk: false}\n";
+    let strict = "selection: {margin: 0, margin_per_second: 0, affinity: 0}\n";
+    let told = |worth: &str, settings: &str, quality: &str| {
+        let class = format!("    deadline_ms: 8000\n    worth: {worth}");
+        let text = starter.replacen("    deadline_ms: 8000", &class, 1).replacen("quality: 0.7", quality, 1) + settings;
+        let warnings = read_yaml(&text).unwrap_or_else(|e| panic!("{e:?}")).warnings;
+        warnings.iter().map(|w| format!("{} {}", w.code, w.path)).collect::<Vec<_>>()
+    };
+    let [failure, answer] = ["failure_usd", "answer_usd"].map(|term| format!("BTH0206 classes[0].worth.{term}"));
+    for (worth, settings, quality, expected) in [
+        ("{failure_usd: 1}", blind, "quality: 0.7", Some(&failure)),
+        ("{answer_usd: 0, second_usd: 0, failure_usd: 1}", blind, "quality: 0.7", Some(&failure)),
+        // Measured failures count; the prior widens the margin; it was not written; it was written away.
+        ("{failure_usd: 1}", "prior_failure: 0\n", "quality: 0.7", None),
+        ("{failure_usd: 1}", "adaptive: {risk: false}\n", "quality: 0.7", None),
+        ("{second_usd: 1}", blind, "quality: 0.7", None),
+        ("{failure_usd: 0}", blind, "quality: 0.7", None),
+        ("{answer_usd: 1}", strict, "quality: 0.7", Some(&answer)),
+        // One is better; an answer's worth says who is an equal, and what a session's place is worth.
+        ("{answer_usd: 1}", strict, "quality: 0.8", None),
+        ("{answer_usd: 1}", "selection: {margin: 0, margin_per_second: 0}\n", "quality: 0.7", None),
+        ("{answer_usd: 1}", "selection: {margin_per_second: 0, affinity: 0}\n", "quality: 0.7", None),
+        ("{answer_usd: 1}", "", "quality: 0.7", None),
+    ] {
+        let told = told(worth, settings, quality);
+        assert_eq!(told.iter().collect::<Vec<_>>(), Vec::from_iter(expected), "{worth} {settings}");
     }
 }
 

@@ -7,8 +7,8 @@ use super::Host;
 use super::arm::Arm;
 use super::store::{Recall, recalls};
 use crate::model::settings::Rollout;
-use crate::model::{Decision, Dimension, Facts, Outcome, Plan, SubstrateId};
-use crate::place::matches;
+use crate::model::{ClassId, Decision, Dimension, Facts, Outcome, Plan, SubstrateId};
+use crate::place::{matches, trusted_class};
 use crate::policy::Policy;
 use hashbrown::HashMap;
 use judge::{Judge, LOOK_EVERY, Trigger, Worse};
@@ -75,6 +75,8 @@ pub(super) struct Canary {
     judge: Judge,
     /// The current policy's class for each of the candidate's, by name.
     classes: Vec<usize>,
+    /// The candidate's classes that it is tried on, where it is not tried on all.
+    tried: Option<Vec<ClassId>>,
     back: bool,
 }
 
@@ -82,12 +84,16 @@ impl Canary {
     #[inline(never)]
     pub(super) fn new(config: CanaryConfig, arm: Arm, current: &Policy) -> Self {
         let known = &current.document().classes;
+        let tried = config.rollout.classes.as_ref().map(|tried| {
+            let own = (0..=ClassId::MAX).zip(&config.policy.document().classes);
+            own.filter(|(_, class)| tried.contains(&class.name)).map(|(id, _)| id).collect()
+        });
         let classes = config.policy.document().classes.iter();
         let classes =
             classes.map(|class| known.iter().position(|k| k.name == class.name).unwrap_or(known.len())).collect();
         // One place more, for classes that the current policy does not have.
         let judge = Judge::new(config.trigger, known.len() + 1);
-        Self { arm, config, judge, classes, back: false }
+        Self { arm, config, judge, classes, tried, back: false }
     }
 
     /// Whether it decides this request.
@@ -107,9 +113,11 @@ impl Canary {
         mixed(key ^ digest) % 1_000_000 < u64::from(self.config.rollout.share_ppm)
     }
 
-    /// Whether a request is one of those that either side may get: others are not compared with the candidate's.
+    /// Whether a request is one of those that either side may get: others are not compared with the candidate's. The
+    /// candidate is asked for the class, since the list is its own: it may name what the current policy does not know.
     pub(super) fn compares(&self, facts: &Facts<'_>) -> bool {
         matches(&self.config.rollout.only, facts, true)
+            && self.tried.as_ref().is_none_or(|tried| tried.contains(&trusted_class(&self.config.policy, facts)))
     }
 
     /// Counts a decision of either side, and says what its answer is to be counted as.

@@ -189,6 +189,8 @@ pub struct Rollout {
     pub share_ppm: u32,
     /// Only these requests.
     pub only: Predicate,
+    /// And only those of one of these classes; without a list, of all.
+    pub classes: Option<Vec<Name>>,
 }
 
 /// All settings of a policy.

@@ -91,7 +91,7 @@ pub(crate) fn classify(policy: &Policy, facts: &Facts, now_ms: u64, seed: u64) -
 }
 
 /// The class by trusted facts, the class by all facts, and how the latter was found.
-fn find(policy: &Policy, facts: &Facts) -> (ClassId, ClassId, ClassSource) {
+pub(super) fn find(policy: &Policy, facts: &Facts) -> (ClassId, ClassId, ClassSource) {
     let hint = facts.class.and_then(|f| policy.lookups.classes.get(f.value).map(|&id| (id, f.trusted)));
     let mut claimed = hint.map(|(id, _)| id);
     let mut trusted = hint.filter(|(_, trusted)| *trusted).map(|(id, _)| id);

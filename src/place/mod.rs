@@ -42,7 +42,7 @@ pub(crate) use scene::Scene;
 pub use score::Terms;
 pub use underway::Underway;
 
-use crate::model::{Code, Decision, Facts, Local, Plan, Predicate, Snapshot};
+use crate::model::{ClassId, Code, Decision, Facts, Local, Plan, Predicate, Snapshot};
 use crate::policy::Policy;
 use core::ops::Deref;
 use ground::{Ground, Grounds, Key};
@@ -71,6 +71,12 @@ pub fn place(
 pub fn matches(predicate: &Predicate, facts: &Facts, trusted: bool) -> bool {
     let holds = matcher::holds(predicate, facts);
     if trusted { holds.trusted } else { holds.claimed }
+}
+
+/// The class that a request is of by trusted facts alone; the default class if these match none.
+#[must_use]
+pub fn trusted_class(policy: &Policy, facts: &Facts) -> ClassId {
+    classify::find(policy, facts).0
 }
 
 /// A policy with the memory of its decisions: the same decisions as [`place`], without its allocations.

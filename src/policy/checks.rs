@@ -91,6 +91,8 @@ impl<'a> Checks<'a> {
         use Step::{Field, Item};
         let (substrates, classes) = (self.names("substrates"), self.names("classes"));
         self.known(&[Field("default_class")], &classes, codes::UNKNOWN_CLASS, "a class");
+        let tried = [Field("rollout"), Field("classes")];
+        self.all_known(&tried, &classes, codes::UNKNOWN_CLASS, "a class");
         for i in 0..self.list("classes").len() {
             let home = [Field("classes"), Item(i), Field("home")];
             self.all_known(&home, &substrates, codes::UNKNOWN_SUBSTRATE, "a substrate");

@@ -3,6 +3,7 @@
 
 mod reach;
 mod together;
+mod worth;
 
 pub use reach::{Reach, reach};
 
@@ -66,11 +67,7 @@ impl<'a> Lint<'a> {
         for (i, class) in self.document.classes.iter().enumerate() {
             let at = [Field("classes"), Item(i)];
             let name = class.name.to_string();
-            let worth = class.worth;
-            if worth.answer_uusd == 0 && worth.second_uusd == 0 && worth.failure_uusd == 0 {
-                let steps = [&at[..], &[Field("worth")]].concat();
-                self.note(codes::IDLE_WORTH, &steps, name.clone(), "a worth above 0 in one of its terms");
-            }
+            self.worth(class, i);
             if class.attempts.hedge && (!class.attempts.repeatable || class.attempts.most < 2) {
                 let steps = [&at[..], &[Field("attempts"), Field("hedge")]].concat();
                 self.note(codes::IDLE_HEDGE, &steps, name.clone(), "`repeatable: true` and more than one attempt");

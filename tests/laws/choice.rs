@@ -360,3 +360,26 @@ fn a_circuit_that_waits_for_a_probe_gets_one_though_others_are_worth_more() {
         assert_eq!(probed, expected, "slot {slot}, {sent} sent");
     }
 }
+
+/// A measurement that only one term listens to moves requests away from who is measured, and nothing once that term
+/// alone is switched off.
+#[test]
+fn each_adaptive_term_can_be_switched_off_alone() {
+    type Switch = fn(&mut settings::Adaptive) -> &mut bool;
+    let rows: [(&str, Switch, Signal, i64); 4] = [
+        ("latency", |on| &mut on.latency, Signal::FirstToken, 6_000_000),
+        ("cost", |on| &mut on.cost, Signal::OutputPrice, 100_000_000),
+        ("risk", |on| &mut on.risk, Signal::FailureRate, 400_000),
+        ("shares", |on| &mut on.shares, Signal::InFlight, 30),
+    ];
+    let usual = shares(&alike(2), &idle(2), NOW_MS);
+    for (term, switch, signal, value) in rows {
+        let mut document = alike(2);
+        let mut measured = idle(2);
+        measured.substrates[0].set(signal, Reading { value, at_ms: NOW_MS });
+        let moved = shares(&document, &measured, NOW_MS);
+        assert!(moved[0] < usual[0] - 0.1, "{term} on: {moved:?} after {usual:?}");
+        *switch(&mut document.settings.adaptive) = false;
+        assert_eq!(shares(&document, &measured, NOW_MS), usual, "{term} off");
+    }
+}

@@ -68,7 +68,7 @@ fn the_filter_has_to_bring_the_headers_that_predicates_look_at_wherever_they_sta
     b.matches = Predicate::Any(vec![header("x-c"), Predicate::Fact(FactName::Path, Test::Present)]);
     let mut document = document(vec![], vec![a, b], vec![]);
     let only = Predicate::Any(vec![header("x-a")]);
-    document.settings.rollout = Some(settings::Rollout { share_ppm: 1, only });
+    document.settings.rollout = Some(settings::Rollout { share_ppm: 1, only, classes: None });
     assert_eq!(Policy::new(document, [0; 32]).wanted_headers(), ["x-a", "x-b", "x-c"]);
 }
 

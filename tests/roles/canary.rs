@@ -205,6 +205,52 @@ fn requests_that_the_candidate_may_not_have_are_not_compared_with_its_own() {
     assert_eq!(host.shared(RECALL), None, "{both:?}");
 }
 
+/// Whether a request with these headers is the candidate's, which is tried on these of its classes.
+fn tried_on(classes: &[&str], only: Option<Value>, trusted: &[&str], more: &[(&str, &str)]) -> bool {
+    let mut configuration = configuration(&policy::policy());
+    configuration["trusted_headers"] = json!(trusted);
+    configuration["facts"]["class"] = json!({"header": "x-class", "trusted": true});
+    configuration["candidate"] = strict();
+    configuration["candidate"]["rollout"] = json!({"share": 1, "classes": classes});
+    if let Some(only) = only {
+        configuration["candidate"]["rollout"]["only"] = only;
+    }
+    let host = FakeHost::new();
+    let mut role = start(&host, &configuration);
+    ask(&host, &mut role, &[&CHAT[..3], &CHAT[5..], more].concat());
+    decision(&host).contains("test-mesh@4#")
+}
+
+#[test]
+fn a_candidate_is_tried_on_requests_that_it_puts_into_one_of_its_classes_by_trusted_facts() {
+    let (secret, chat, other) = (("x-secret", "yes"), ("x-workload", "chat"), ("x-workload", "else"));
+    let all = ["x-workload", "x-secret"];
+    for (classes, more, expected) in [
+        // The current policy has no such class.
+        (&["secret"][..], &[secret][..], true),
+        (&["secret"], &[chat], false),
+        (&["interactive"], &[chat], true),
+        (&["interactive"], &[other], false),
+        // The first class takes it.
+        (&["interactive"], &[secret, chat], false),
+        (&["secret", "interactive"], &[secret, chat], true),
+        // What matches nothing is of the default class; what is named is what it is named.
+        (&["standard"], &[other], true),
+        (&["standard"], &[chat], false),
+        (&["interactive"], &[other, ("x-class", "interactive")], true),
+    ] {
+        assert_eq!(tried_on(classes, None, &all, more), expected, "{classes:?} {more:?}");
+    }
+    // What callers only claim brings nobody in, nor keeps anybody out.
+    assert!(!tried_on(&["secret"], None, &["x-workload"], &[secret]));
+    assert!(tried_on(&["interactive"], None, &["x-workload"], &[secret, chat]));
+    // Both must hold where both are written.
+    let of_acme = || Some(json!({"tenant": "acme"}));
+    assert!(tried_on(&["interactive"], of_acme(), &all, &[chat, ("x-tenant", "acme")]));
+    assert!(!tried_on(&["interactive"], of_acme(), &all, &[chat, ("x-tenant", "globex")]));
+    assert!(!tried_on(&["secret"], of_acme(), &all, &[chat, ("x-tenant", "acme")]));
+}
+
 /// The version by which a request was decided.
 fn version(host: &FakeHost, role: &mut Role) -> String {
     ask(host, role, &CHAT);

@@ -1,13 +1,13 @@
 //! The numbers that tune a policy.
 
-use super::{MOST_ITEMS, borders, ordered, predicate::predicate};
+use super::{MOST_ITEMS, MOST_WORDS, borders, ordered, predicate::predicate};
 use crate::model::{
     Name, Tier,
     settings::{Adaptive, Ages, Approval, Breaking, Budget, Link, Rollout, Selection, Shedding},
 };
 use crate::policy::{
     forms::{Flag, Named, Text, decimal, ratio, usd, usd_per_gb, whole},
-    source::{Source, up_to},
+    source::{Source, one_to, up_to},
     time::Moment,
 };
 
@@ -129,8 +129,14 @@ pub(super) fn approval<S: Source>(s: &mut S) -> Option<Approval> {
 #[inline(never)]
 pub(super) fn rollout<S: Source>(s: &mut S) -> Option<Rollout> {
     let share = s.required("share", "The share of traffic, by a hash of the request.", ratio());
-    let only = s.section_if("only", "Only these requests; without it, all.", predicate);
-    Some(Rollout { share_ppm: share?, only: only.unwrap_or(crate::model::Predicate::All(Vec::new())) })
+    let only = s.section_if("only", "Only these requests, by trusted facts; without it, all.", predicate);
+    let classes = s.list(
+        "classes",
+        "Only requests that the candidate puts into one of these classes, by trusted facts; without it, all.",
+        Named,
+        one_to(MOST_WORDS),
+    );
+    Some(Rollout { share_ppm: share?, only: only.unwrap_or(crate::model::Predicate::All(Vec::new())), classes })
 }
 
 /// Any list of settings.

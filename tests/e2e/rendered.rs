@@ -201,6 +201,56 @@ async fn a_rendered_envoy_places_falls_back_and_keeps_keys_apart() {
     .await;
 }
 
+/// The proxy answers 503 by itself beyond its own limit of requests to a cluster, which is 1,024 unless somebody says more:
+/// a substrate that holds more gets more, and where it is full, the policy's headroom answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_headroom_of_a_large_substrate_answers_before_the_proxy_s_own_limit_does() {
+    let (small, eu) =
+        ("{concurrency: 64, keep_for: {critical: 0.2}}", "permit: {jurisdictions: [EU], subject_to: [EU]}");
+    let policy = policy();
+    assert!(policy.contains(small) && policy.contains(eu));
+    let large = policy.replace(small, "{concurrency: 1400}").replace(eu, "permit: {jurisdictions: [DE]}");
+    let site = Site::open(&large, "").await;
+    site.render("envoy");
+    let envoy = Envoy::start_file(site.dir.clone(), "envoy.yaml").await;
+    let to = envoy.listener("ingress");
+    let ask = || Ask::post(to, "/v1/chat/completions", "{}").header("x-tenant", "acme");
+    everywhere("both workers place there", async || ask().send().await.unwrap().text() == "gpu-de").await;
+
+    site.de.take_received();
+    site.de.does(Script::after(55_000, Script::ok("gpu-de")));
+    let under_way = || site.de.asked("/v1/chat/completions");
+    let (said, mut answers) = tokio::sync::mpsc::unbounded_channel();
+    let (mut asked, mut refused) = (0, Vec::new());
+    let mut held = tokio::task::JoinSet::new();
+    while refused.len() < 50 {
+        assert!(asked < 2_500, "{} of {asked} are there and nobody was refused", under_way());
+        for _ in 0..50 {
+            let (said, ask) = (said.clone(), ask());
+            held.spawn(async move { drop(said.send(ask.send().await)) });
+        }
+        asked += 50;
+        // As many more as are there or refused: how fast they come is not what is tried here.
+        refused = eventually("all are there or refused", || {
+            refused
+                .extend(std::iter::from_fn(|| answers.try_recv().ok()).map(|seen: Result<Seen, String>| seen.unwrap()));
+            let all = under_way() + refused.len() >= asked;
+            let refused = refused.clone();
+            async move { all.then_some(refused) }
+        })
+        .await;
+    }
+    println!("{} under way, {} refused of {asked}", under_way(), refused.len());
+    assert!(under_way() > 1_024, "{} is what any proxy permits", under_way());
+    for seen in &refused {
+        assert_eq!(seen.header("content-type"), Some("application/problem+json"), "{}: {}", seen.status, seen.text());
+        assert!(seen.text().contains(r#""reason":"availability/"#), "{}", seen.text());
+    }
+    for overflow in ["upstream_rq_pending_overflow", "upstream_cx_overflow"] {
+        assert_eq!(envoy.stat(&format!("cluster.gpu-de.{overflow}")).await, 0, "{overflow}");
+    }
+}
+
 /// A request that nobody placed is the substrate's like any other: by its name, with its key.
 #[tokio::test]
 async fn what_nobody_placed_goes_on_under_the_substrate_s_own_name() {

@@ -37,6 +37,8 @@ pub struct Endpoint {
     /// How long a connection may take, in milliseconds, where that is less than a second. The router's time for an attempt
     /// begins when it stands.
     pub connect_ms: Option<u32>,
+    /// How many requests the policy lets be under way at once; the proxy's own limits are above it.
+    pub concurrency: u32,
 }
 
 /// TLS to a substrate.
@@ -60,6 +62,9 @@ pub struct Credential {
     /// The secret's name in it.
     pub secret: String,
 }
+
+/// What a proxy permits of connections and requests to a cluster by default.
+const USUAL_LIMIT: u32 = 1_024;
 
 /// Headers by which clients show keys of their own: none of them reaches a substrate that has one.
 const KEYS: [&str; 5] = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
@@ -107,7 +112,7 @@ impl Endpoint {
             "connect_timeout": self.connect_ms.map_or_else(|| "1s".into(), |ms| format!("{}.{:03}s", ms / 1_000, ms % 1_000)),
             "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}]},
             "typed_extension_protocol_options": self.options(),
-            "circuit_breakers": retry_budget(),
+            "circuit_breakers": breakers(self.limit()),
         });
         if let (Some(tls), Value::Object(cluster)) = (&self.tls, &mut cluster) {
             cluster
@@ -123,6 +128,14 @@ impl Endpoint {
         let protocol = if self.http2 { "http2_protocol_options" } else { "http_protocol_options" };
         let options = json!({"explicit_http_config": {protocol: {}}, "http_filters": self.upstream_filters()});
         json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": typed(types::HTTP_OPTIONS, options)})
+    }
+
+    /// How many connections and requests the proxy permits: twice what the policy does, since between two snapshots its
+    /// workers may place once more what was free; and never less than it permits by default.
+    #[must_use]
+    pub const fn limit(&self) -> u32 {
+        let twice = self.concurrency.saturating_mul(2);
+        if twice > USUAL_LIMIT { twice } else { USUAL_LIMIT }
     }
 
     fn upstream_filters(&self) -> Vec<Value> {
@@ -210,6 +223,7 @@ pub fn lane_over(name: &str, members: &[(&str, &Endpoint)]) -> Result<Value, Str
         filters: members.first().map(|(_, e)| e.filters.clone()).unwrap_or_default(),
         next_hop: members.iter().all(|(_, e)| e.next_hop),
         sees_decisions: members.iter().all(|(_, e)| e.sees_decisions),
+        concurrency: members.iter().fold(0, |all, (_, e)| all.saturating_add(e.concurrency)),
         ..Endpoint::default()
     };
     let clusters: Vec<&str> = members.iter().map(|(member, _)| *member).collect();
@@ -223,15 +237,17 @@ fn compose(name: &str, clusters: &[&str], common: &Endpoint) -> Value {
         "cluster_type": extension("envoy.clusters.composite", types::COMPOSITE, json!({"clusters": clusters})),
         "typed_extension_protocol_options": common.options(),
         // The router counts retries and hedges where it routes to, which is here.
-        "circuit_breakers": retry_budget(),
+        "circuit_breakers": breakers(common.limit()),
     })
 }
 
+/// The proxy counts with a limit of its own, beyond which it answers 503: so high that the policy's headroom answers before.
 /// Retries are at most a fifth of what is under way, so that they never are the load.
-fn retry_budget() -> Value {
-    json!({"thresholds": [
-        {"retry_budget": {"budget_percent": {"value": 20.0}, "min_retry_concurrency": 3}, "track_remaining": true},
-    ]})
+fn breakers(limit: u32) -> Value {
+    json!({"thresholds": [{
+        "max_connections": limit, "max_pending_requests": limit, "max_requests": limit,
+        "retry_budget": {"budget_percent": {"value": 20.0}, "min_retry_concurrency": 3}, "track_remaining": true,
+    }]})
 }
 
 /// Puts a prefix before the path. The request's headers outlive an attempt, so each starts from the original path.
@@ -252,6 +268,7 @@ end
 #[cfg(test)]
 mod tests {
     use super::{Credential, Endpoint, lane_over};
+    use serde_json::Value;
 
     #[test]
     fn a_lane_is_not_made_of_substrates_that_need_what_it_cannot_give_them() {
@@ -264,6 +281,21 @@ mod tests {
             let said = lane_over("l", &[("a", &plain), ("b", member)]).unwrap_err();
             assert!(said.starts_with(&format!("lane `l`: found `b`, which has a {what} of its own")), "{said}");
         }
+    }
+
+    #[test]
+    fn the_proxy_s_own_limits_are_above_the_policy_s_and_a_lane_s_above_all_of_its_members() {
+        let with = |concurrency| Endpoint { concurrency, ..Endpoint::default() };
+        let limits = |cluster: &Value| {
+            let threshold = &cluster["circuit_breakers"]["thresholds"][0];
+            ["max_connections", "max_pending_requests", "max_requests"].map(|name| threshold[name].as_u64().unwrap())
+        };
+        for (concurrency, limit) in [(0, 1_024), (512, 1_024), (513, 1_026), (4_000, 8_000), (u32::MAX, 4_294_967_295)]
+        {
+            assert_eq!(limits(&with(concurrency).render("a")), [limit; 3], "{concurrency}");
+        }
+        let lane = lane_over("l", &[("a", &with(4_000)), ("b", &with(100))]).unwrap();
+        assert_eq!(limits(&lane), [8_200; 3]);
     }
 
     #[test]

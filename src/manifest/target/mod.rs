@@ -39,7 +39,7 @@ pub struct Subject<'a> {
 }
 
 /// What is said of everything that is rendered.
-const COMMENTS: [(&str, &str); 15] = [
+const COMMENTS: [(&str, &str); 16] = [
     ("early_header_mutation_extensions", "What clients must not send is removed before any route is looked at."),
     ("internal_only_headers", "The same again, for requests from outside."),
     (
@@ -54,6 +54,10 @@ const COMMENTS: [(&str, &str); 15] = [
     ("capability_restriction_config", "What the module calls and is called by, and nothing more."),
     ("allow_on_headers_stop_iteration", "It waits for the beginning of the body."),
     ("failure_policy", "A fault costs the streams of one VM, which comes back by itself."),
+    (
+        "max_pending_requests",
+        "Above the policy's `concurrency`: its headroom answers before the proxy's own limits do.",
+    ),
     ("retry_budget", "Retries never are the load."),
     ("stats_tags", "Labels out of the parts of the metrics' names."),
     ("upstream_log", "One line an attempt, joined to the request's by its id."),
@@ -88,6 +92,7 @@ impl<'a> Subject<'a> {
             let mut endpoint = endpoint.clone();
             endpoint.filters = inside.to_vec();
             endpoint.connect_ms = self.connect_ms(endpoint.tls.is_some());
+            endpoint.concurrency = substrate.capacity.concurrency;
             endpoint.sees_decisions = told && substrate.kind != Kind::Provider;
             endpoint.in_lane = lanes.iter().any(|(_, members)| members.iter().any(|m| m == substrate.name.as_str()));
             names.push(substrate.cluster.as_str());

@@ -126,10 +126,17 @@ fn rule(host: &str, ports: &BTreeMap<u16, &Endpoint>, istio: &Istio) -> Value {
 }
 
 fn settings(port: u16, endpoint: &Endpoint) -> Value {
+    let limit = endpoint.limit();
     let mut policy = json!({
         "port": {"number": port},
         "loadBalancer": {"simple": "LEAST_REQUEST", "localityLbSetting": {"enabled": false}},
-        "connectionPool": {"http": {"h2UpgradePolicy": if endpoint.http2 { "UPGRADE" } else { "DEFAULT" }}},
+        "connectionPool": {
+            "tcp": {"maxConnections": limit},
+            "http": {
+                "http1MaxPendingRequests": limit, "http2MaxRequests": limit,
+                "h2UpgradePolicy": if endpoint.http2 { "UPGRADE" } else { "DEFAULT" },
+            },
+        },
     });
     if let (Some(ms), Some(pool)) =
         (endpoint.connect_ms, policy.pointer_mut("/connectionPool").and_then(Value::as_object_mut))

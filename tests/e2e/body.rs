@@ -12,15 +12,25 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Every substrate has model `m`; only `b` and `c` have `special`.
+/// Every substrate has model `m`; only `b` and `c` have `special` and tools, `a` is short of context, and only `c` is
+/// permitted to the data class `health`.
 fn configuration() -> Value {
     let mut configuration = placement(usual());
     for substrate in configuration["policy"]["substrates"].as_array_mut().unwrap() {
         if let Some((_, quality)) = [("b", 0.7), ("c", 0.5)].iter().find(|(name, _)| substrate["name"] == *name) {
             substrate["capabilities"]["models"]["special"] = json!({"quality": quality});
+            substrate["capabilities"]["features"] = json!(["streaming", "tools"]);
         }
+        if substrate["name"] == "a" {
+            substrate["capabilities"]["context_tokens"] = json!(1_000_000);
+        }
+        // Many tokens take no time: it is the room for them that is asked about.
+        substrate["latency"]["ms_per_token"] = json!(0);
     }
-    configuration["body"] = json!({"headers_stop": true, "prefix_bytes": 4096, "hold_ms": 300});
+    configuration["policy"]["envelopes"].as_array_mut().unwrap().push(json!({"name": "health",
+        "applies_to": {"data": ["health"]}, "permit": {"substrates": ["c"]}, "spillover": "jurisdiction"}));
+    configuration["body"] =
+        json!({"headers_stop": true, "prefix_bytes": 4096, "hold_ms": 300, "data_key": "data_class"});
     configuration
 }
 
@@ -42,13 +52,20 @@ fn ask(envoy: &Envoy, path: &str, body: Vec<u8>) -> Ask {
 }
 
 #[tokio::test]
-async fn the_model_in_the_body_decides_and_the_body_arrives_whole() {
+async fn what_the_body_asks_for_decides_and_the_body_arrives_whole() {
     let (envoy, [a, b, c]) = start().await;
     let prompt = "x".repeat(900_000);
     for http in BOTH {
         let bodies = [
             ("short", json!({"model": "special"}).to_string(), "b"),
             ("other", json!({"model": "m", "stream": false}).to_string(), "a"),
+            ("tools", json!({"model": "m", "tools": [{"type": "function"}]}).to_string(), "b"),
+            ("no-tools", json!({"model": "m", "tools": []}).to_string(), "a"),
+            ("tokens", json!({"model": "m", "max_tokens": 2_000_000}).to_string(), "b"),
+            ("few-tokens", json!({"model": "m", "max_tokens": 20}).to_string(), "a"),
+            ("data", json!({"model": "m", "data_class": "health"}).to_string(), "c"),
+            ("metadata", json!({"model": "m", "metadata": {"data_class": "health"}}).to_string(), "c"),
+            ("other-data", json!({"model": "m", "metadata": {"data_class": "public"}}).to_string(), "a"),
             ("long", format!(r#"{{"model": "special", "messages": [{{"content": "{prompt}"}}]}}"#), "b"),
             // Too far behind to be seen: decided by what is known.
             ("behind", format!(r#"{{"messages": [{{"content": "{prompt}"}}], "model": "special"}}"#), "a"),
@@ -59,7 +76,7 @@ async fn the_model_in_the_body_decides_and_the_body_arrives_whole() {
             let path = format!("/{name}/{http:?}");
             let seen = ask(&envoy, &path, body.clone().into_bytes()).over(http).send().await.unwrap();
             assert_eq!((seen.status, seen.text().as_str()), (200, expected), "{path}");
-            let upstream = if expected == "a" { &a } else { &b };
+            let upstream = [&a, &b, &c].into_iter().find(|upstream| upstream.name == expected).unwrap();
             assert!(upstream.received().iter().any(|r| r.path == path && r.body == body.as_bytes()), "{path}");
         }
         if usual() == Way::Simple {

@@ -275,7 +275,7 @@ fn listener(name: &str, filters: &[Value], routes: &[Value], log: Option<&str>, 
             "log_format": {"json_format": {
                 "status": "%RESPONSE_CODE%", "details": "%RESPONSE_CODE_DETAILS%", "flags": "%RESPONSE_FLAGS%",
                 "cluster": "%UPSTREAM_CLUSTER%", "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-                "path": "%REQ(:PATH)%", "id": "%REQ(X-REQUEST-ID)%",
+                "path": "%REQ(:PATH)%", "ms": "%DURATION%", "id": "%REQ(X-REQUEST-ID)%",
                 "decision": "%FILTER_STATE(wasm.placement:PLAIN)%"}}}}]);
     }
     json!({"name": name, "address": any_port(),

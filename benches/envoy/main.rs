@@ -27,8 +27,10 @@ mod upstream;
 mod variants;
 mod world;
 
+use berth::manifest::oci::hex;
 use rounds::Effort;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 use support::built;
 use variants::Modules;
@@ -84,7 +86,10 @@ fn whole(effort: Effort) {
     say("telemetry");
     let telemetry =
         runtime.block_on(beside::telemetry(&modules, upstream, repeats.min(3) + 1, if quick { 2 } else { 4 }));
-    let place = |path: &Path| format!("{} {} bytes", path.file_name().unwrap().to_string_lossy(), start::size(path));
+    let place = |path: &Path| {
+        let (name, digest) = (path.file_name().unwrap().to_string_lossy(), hex(&std::fs::read(path).unwrap()));
+        format!("{name} {} bytes (sha256 {})", start::size(path), &digest[..16])
+    };
     let files = [&modules.placement, &modules.full, &modules.sdk, &modules.raw].map(|path| place(path));
     let run = report::Run {
         envelope: vec![
@@ -93,6 +98,9 @@ fn whole(effort: Effort) {
             ("its load before and after, a minute's mean", format!("{busy} and {}", process::busy())),
             ("Envoy and the load on a processor each", if pinned { "yes" } else { "no" }.into()),
             ("modules", files.join(", ")),
+            ("revision of the sources", revision()),
+            ("warm-up", format!("{} requests of each variant, proxied {} more", effort.warm, effort.warm / 2)),
+            ("not as by default", KNOBS.join(", ")),
             ("took", format!("{} s", began.elapsed().as_secs())),
         ],
         module: start::size(&modules.placement),
@@ -112,6 +120,28 @@ fn whole(effort: Effort) {
         std::fs::write(benches.join("envoy.svg"), chart::draw(&run.bars())).unwrap();
         eprintln!("benches/envoy.md and benches/envoy.svg are written");
     }
+}
+
+/// What is configured otherwise than it comes, of the proxy and of Berth.
+const KNOBS: [&str; 5] = [
+    "one worker (`--concurrency 1`) where no table says otherwise",
+    "`attach: full` and `decision_upstream` in \"Berth by default\"",
+    "facts from headers (`facts`, `trusted_headers`)",
+    "substrates of a `concurrency` that is never reached",
+    "5 s for what ext_proc is asked",
+];
+
+/// The commit that was measured, and whether files were changed besides.
+fn revision() -> String {
+    let git = |arguments: &[&str]| {
+        let said = Command::new("git").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().ok()?;
+        said.status.success().then(|| String::from_utf8_lossy(&said.stdout).trim().to_owned())
+    };
+    let Some(commit) = git(&["rev-parse", "HEAD"]) else { return "unknown: no repository".into() };
+    // A run writes its own record.
+    let changed = git(&["status", "--porcelain", "--", ".", ":!benches/envoy.md", ":!benches/envoy.svg"]);
+    let changed = if changed.is_some_and(|files| files.is_empty()) { "" } else { ", with files changed" };
+    commit + changed
 }
 
 /// A few variants, for who works on one of them.

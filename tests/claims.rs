@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+use berth::model::Code;
 use std::{fs, path::Path};
 
 /// The documents whose tables promise something, how these tables begin, and at least how many rows they have.
@@ -64,6 +65,27 @@ fn rows<'a>(text: &'a str, table: &str) -> Vec<&'a str> {
         }
     }
     found
+}
+
+/// From the record alone one can tell what fails: each code has a row, with what it means and what it is a sign of.
+#[test]
+fn every_reason_is_a_sign_of_a_rule_an_overload_or_a_dependency() {
+    let text = fs::read_to_string(root().join("envoy/faults.md")).unwrap();
+    let written: Vec<Vec<&str>> =
+        rows(&text, "| reason |").iter().map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect();
+    let means = |code: Code| {
+        let text = code.meaning().split_whitespace().collect::<Vec<_>>().join(" ");
+        match (text.find(" (needed"), text.rfind(')')) {
+            (Some(from), Some(to)) => format!("{}{}", &text[..from], &text[to + 1..]),
+            _ => text,
+        }
+    };
+    assert_eq!(written.len(), Code::ALL.len());
+    for (row, code) in written.iter().zip(Code::ALL) {
+        let name = format!("`{}/{}`", code.dimension().as_str(), code.as_str());
+        assert_eq!(row[..2], [name.as_str(), &means(*code)]);
+        assert!(["rule", "overload", "dependency"].contains(&row[2]), "{name}: {}", row[2]);
+    }
 }
 
 #[test]

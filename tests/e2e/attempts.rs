@@ -1,13 +1,14 @@
 //! Attempts across substrates inside one request: which faults are tried again where, in which order, in which time,
 //! in each way to attach. The order is a (the home), b, c; none of them may be reached that the envelope forbids.
 
+use crate::identity::{TLS, certificate, shown};
 use crate::mesh::{Mesh, health};
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, wasm_filter};
 use crate::support::client::{Ask, BOTH, Http};
 use crate::support::envoy::{Envoy, replace_file, workdir};
 use crate::support::upstream::{Received, Script, Upstream};
-use crate::support::{built, everywhere, golden};
-use berth::manifest::envoy::cluster::{Credential, Endpoint, separate};
+use crate::support::{built, everywhere, golden, port};
+use berth::manifest::envoy::cluster::{Credential, Endpoint, Tls, separate};
 use berth::manifest::envoy::route::Way;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -263,10 +264,36 @@ fn secret(dir: &Path, name: &str, key: &str) -> Credential {
     Credential { header: "authorization".into(), sds_file, secret: name.into() }
 }
 
+/// One address behind which everybody is, told apart by nothing but the name that is asked for before anything is said (SNI).
+fn front(upstreams: &[Upstream], at: u16) -> (Value, Vec<Value>) {
+    let mut chains = Vec::new();
+    let mut clusters = Vec::new();
+    for Upstream { name, address, .. } in upstreams {
+        let behind = format!("behind-{name}");
+        let socket = |port| json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
+        chains.push(json!({"filter_chain_match": {"server_names": [format!("{name}.test")]},
+            "transport_socket": {"name": "tls", "typed_config": {"@type": format!("{TLS}.DownstreamTlsContext"),
+                "common_tls_context": {"tls_certificates": shown(&format!("{name}.test"))}}},
+            "filters": [{"name": "tcp", "typed_config": {"stat_prefix": behind, "cluster": behind,
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"}}]}));
+        clusters.push(json!({"name": behind, "type": "STATIC", "connect_timeout": "1s", "load_assignment": {
+            "cluster_name": behind, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket(address.port())}}]}]}}));
+    }
+    let inspector = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
+    let listener = json!({"name": "front", "address": {"socket_address": {"address": "127.0.0.1", "port_value": at}},
+        "listener_filters": [{"name": "sni", "typed_config": {"@type": inspector}}], "filter_chains": chains});
+    (listener, clusters)
+}
+
 #[tokio::test]
 async fn three_attempts_are_three_hosts_three_paths_and_three_keys() {
     let all = [Upstream::start("a").await, Upstream::start("b").await, Upstream::start("c").await];
-    let dir = workdir();
+    let (dir, front_port) = (workdir(), port());
+    certificate(&dir, "authority", None, None);
+    for Upstream { name, .. } in &all {
+        certificate(&dir, &format!("{name}.test"), Some(&format!("DNS:{name}.test")), Some("authority"));
+    }
+    let trusted_ca = dir.join("authority.pem").to_str().unwrap().to_string();
     let own = |upstream: &Upstream| {
         let name = &upstream.name;
         // The last one has no key: it must not be shown those of the others.
@@ -275,6 +302,8 @@ async fn three_attempts_are_three_hosts_three_paths_and_three_keys() {
             authority: Some(format!("{name}.test")),
             path_prefix: Some(format!("/of/{name}")),
             credential: (name != "c").then(credential),
+            tls: Some(Tls { sni: format!("{name}.test"), trusted_ca: trusted_ca.clone(), own: None }),
+            hosts: vec![("127.0.0.1".into(), front_port)],
             ..at(upstream, name == "b")
         }
     };
@@ -286,7 +315,11 @@ async fn three_attempts_are_three_hosts_three_paths_and_three_keys() {
     let bootstrap = all.iter().zip(&endpoints).fold(Bootstrap::default(), with);
     let filter = wasm_filter(&built("berth-placement.wasm"), "placement", &placement(Way::Full), Carried::Text);
     let bootstrap = bootstrap.filter(filter).routes(Way::Full, &["a", "b", "c"], None);
-    let envoy = Envoy::start_in(dir, &bootstrap.build()).await;
+    let mut bootstrap = bootstrap.build();
+    let (listener, behind) = front(&all, front_port);
+    bootstrap["static_resources"]["listeners"].as_array_mut().unwrap().push(listener);
+    bootstrap["static_resources"]["clusters"].as_array_mut().unwrap().extend(behind);
+    let envoy = Envoy::start_in(dir, &bootstrap).await;
     let [a, b, c] = all;
     a.does(Script::status(429));
     b.does(Script::status(503));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const TLS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3";
+pub const TLS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3";
 
 fn openssl(dir: &Path, arguments: &[&str]) {
     let made = Command::new("openssl").args(arguments).current_dir(dir).stdin(Stdio::null()).output();
@@ -17,8 +17,8 @@ fn openssl(dir: &Path, arguments: &[&str]) {
     assert!(made.status.success(), "openssl {arguments:?}: {}", String::from_utf8_lossy(&made.stderr));
 }
 
-/// A certificate and its key, by an authority of that name or by itself.
-fn certificate(dir: &Path, name: &str, uri: Option<&str>, by: Option<&str>) {
+/// A certificate for this alternative name and its key, by an authority of that name or by itself.
+pub fn certificate(dir: &Path, name: &str, known_as: Option<&str>, by: Option<&str>) {
     let (key, pem) = (format!("{name}.key"), format!("{name}.pem"));
     let subject = format!("/CN={name}");
     let mut arguments: Vec<String> =
@@ -26,8 +26,8 @@ fn certificate(dir: &Path, name: &str, uri: Option<&str>, by: Option<&str>) {
             .map(String::from)
             .into();
     arguments.extend(["-days", "2", "-subj", &subject, "-keyout", &key, "-out", &pem].map(String::from));
-    if let Some(uri) = uri {
-        arguments.extend(["-addext".into(), format!("subjectAltName=URI:{uri}")]);
+    if let Some(known_as) = known_as {
+        arguments.extend(["-addext".into(), format!("subjectAltName={known_as}")]);
     }
     if let Some(by) = by {
         arguments.extend(["-CA".into(), format!("{by}.pem"), "-CAkey".into(), format!("{by}.key")]);
@@ -35,7 +35,7 @@ fn certificate(dir: &Path, name: &str, uri: Option<&str>, by: Option<&str>) {
     openssl(dir, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
-fn shown(name: &str) -> Value {
+pub fn shown(name: &str) -> Value {
     json!([{"certificate_chain": {"filename": format!("{name}.pem")}, "private_key": {"filename": format!("{name}.key")}}])
 }
 
@@ -57,9 +57,9 @@ async fn a_writer_may_be_known_by_the_certificate_that_it_shows() {
     certificate(&dir, "authority", None, None);
     certificate(&dir, "impostor", None, None);
     certificate(&dir, "server", None, Some("authority"));
-    certificate(&dir, "agent", Some("spiffe://mesh/agent"), Some("authority"));
-    certificate(&dir, "stranger", Some("spiffe://mesh/stranger"), Some("authority"));
-    certificate(&dir, "forged", Some("spiffe://mesh/agent"), Some("impostor"));
+    certificate(&dir, "agent", Some("URI:spiffe://mesh/agent"), Some("authority"));
+    certificate(&dir, "stranger", Some("URI:spiffe://mesh/stranger"), Some("authority"));
+    certificate(&dir, "forged", Some("URI:spiffe://mesh/agent"), Some("impostor"));
 
     let mut desk = listener();
     desk["writers"] = json!([{"name": "agent", "san": "spiffe://mesh/agent", "reports": ["metal-fr"]}]);

@@ -300,6 +300,8 @@ async fn when_only_the_sources_fall_silent_decisions_say_so_too() {
     }
     // The picture itself is young.
     mesh.envoy.await_stat("wasmcustom.berth.snapshot.age_ms", |age| age < 800).await;
+    mesh.envoy.await_stat("wasmcustom.berth.health.silent.substrate.metal-fr", |silent| silent == 1).await;
+    assert_eq!(mesh.envoy.stat("wasmcustom.berth.health.silent.substrate.onprem-de").await, 0);
     // Questions of the role itself pass the same clusters and are no work.
     let worked: usize = [&mesh.metal, &mesh.onprem, &mesh.provider].iter().map(|u| u.received().len()).sum();
     assert!(mesh.metal.asked("/health") > 5);

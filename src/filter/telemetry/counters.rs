@@ -134,7 +134,7 @@ impl Counters {
             }
             let [circuit, admission] = standing(health).map(|at| i64::try_from(at).unwrap_or(0));
             let fresh = |at_ms: u64| snapshot.at_ms.saturating_sub(at_ms) < hard_ms;
-            let heard = health.readings.iter().flatten().any(|reading| fresh(reading.at_ms));
+            let heard = health.news_at_ms().is_some_and(fresh);
             set(host, shown.circuit, circuit);
             set(host, shown.admission, admission);
             set(host, shown.silent, i64::from(!heard));

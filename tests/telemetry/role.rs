@@ -405,6 +405,7 @@ fn the_clock_may_jump_either_way_and_telemetry_goes_on() {
         vm.answer_all(&queue(3));
         vm.host.advance_ms(TICK_MS);
         vm.tick();
+        assert_eq!(vm.host.metric_value("berth.telemetry.jumped"), 0);
         vm.host.set_now_ms(vm.host.now_ms().checked_add_signed(jump).unwrap());
         for n in 0..30 {
             vm.tick();
@@ -417,6 +418,9 @@ fn the_clock_may_jump_either_way_and_telemetry_goes_on() {
         assert!(reading.value >= 20, "after a jump of {jump} ms the old value stayed");
         assert!(vm.host.now_ms().abs_diff(reading.at_ms) < 2_000, "after a jump of {jump} ms");
         assert!(vm.host.now_ms().abs_diff(snapshot.at_ms) < 2_000, "after a jump of {jump} ms");
+        // Five seconds ahead may be a busy machine, and what was known still counts.
+        let jumped = vm.host.metric_value("berth.telemetry.jumped");
+        assert_eq!(jumped, i64::from(jump != 5_000), "after a jump of {jump} ms");
     }
 }
 
@@ -509,12 +513,63 @@ fn malformed_shared_data_of_any_key_is_survived_and_repaired() {
 }
 
 #[test]
+fn a_slot_and_a_lease_that_cannot_be_read_are_counted_each() {
+    for key in [slot_key(90), LEASE.to_string()] {
+        let mut vm = Vm::start(FakeHost::new());
+        vm.tick();
+        assert_eq!(vm.host.metric_value("berth.telemetry.unreadable"), 0, "{key}");
+        vm.host.plant(&key, b"rubbish");
+        vm.host.advance_ms(TICK_MS);
+        vm.tick();
+        assert_eq!(vm.host.metric_value("berth.telemetry.unreadable"), 1, "{key}");
+        assert!(vm.leads(), "{key}");
+    }
+}
+
+#[test]
+fn a_signal_that_is_gone_shows_by_its_age_and_a_substrate_by_its_silence_whatever_proxies_know_themselves() {
+    const DAY_MS: i64 = 86_400_000;
+    let mut vm = Vm::start(FakeHost::new());
+    let shown = |vm: &Vm, what: &str| vm.host.metric_value(&format!("berth.health.{what}.substrate.metal-fr"));
+    vm.tick();
+    assert_eq!(["queue_depth_age_ms", "first_token_age_ms", "silent"].map(|of| shown(&vm, of)), [DAY_MS, DAY_MS, 1]);
+    vm.answer_all(&queue(3));
+    vm.host.advance_ms(TICK_MS);
+    vm.tick();
+    assert_eq!(["queue_depth", "queue_depth_age_ms", "silent"].map(|of| shown(&vm, of)), [3, 100, 0]);
+    // Only the sources fall silent: requests go on, and are answered well.
+    for _ in 0..12 {
+        vm.attempt("200");
+        vm.host.advance_ms(TICK_MS);
+        vm.tick();
+        vm.host.take_calls();
+    }
+    assert!((10_000..14_000).contains(&shown(&vm, "queue_depth_age_ms")), "{}", shown(&vm, "queue_depth_age_ms"));
+    assert!(shown(&vm, "first_token_age_ms") < 2_000, "{}", shown(&vm, "first_token_age_ms"));
+    assert_eq!(shown(&vm, "silent"), 1);
+}
+
+#[test]
+fn answers_are_news_of_a_substrate_that_never_says_anything() {
+    let mut vm = Vm::start_with(FakeHost::new(), Vec::new());
+    vm.tick();
+    let silent = |vm: &Vm| vm.host.metric_value("berth.health.silent.substrate.metal-fr");
+    assert_eq!(silent(&vm), 1);
+    vm.attempt("200");
+    for _ in 0..3 {
+        vm.host.advance_ms(TICK_MS);
+        vm.tick();
+    }
+    assert_eq!(silent(&vm), 0);
+}
+
+#[test]
 fn metrics_are_declared_once_and_their_number_is_bounded() {
     let host = FakeHost::new();
     let config = TelemetryConfig::new(watch(&["metal-fr", "onprem-de"]), 100, Vec::new());
     let _role = Telemetry::configure(&host, config).unwrap();
     let names = host.metric_names();
-    assert!(names.len() < 80, "{}", names.len());
+    assert!(names.len() < 100, "{}", names.len());
     assert_eq!(host.count("define_metric"), u64::try_from(names.len()).unwrap());
     assert_eq!(host.header(MapKind::RequestHeaders, "x"), None);
     assert_eq!(host.now_ns() / 1_000_000, FakeHost::START_MS);

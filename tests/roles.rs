@@ -119,6 +119,25 @@ fn a_picture_is_decoded_once_and_then_only_its_mark_is_read() {
 }
 
 #[test]
+fn a_picture_that_cannot_be_read_is_counted_once_and_the_last_good_one_ages() {
+    let host = FakeHost::new();
+    let (vm, mut telemetry) = publish(&host);
+    let mut role = start(&host, &policy::placement(&policy::policy()));
+    role.on_tick(&host);
+    let shown = |what: &str| host.metric_value(&format!("berth.snapshot.{what}"));
+    let (epoch, age_ms) = (shown("epoch"), shown("age_ms"));
+    vm.advance_ms(1_000);
+    telemetry.on_tick(&vm);
+    let mut bytes = host.shared(store::SNAPSHOT).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    host.plant(store::SNAPSHOT, &bytes);
+    (0..3).for_each(|_| role.on_tick(&host));
+    assert_eq!((shown("refused"), shown("epoch"), shown("age_ms")), (1, epoch, age_ms + 1_000));
+    ask(&host, &mut role, &CHAT);
+    assert!(decision(&host).contains("fresh=live"), "{}", decision(&host));
+}
+
+#[test]
 fn without_the_deadline_header_the_route_s_own_times_rule_and_only_a_single_choice_can_do_without() {
     let host = FakeHost::new();
     let mut configuration = policy::placement(&policy::policy());

@@ -29,7 +29,7 @@ mod reporter;
 mod rollout;
 mod slots;
 
-pub use generation::{Generation, Standing};
+pub use generation::{Generation, Standing, fingerprint};
 pub use inbox::{InboxReader, TRAYS, TrayState, Undelivered, deliver, tray_key, tray_of};
 pub use kept::{MOST_KEPT, keep, kept};
 pub use lease::Lease;

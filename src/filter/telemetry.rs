@@ -16,7 +16,7 @@ use super::Host;
 use super::placement::Verdict;
 use super::store::{
     Generation, InboxReader, Lease, SLOTS, SlotReader, SlotState, SnapshotReader, Standing, TRAYS, TrayState,
-    Unpublished, keep, publish,
+    Unpublished, fingerprint, keep, publish,
 };
 use super::telemetry_config::TelemetryConfig;
 use super::vm::{Member, Vm};
@@ -106,11 +106,16 @@ impl Telemetry {
             Standing::Replaced => return self.retire(host),
             Standing::Unknown => return self.counters.count(host, Count::Unsure),
         }
+        self.counters.tick(host, now_ms);
         if let Some(Err(_)) = self.member.with(|reporter| reporter.tell(host, now_ms)) {
             self.counters.count(host, Count::Unslotted);
         }
         let Some(me) = self.member.identity() else { return };
-        if !self.lease.acquire(host, me, now_ms) {
+        let leads = self.lease.acquire(host, me, now_ms);
+        if self.lease.was_unreadable() {
+            self.counters.count(host, Count::Unreadable);
+        }
+        if !leads {
             return self.step_down(host);
         }
         let mut fold = match self.fold.take() {
@@ -246,7 +251,7 @@ impl Telemetry {
         match publish(host, &mut self.lease, now_ms, &mut snapshot) {
             Ok(_) => {
                 self.counters.count(host, Count::Published);
-                self.counters.show(host, &snapshot, fold.live(), self.watch.ages.hard_ms);
+                self.counters.show(host, &snapshot, fold.live());
                 self.changes.count(host, &snapshot);
                 notes::write(host, &self.sources, fold, now_ms);
                 if let Some(desk) = &self.desk {
@@ -291,9 +296,4 @@ impl Telemetry {
         self.step_down(host);
         self.member.leave(host);
     }
-}
-
-/// Which configuration this is: FNV-1a over its text.
-fn fingerprint(text: &[u8]) -> u64 {
-    text.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }

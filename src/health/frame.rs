@@ -121,3 +121,34 @@ fn checksum(head: &[u8], payload: &[u8]) -> u32 {
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], InvalidSnapshot> {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).copied().ok_or(InvalidSnapshot::Truncated)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAGIC: [u8; 4] = *b"TEST";
+
+    fn written(format: u16) -> Vec<u8> {
+        let mut bytes = begin();
+        bytes.extend_from_slice(b"payload");
+        close(&mut bytes, MAGIC, format);
+        bytes
+    }
+
+    #[test]
+    fn the_format_and_the_one_before_it_are_read_and_no_others() {
+        let read = |format| open(&written(format), MAGIC, 2, 1).map(|(format, payload)| (format, payload.to_vec()));
+        assert_eq!(read(2), Ok((2, b"payload".to_vec())));
+        assert_eq!(read(1), Ok((1, b"payload".to_vec())), "its reader hears which of the two it is");
+        assert_eq!(read(0), Err(InvalidSnapshot::Older(0)));
+        assert_eq!(read(3), Err(InvalidSnapshot::Newer(3)));
+        assert_eq!(open(&written(1), MAGIC, 3, 2), Err(InvalidSnapshot::Older(1)));
+    }
+
+    #[test]
+    fn which_format_it_is_is_part_of_what_is_checked() {
+        let mut bytes = written(2);
+        bytes.iter_mut().skip(4).take(2).zip(1_u16.to_le_bytes()).for_each(|(at, byte)| *at = byte);
+        assert_eq!(open(&bytes, MAGIC, 2, 1), Err(InvalidSnapshot::Checksum));
+    }
+}

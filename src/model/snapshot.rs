@@ -97,6 +97,16 @@ impl Health {
         self.readings.get(signal as usize).copied().flatten()
     }
 
+    /// When the newest was said of it; where nobody says anything, when its answers showed it. Its load and its hosts
+    /// the proxies always know: they are no news of it.
+    #[must_use]
+    pub fn news_at_ms(&self) -> Option<u64> {
+        let readings = Signal::ALL.into_iter().zip(&self.readings);
+        let known = readings.filter_map(|(signal, reading)| Some((signal, reading.as_ref()?.at_ms)));
+        let news = known.filter(|(signal, _)| !matches!(signal, Signal::InFlight | Signal::Hosts));
+        news.map(|(signal, at_ms)| (!signal.is_measured(), at_ms)).max().map(|(_, at_ms)| at_ms)
+    }
+
     /// Puts a reading in place.
     pub fn set(&mut self, signal: Signal, reading: Reading) {
         if let Some(slot) = self.readings.get_mut(signal as usize) {

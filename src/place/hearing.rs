@@ -121,20 +121,15 @@ impl<'a> Hearing<'a> {
         }
     }
 
-    /// The age of the newest reading, however old.
+    /// The age of the newest news, however old.
     pub(crate) fn newest_ms(&self) -> i64 {
-        let newest = self.health.and_then(|h| h.readings.iter().flatten().map(|r| r.at_ms).max());
-        newest.map_or(PLENTY, |at| age(self.now_ms, at))
+        self.health.and_then(Health::news_at_ms).map_or(PLENTY, |at_ms| age(self.now_ms, at_ms))
     }
 
-    /// How fresh the newest is that was said of it; where nobody says anything, that its answers showed. Its load and
-    /// its hosts the proxies always know: they are no news of it.
+    /// How fresh the newest news is.
     pub(crate) fn freshness(&self) -> Freshness {
-        let readings = self.health.into_iter().flat_map(|h| Signal::ALL.into_iter().zip(&h.readings));
-        let known = readings.filter_map(|(signal, reading)| Some((signal, reading.as_ref()?.at_ms)));
-        let news = known.filter(|(signal, _)| !matches!(signal, Signal::InFlight | Signal::Hosts));
-        let newest = news.map(|(signal, at_ms)| (!signal.is_measured(), at_ms)).max();
-        newest.map_or(Freshness::Stale, |(_, at_ms)| self.ages.freshness(self.now_ms.saturating_sub(at_ms)))
+        let newest = self.health.and_then(Health::news_at_ms);
+        newest.map_or(Freshness::Stale, |at_ms| self.ages.freshness(self.now_ms.saturating_sub(at_ms)))
     }
 
     /// The share of its weight that a new or recovered substrate gets.
@@ -248,9 +243,9 @@ mod tests {
         assert_eq!(fresh(&[]), (Freshness::Stale, PLENTY));
         assert_eq!(fresh(&[(Signal::QueueDepth, 100)]), (Freshness::Live, 100));
         assert_eq!(fresh(&[(Signal::QueueDepth, 5_000)]), (Freshness::Uncertain, 5_000));
-        assert_eq!(fresh(&[(Signal::QueueDepth, 50_000), (Signal::FirstToken, 100)]), (Freshness::Stale, 100));
+        assert_eq!(fresh(&[(Signal::QueueDepth, 50_000), (Signal::FirstToken, 100)]), (Freshness::Stale, 50_000));
         assert_eq!(fresh(&[(Signal::FirstToken, 100)]), (Freshness::Live, 100));
-        assert_eq!(fresh(&[(Signal::InFlight, 100), (Signal::Hosts, 100)]), (Freshness::Stale, 100));
+        assert_eq!(fresh(&[(Signal::InFlight, 100), (Signal::Hosts, 100)]), (Freshness::Stale, PLENTY));
     }
 
     #[test]

@@ -289,17 +289,39 @@ async fn with_telemetry_killed_decisions_go_on_first_uncertain_then_from_declare
 }
 
 #[tokio::test]
-async fn when_only_the_sources_fall_silent_decisions_say_so_too() {
+async fn when_only_the_sources_fall_silent_decisions_and_metrics_say_so_and_a_required_freshness_holds() {
     let mut policy = quick();
     policy["ages"] = json!({"soft_ms": 800, "hard_ms": 2_000});
+    // The same, for a tenant that asks for news of health.
+    let mut careful = policy["envelopes"][0].clone();
+    careful["name"] = json!("careful");
+    careful["applies_to"] = json!({"tenants": ["careful"]});
+    careful["require"] = json!({"health_max_age_s": 2});
+    policy["envelopes"].as_array_mut().unwrap().push(careful);
     let mesh = Mesh::observed(&placement(&policy), &telemetry(&policy), |_, _| {}).await;
     mesh.await_live().await;
+    let careful = || async {
+        let ask = Ask::post(mesh.envoy.listener(INGRESS), "/v1/chat/completions", "{}");
+        let ask = ask.header("x-tenant", "careful").header("x-workload", "chat").header("x-model", "llama-3.3-70b");
+        ask.send().await.unwrap()
+    };
+    assert_eq!(careful().await.text(), "metal-fr");
     mesh.metal.does_at("/health", Script::status(500));
     for word in ["fresh=uncertain", "fresh=stale"] {
         eventually(word, || async { decision(&mesh.ask().await).contains(word).then_some(()) }).await;
     }
     // The picture itself is young.
     mesh.envoy.await_stat("wasmcustom.berth.snapshot.age_ms", |age| age < 800).await;
+    mesh.envoy.await_stat("wasmcustom.berth.health.silent.substrate.metal-fr", |silent| silent == 1).await;
+    assert_eq!(mesh.envoy.stat("wasmcustom.berth.health.silent.substrate.onprem-de").await, 0);
+    mesh.envoy.await_stat("wasmcustom.berth.health.queue_depth_age_ms.substrate.metal-fr", |age| age >= 2_000).await;
+    // Requests go on, so that its load is known all the while, and its answers are good: neither is news of it.
+    everywhere("who asks for news goes elsewhere", || async {
+        assert_eq!(mesh.ask().await.text(), "metal-fr");
+        let seen = careful().await;
+        seen.text() == "onprem-de" && decision(&seen).contains("unverified")
+    })
+    .await;
     // Questions of the role itself pass the same clusters and are no work.
     let worked: usize = [&mesh.metal, &mesh.onprem, &mesh.provider].iter().map(|u| u.received().len()).sum();
     assert!(mesh.metal.asked("/health") > 5);

@@ -130,6 +130,35 @@ proptest! {
     }
 
     #[test]
+    fn what_proxies_know_by_themselves_makes_no_substrate_known(case in case(), at_ms in NOW_MS - 5_000..NOW_MS) {
+        let mut busy = case.clone();
+        for health in busy.snapshot.iter_mut().flat_map(|s| &mut s.substrates) {
+            for signal in [Signal::InFlight, Signal::Hosts] {
+                health.set(signal, Reading { value: 1, at_ms });
+            }
+        }
+        let unverified = |c: &Case| -> Vec<bool> {
+            look(c).rows.iter().map(|r| r.reasons.iter().any(|r| r.code == Code::Unverified)).collect()
+        };
+        prop_assert_eq!(unverified(&case), unverified(&busy));
+    }
+
+    #[test]
+    fn an_envelope_that_asks_for_health_permits_nobody_of_whom_only_load_and_hosts_are_known(case in case(), at_ms in NOW_MS - 100..NOW_MS) {
+        let mut case = case;
+        case.document.envelopes.iter_mut().for_each(|e| e.require.health_max_age_ms = Some(86_400_000));
+        for health in case.snapshot.iter_mut().flat_map(|s| &mut s.substrates) {
+            health.readings = Health::unknown("s").readings;
+            for signal in [Signal::InFlight, Signal::Hosts] {
+                health.set(signal, Reading { value: 1, at_ms });
+            }
+        }
+        for row in look(&case).rows {
+            prop_assert!(row.dimensions.contains(Dimension::Governance), "{:?}", row.reasons);
+        }
+    }
+
+    #[test]
     fn what_this_vm_placed_and_spent_never_makes_anybody_permitted(case in case()) {
         let mut idle = case.clone();
         idle.local = Local::default();

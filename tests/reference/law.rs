@@ -182,10 +182,23 @@ fn proofs(q: &Question, all: &[&Envelope], s: &Substrate) -> BTreeSet<Code> {
     if (needed && proof.is_none()) || moved || all.iter().filter_map(|e| e.require.attestation_max_age_ms).any(old) {
         codes.insert(Code::Attestation);
     }
-    let heard = health.and_then(|h| h.readings.iter().flatten().map(|r| r.at_ms).max());
-    let heard = heard.map(age);
+    let heard = health.and_then(|h| news(q, h)).map(age);
     if all.iter().filter_map(|e| e.require.health_max_age_ms).any(|most| heard.is_none_or(|age| age > most)) {
         codes.insert(Code::Unverified);
     }
     codes
+}
+
+/// When it last said something; of one that never does, when its answers last showed something. What the proxies know by
+/// themselves is no news.
+fn news(q: &Question, health: &Health) -> Option<u64> {
+    let newest = |counts: &dyn Fn(Signal) -> bool| {
+        let counted = Signal::ALL.into_iter().filter(|signal| counts(*signal));
+        counted.filter_map(|signal| health.reading(signal)).map(|reading| reading.at_ms).max()
+    };
+    if q.bug == Bug::LoadIsNews {
+        return newest(&|_| true);
+    }
+    let shown = |signal: Signal| signal.is_measured() && !matches!(signal, Signal::InFlight | Signal::Hosts);
+    newest(&|signal| !signal.is_measured()).or_else(|| newest(&shown))
 }

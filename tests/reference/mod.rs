@@ -50,10 +50,11 @@ pub(crate) enum Bug {
     BoundOfOneTryIgnored,
     UnsteadinessIgnored,
     ProofOfElsewhereIgnored,
+    LoadIsNews,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::ForbidIgnored,
         Self::OnePermitIsEnough,
         Self::NobodySpeaksForIt,
@@ -88,6 +89,7 @@ impl Bug {
         Self::BoundOfOneTryIgnored,
         Self::UnsteadinessIgnored,
         Self::ProofOfElsewhereIgnored,
+        Self::LoadIsNews,
     ];
 }
 

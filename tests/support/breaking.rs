@@ -2,7 +2,7 @@
 
 use berth::model::settings::Breaking;
 
-/// The shipped defaults.
+/// The shipped defaults; a test of telemetry holds them against a compiled policy.
 pub(crate) const AS_SHIPPED: Breaking = Breaking {
     consecutive: 5,
     failure_ppm: 500_000,
@@ -16,6 +16,6 @@ pub(crate) const AS_SHIPPED: Breaking = Breaking {
     exit_ppm: 700_000,
     bad_samples: 2,
     good_samples: 3,
-    dwell_ms: 10_000,
-    hold_down_ms: 30_000,
+    dwell_ms: 1_000,
+    hold_down_ms: 1_000,
 };

@@ -30,6 +30,14 @@ pub(crate) fn watch(names: &[&str]) -> Watch {
     }
 }
 
+#[test]
+fn what_tests_and_benchmarks_take_for_the_defaults_is_what_a_policy_without_them_has() {
+    let mut policy = crate::policy::policy();
+    policy.as_object_mut().unwrap().remove("breaking");
+    let read = berth::policy::read_json(policy.to_string().as_bytes()).unwrap();
+    assert_eq!(read.document.settings.breaking, AS_SHIPPED);
+}
+
 /// The role of one VM, and the filter inside its clusters.
 struct Vm {
     host: FakeHost,
@@ -39,16 +47,24 @@ struct Vm {
 
 impl Vm {
     fn start(host: FakeHost) -> Self {
+        Self::start_with(host, Self::sources())
+    }
+
+    fn sources() -> Vec<SourceConfig> {
         let source = |name: &str| SourceConfig {
             substrate: Some(name.to_string()),
             jitter_ppm: 0,
             ..SourceConfig::new(name, "/health")
         };
-        Self::start_with(host, vec![source("metal-fr"), source("onprem-de")])
+        vec![source("metal-fr"), source("onprem-de")]
     }
 
     fn start_with(host: FakeHost, sources: Vec<SourceConfig>) -> Self {
-        let config = TelemetryConfig::new(watch(&["metal-fr", "onprem-de"]), 100, sources);
+        Self::start_watching(host, watch(&["metal-fr", "onprem-de"]), sources)
+    }
+
+    fn start_watching(host: FakeHost, watch: Watch, sources: Vec<SourceConfig>) -> Self {
+        let config = TelemetryConfig::new(watch, 100, sources);
         let vm = berth::filter::Vm::default();
         let role = Telemetry::configure_in(&host, config, &vm).unwrap();
         let observing = Observing::configure(&host, ObserveConfig { tick_ms: 100, histograms: false }, &vm).unwrap();
@@ -378,8 +394,19 @@ fn a_dead_vms_attempts_are_no_longer_in_flight() {
 }
 
 #[test]
-fn a_full_queue_closes_admission_after_two_looks_and_opens_it_after_the_hold_down() {
-    let mut vm = Vm::start(FakeHost::new());
+fn a_full_queue_closes_admission_after_two_looks_and_opens_it_after_three_good_ones_and_the_hold_down() {
+    // A second's hold-down, as it ships, is over before the third good look; a longer one has a fifth of jitter on top.
+    for (hold_down_ms, opens) in [(AS_SHIPPED.hold_down_ms, 7..=7), (30_000, 31..=37)] {
+        let opened = opens_at(hold_down_ms);
+        assert!(opens.contains(&opened), "{hold_down_ms}: {opened}");
+    }
+}
+
+/// The second at which admission opens again after a queue that was full for five.
+fn opens_at(hold_down_ms: u32) -> u32 {
+    let mut watch = watch(&["metal-fr", "onprem-de"]);
+    watch.breaking.hold_down_ms = hold_down_ms;
+    let mut vm = Vm::start_watching(FakeHost::new(), watch, Vm::sources());
     let mut seen = Vec::new();
     for second in 0..60 {
         vm.tick();
@@ -393,8 +420,7 @@ fn a_full_queue_closes_admission_after_two_looks_and_opens_it_after_the_hold_dow
         vm.host.advance_ms(1_000 - TICK_MS);
     }
     let [(0, Admission::All), (1, Admission::Closed), (opened, Admission::All)] = seen[..] else { panic!("{seen:?}") };
-    // With a fifth of jitter on top.
-    assert!((31..=37).contains(&opened), "{opened}");
+    opened
 }
 
 #[test]
@@ -405,6 +431,7 @@ fn the_clock_may_jump_either_way_and_telemetry_goes_on() {
         vm.answer_all(&queue(3));
         vm.host.advance_ms(TICK_MS);
         vm.tick();
+        assert_eq!(vm.host.metric_value("berth.telemetry.jumped"), 0);
         vm.host.set_now_ms(vm.host.now_ms().checked_add_signed(jump).unwrap());
         for n in 0..30 {
             vm.tick();
@@ -417,6 +444,9 @@ fn the_clock_may_jump_either_way_and_telemetry_goes_on() {
         assert!(reading.value >= 20, "after a jump of {jump} ms the old value stayed");
         assert!(vm.host.now_ms().abs_diff(reading.at_ms) < 2_000, "after a jump of {jump} ms");
         assert!(vm.host.now_ms().abs_diff(snapshot.at_ms) < 2_000, "after a jump of {jump} ms");
+        // Five seconds ahead may be a busy machine, and what was known still counts.
+        let jumped = vm.host.metric_value("berth.telemetry.jumped");
+        assert_eq!(jumped, i64::from(jump != 5_000), "after a jump of {jump} ms");
     }
 }
 
@@ -509,12 +539,63 @@ fn malformed_shared_data_of_any_key_is_survived_and_repaired() {
 }
 
 #[test]
+fn a_slot_and_a_lease_that_cannot_be_read_are_counted_each() {
+    for key in [slot_key(90), LEASE.to_string()] {
+        let mut vm = Vm::start(FakeHost::new());
+        vm.tick();
+        assert_eq!(vm.host.metric_value("berth.telemetry.unreadable"), 0, "{key}");
+        vm.host.plant(&key, b"rubbish");
+        vm.host.advance_ms(TICK_MS);
+        vm.tick();
+        assert_eq!(vm.host.metric_value("berth.telemetry.unreadable"), 1, "{key}");
+        assert!(vm.leads(), "{key}");
+    }
+}
+
+#[test]
+fn a_signal_that_is_gone_shows_by_its_age_and_a_substrate_by_its_silence_whatever_proxies_know_themselves() {
+    const DAY_MS: i64 = 86_400_000;
+    let mut vm = Vm::start(FakeHost::new());
+    let shown = |vm: &Vm, what: &str| vm.host.metric_value(&format!("berth.health.{what}.substrate.metal-fr"));
+    vm.tick();
+    assert_eq!(["queue_depth_age_ms", "first_token_age_ms", "silent"].map(|of| shown(&vm, of)), [DAY_MS, DAY_MS, 1]);
+    vm.answer_all(&queue(3));
+    vm.host.advance_ms(TICK_MS);
+    vm.tick();
+    assert_eq!(["queue_depth", "queue_depth_age_ms", "silent"].map(|of| shown(&vm, of)), [3, 100, 0]);
+    // Only the sources fall silent: requests go on, and are answered well.
+    for _ in 0..12 {
+        vm.attempt("200");
+        vm.host.advance_ms(TICK_MS);
+        vm.tick();
+        vm.host.take_calls();
+    }
+    assert!((10_000..14_000).contains(&shown(&vm, "queue_depth_age_ms")), "{}", shown(&vm, "queue_depth_age_ms"));
+    assert!(shown(&vm, "first_token_age_ms") < 2_000, "{}", shown(&vm, "first_token_age_ms"));
+    assert_eq!(shown(&vm, "silent"), 1);
+}
+
+#[test]
+fn answers_are_news_of_a_substrate_that_never_says_anything() {
+    let mut vm = Vm::start_with(FakeHost::new(), Vec::new());
+    vm.tick();
+    let silent = |vm: &Vm| vm.host.metric_value("berth.health.silent.substrate.metal-fr");
+    assert_eq!(silent(&vm), 1);
+    vm.attempt("200");
+    for _ in 0..3 {
+        vm.host.advance_ms(TICK_MS);
+        vm.tick();
+    }
+    assert_eq!(silent(&vm), 0);
+}
+
+#[test]
 fn metrics_are_declared_once_and_their_number_is_bounded() {
     let host = FakeHost::new();
     let config = TelemetryConfig::new(watch(&["metal-fr", "onprem-de"]), 100, Vec::new());
     let _role = Telemetry::configure(&host, config).unwrap();
     let names = host.metric_names();
-    assert!(names.len() < 80, "{}", names.len());
+    assert!(names.len() < 100, "{}", names.len());
     assert_eq!(host.count("define_metric"), u64::try_from(names.len()).unwrap());
     assert_eq!(host.header(MapKind::RequestHeaders, "x"), None);
     assert_eq!(host.now_ns() / 1_000_000, FakeHost::START_MS);

@@ -87,3 +87,9 @@ impl Generation {
         Standing::Current
     }
 }
+
+/// Which configuration this is: FNV-1a over its text.
+#[must_use]
+pub fn fingerprint(text: &[u8]) -> u64 {
+    text.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+}

@@ -11,6 +11,7 @@ use crate::filter::{Host, HostError};
 pub struct Lease {
     lasts_ms: u64,
     held: bool,
+    unreadable: bool,
 }
 
 /// The value of the key: who, and until when. Nobody is 0.
@@ -25,10 +26,8 @@ impl Term {
         collect(self.holder.to_le_bytes().into_iter().chain(self.until_ms.to_le_bytes()))
     }
 
-    /// What is not a term was written by nobody.
-    fn parse(bytes: &[u8]) -> Self {
-        let parsed = (bytes.len() == 16).then(|| Some(Self { holder: word(bytes, 0)?, until_ms: word(bytes, 8)? }));
-        parsed.flatten().unwrap_or_default()
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() == 16).then(|| Some(Self { holder: word(bytes, 0)?, until_ms: word(bytes, 8)? })).flatten()
     }
 
     const fn is_held(self, now_ms: u64, lasts_ms: u64) -> bool {
@@ -40,13 +39,18 @@ impl Lease {
     /// A lease that lasts so long after each renewal.
     #[must_use]
     pub const fn new(lasts_ms: u64) -> Self {
-        Self { lasts_ms, held: false }
+        Self { lasts_ms, held: false, unreadable: false }
     }
 
     /// Whether it was held when last looked at.
     #[must_use]
     pub const fn is_held(&self) -> bool {
         self.held
+    }
+
+    /// Whether there was something since this was asked last that is no lease.
+    pub const fn was_unreadable(&mut self) -> bool {
+        core::mem::replace(&mut self.unreadable, false)
     }
 
     /// Takes or renews the lease for `me` (not 0) if nobody else has it; says whether `me` holds it now.
@@ -61,7 +65,7 @@ impl Lease {
         self.held
     }
 
-    fn try_acquire<H: Host>(&self, host: &H, me: u64, now_ms: u64, take: bool) -> bool {
+    fn try_acquire<H: Host>(&mut self, host: &H, me: u64, now_ms: u64, take: bool) -> bool {
         let mine = Term { holder: me, until_ms: now_ms.saturating_add(self.lasts_ms) };
         for _ in 0..TRIES {
             let (bytes, token) = match read(host, LEASE) {
@@ -73,7 +77,10 @@ impl Lease {
                 },
                 Err(_) => return false,
             };
+            // What is not a term was written by nobody.
             let term = Term::parse(&bytes);
+            self.unreadable |= term.is_none();
+            let term = term.unwrap_or_default();
             if term.holder != me && (!take || term.is_held(now_ms, self.lasts_ms)) {
                 return false;
             }
@@ -92,7 +99,7 @@ impl Lease {
             return;
         }
         if let Ok((Some(bytes), token)) = read(host, LEASE)
-            && Term::parse(&bytes).holder == me
+            && Term::parse(&bytes).is_some_and(|term| term.holder == me)
         {
             // Lost to somebody quicker: then it is not ours to give.
             let _ = host.shared_set(LEASE, &Term::default().to_bytes(), Some(token));

@@ -20,6 +20,8 @@ const SHOWN: [Signal; 9] = [
     Signal::Oscillation,
     Signal::SpeedFactor,
 ];
+/// The age that shows of a signal that nobody has heard, and the most of any: a day.
+const UNKNOWN_MS: u64 = 86_400_000;
 /// With more substrates than these, no gauges are declared for each.
 const MOST_SHOWN: usize = 256;
 
@@ -41,16 +43,29 @@ pub(super) enum Count {
     Unpublished = 5,
     /// Ticks without a slot of one's own.
     Unslotted = 6,
-    /// Slots that could not be read.
+    /// Slots, trays and leases that could not be read.
     Unreadable = 7,
     /// Ticks on which the host would not say which configuration is the newest.
     Unsure = 8,
     /// Snapshots that could not be taken over from the last leader.
     Refused = 9,
+    /// Ticks before which the clock went back, or so far ahead at once that nothing known counts any more.
+    Jumped = 10,
 }
 
-const COUNTS: [&str; 10] =
-    ["pulled", "heard", "late", "published", "fenced", "unpublished", "unslotted", "unreadable", "unsure", "refused"];
+const COUNTS: [&str; 11] = [
+    "pulled",
+    "heard",
+    "late",
+    "published",
+    "fenced",
+    "unpublished",
+    "unslotted",
+    "unreadable",
+    "unsure",
+    "refused",
+    "jumped",
+];
 
 /// The ids of all metrics of the role.
 #[derive(Debug)]
@@ -63,11 +78,14 @@ pub(super) struct Counters {
     epoch: Option<u32>,
     shown: Vec<Shown>,
     spreads: Spreads,
+    hard_ms: u64,
+    ticked_ms: u64,
 }
 
 #[derive(Debug)]
 struct Shown {
     signals: [Option<u32>; SHOWN.len()],
+    ages: [Option<u32>; SHOWN.len()],
     circuit: Option<u32>,
     admission: Option<u32>,
     silent: Option<u32>,
@@ -83,6 +101,7 @@ impl Counters {
             let of = |what: &str| define(MetricKind::Gauge, &["berth.health.", what, ".substrate.", name]);
             Shown {
                 signals: SHOWN.map(|signal| of(signal.as_str())),
+                ages: SHOWN.map(|signal| of(&[signal.as_str(), "_age_ms"].concat())),
                 circuit: of("circuit"),
                 admission: of("admission"),
                 silent: of("silent"),
@@ -97,11 +116,21 @@ impl Counters {
             epoch: gauge("epoch"),
             shown: watch.substrates.iter().take(most).map(|watched| shown(&watched.name)).collect(),
             spreads: Spreads::declare(host, watch),
+            hard_ms: watch.ages.hard_ms,
+            ticked_ms: 0,
         }
     }
 
     pub(super) fn count<H: Host>(&self, host: &H, what: Count) {
         add(host, self.counts.get(what as usize), 1);
+    }
+
+    /// Time has passed.
+    pub(super) fn tick<H: Host>(&mut self, host: &H, now_ms: u64) {
+        let last_ms = core::mem::replace(&mut self.ticked_ms, now_ms);
+        if last_ms > 0 && (now_ms < last_ms || now_ms - last_ms >= self.hard_ms) {
+            self.count(host, Count::Jumped);
+        }
     }
 
     pub(super) fn failed<H: Host>(&self, host: &H, failure: Failure) {
@@ -121,20 +150,23 @@ impl Counters {
     }
 
     /// Shows what was published.
-    pub(super) fn show<H: Host>(&self, host: &H, snapshot: &Snapshot, members: usize, hard_ms: u64) {
+    pub(super) fn show<H: Host>(&self, host: &H, snapshot: &Snapshot, members: usize) {
         self.leading(host, true);
         set(host, self.members, i64::try_from(members).unwrap_or(i64::MAX));
         set(host, self.epoch, snapshot.epoch.cast_signed());
-        self.spreads.show(host, snapshot, hard_ms);
+        self.spreads.show(host, snapshot, self.hard_ms);
         for (shown, health) in self.shown.iter().zip(&snapshot.substrates) {
-            for (id, signal) in shown.signals.iter().zip(SHOWN) {
-                if let Some(reading) = health.reading(signal) {
+            for ((id, age_id), signal) in shown.signals.iter().zip(&shown.ages).zip(SHOWN) {
+                let reading = health.reading(signal);
+                if let Some(reading) = reading {
                     set(host, *id, reading.value);
                 }
+                let age_ms = reading.map_or(UNKNOWN_MS, |r| snapshot.at_ms.saturating_sub(r.at_ms).min(UNKNOWN_MS));
+                set(host, *age_id, age_ms.cast_signed());
             }
             let [circuit, admission] = standing(health).map(|at| i64::try_from(at).unwrap_or(0));
-            let fresh = |at_ms: u64| snapshot.at_ms.saturating_sub(at_ms) < hard_ms;
-            let heard = health.readings.iter().flatten().any(|reading| fresh(reading.at_ms));
+            let fresh = |at_ms: u64| snapshot.at_ms.saturating_sub(at_ms) < self.hard_ms;
+            let heard = health.news_at_ms().is_some_and(fresh);
             set(host, shown.circuit, circuit);
             set(host, shown.admission, admission);
             set(host, shown.silent, i64::from(!heard));

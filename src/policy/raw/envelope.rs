@@ -109,7 +109,7 @@ fn require<S: Source>(s: &mut S) -> Option<Require> {
     );
     let health = s.optional(
         "health_max_age_s",
-        "Health that is not older than this; without it, unknown health is no obstacle.",
+        "News of its health that is not older than this: what it says itself; of one that says nothing, what its answers show. Its load and its hosts, which proxies know by themselves, are none. Without it, unknown health is no obstacle.",
         whole::<u64>(1, 86_400),
     );
     Some(Require {

@@ -251,6 +251,56 @@ async fn the_headroom_of_a_large_substrate_answers_before_the_proxy_s_own_limit_
     }
 }
 
+/// A skew: one tenant asks for four times as much as another, and for all that there is. It gets its share, and the other is
+/// served as if it were alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_skew_of_tenants_costs_the_one_that_makes_it() {
+    let (whole, latency, eu, all) = (
+        "{concurrency: 64, keep_for: {critical: 0.2}}",
+        "first_token_ms: 250",
+        "permit: {jurisdictions: [EU], subject_to: [EU]}",
+        "permit: {jurisdictions: [EU, US]}",
+    );
+    let policy = policy();
+    assert!([whole, latency, eu, all].iter().all(|part| policy.contains(part)));
+    // All that is held is expected to last, whatever was seen before.
+    let skewed = policy
+        .replace(whole, "{concurrency: 64, tenant_share: {acme: 0.25}}")
+        .replace(latency, "first_token_ms: 40000")
+        .replace(eu, "permit: {jurisdictions: [DE]}")
+        .replace(all, "permit: {jurisdictions: [DE]}")
+        + "adaptive: {latency: false}\n";
+    let site = Site::open(&skewed, "").await;
+    site.render("envoy");
+    let envoy = Envoy::start_file(site.dir.clone(), "envoy.yaml").await;
+    let to = envoy.listener("ingress");
+    let ask = move |tenant: &'static str| Ask::post(to, "/v1/chat/completions", "{}").header("x-tenant", tenant);
+    everywhere("both workers place there", async || ask("initech").send().await.unwrap().text() == "gpu-de").await;
+
+    site.de.take_received();
+    site.de.does(Script::after(55_000, Script::ok("gpu-de")));
+    let (said, mut answers) = tokio::sync::mpsc::unbounded_channel();
+    let mut held = tokio::task::JoinSet::new();
+    for nth in 0..60 {
+        let (said, tenant) = (said.clone(), if nth % 5 < 4 { "acme" } else { "initech" });
+        held.spawn(async move { drop(said.send((tenant, ask(tenant).send().await.unwrap()))) });
+    }
+    let mut refused = Vec::new();
+    eventually("all are there or refused", || {
+        refused.extend(std::iter::from_fn(|| answers.try_recv().ok()));
+        let all = site.de.asked("/v1/chat/completions") + refused.len() == 60;
+        async move { all.then_some(()) }
+    })
+    .await;
+    let served = 48 - refused.len();
+    println!("of 48 of the one {served} were taken, of 12 of the other all");
+    for (tenant, seen) in &refused {
+        assert_eq!((*tenant, seen.status), ("acme", 403), "{}", seen.text());
+    }
+    // A quarter of 64 at either worker, while they may not know of each other yet; of it each holds half once they do.
+    assert!((8..=32).contains(&served), "{served}");
+}
+
 /// A request that nobody placed is the substrate's like any other: by its name, with its key.
 #[tokio::test]
 async fn what_nobody_placed_goes_on_under_the_substrate_s_own_name() {

@@ -238,7 +238,11 @@ fn what_is_wrong_in_the_configuration_is_named_with_its_place() {
             "keys[0]: found `substrat`, expected one of substrate, class, binding, spill, attempts",
         ),
         ("keys", json!(["class", "class"]), "keys[1]: `class` stands there twice"),
-        ("hash_tenants", json!(true), "hash_tenants: it is about the replay record, expected `replay: true`"),
+        (
+            "hash_tenants",
+            json!(true),
+            "hash_tenants: it is about the replay record and tenants' budgets, expected `replay: true`",
+        ),
     ] {
         let mut configuration = policy::placement(&policy::policy());
         configuration[field] = value;

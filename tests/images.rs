@@ -239,6 +239,12 @@ fn the_bill_of_materials_has_every_crate_of_the_module_with_its_digest_and_no_ot
     let subject = &bom["metadata"]["component"];
     assert_eq!((&subject["name"], &subject["version"]), (&"berth".into(), &env!("CARGO_PKG_VERSION").into()));
     assert_eq!(subject["type"], "application");
+    let tools = bom["metadata"]["tools"]["components"].as_array().unwrap();
+    let tools: Vec<_> =
+        tools.iter().map(|tool| (tool["name"].as_str().unwrap(), tool["version"].as_str().unwrap())).collect();
+    let numbered = |version: &str| version.starts_with(|c: char| c.is_ascii_digit());
+    assert!(tools.first().is_some_and(|(name, version)| *name == "rustc" && numbered(version)), "{tools:?}");
+    assert!(tools.iter().skip(1).all(|(name, version)| *name == "wasm-opt" && numbered(version)), "{tools:?}");
     let (mut told, locked) = (BTreeSet::new(), locked());
     for component in bom["components"].as_array().unwrap() {
         let text =
@@ -267,6 +273,10 @@ fn berth(arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// What Cargo says of a package that needs no other.
+const ROOT: &str =
+    r#"{"resolve": {"root": "a", "nodes": []}, "packages": [{"id": "a", "name": "a", "version": "1.0.0"}]}"#;
+
 #[test]
 fn what_cannot_be_packed_or_listed_is_named() {
     for (arguments, input, said) in [
@@ -274,6 +284,7 @@ fn what_cannot_be_packed_or_listed_is_named() {
         (&["bom"][..], "no json", "standard input: found"),
         (&["bom"][..], "{}", "cargo metadata: found no root package"),
         (&["bom", "no-such.lock"][..], "{}", "no-such.lock: "),
+        (&["bom", "--made-with", "rustc"][..], ROOT, "`rustc`: expected a tool and its version"),
     ] {
         let ran = berth(arguments, input);
         let error = String::from_utf8(ran.stderr).unwrap();

@@ -9,7 +9,6 @@
 )]
 
 #[path = "support/fake_host.rs"]
-#[allow(dead_code, reason = "shared with other tests")]
 mod fake_host;
 #[path = "support/policy.rs"]
 mod policy;

@@ -207,9 +207,8 @@ fn tree(more: &[&str]) -> BTreeSet<(String, String)> {
         ["tree", "--locked", "--target", "wasm32-wasip1", "-e", "normal", "--prefix", "none", "--no-dedupe"];
     let listed = run(env!("CARGO"), &[&arguments, more].concat(), root());
     let listed = String::from_utf8(listed).unwrap();
-    let mut words = listed.lines().map(|line| line.split(' '));
     let mut all = BTreeSet::new();
-    while let Some(mut line) = words.next() {
+    for mut line in listed.lines().map(|line| line.split(' ')) {
         let (name, version) = (line.next().unwrap(), line.next().unwrap());
         all.insert((name.to_string(), version.strip_prefix('v').unwrap().to_string()));
     }

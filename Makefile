@@ -124,7 +124,8 @@ oci: wasm ## write dist/oci (both image formats of both modules), checksums and 
 	@rm -rf dist/oci && for name in berth berth-placement; do \
 	  $(NATIVE)/debug/berth pack dist/$$name.wasm -o dist/oci/$$name || exit 1; done
 	@echo "== what they are made of"
-	@$(CARGO) metadata --locked --format-version 1 --filter-platform wasm32-wasip1 | $(NATIVE)/debug/berth bom > dist/berth.cdx.json
+	@with=$$($(TOOLS) made-with) && $(CARGO) metadata --locked --format-version 1 --filter-platform wasm32-wasip1 | \
+	  $(NATIVE)/debug/berth bom --made-with "$$with" > dist/berth.cdx.json
 	@cd dist && sha256sum berth.wasm berth-placement.wasm berth.cdx.json | tee SHA256SUMS
 
 reproducible: rust ## build twice from what is committed and compare the bytes

@@ -11,6 +11,7 @@ mod fake_host;
 #[path = "support/policy.rs"]
 mod policy;
 
+use berth::explain::line::Line;
 use berth::filter::{MapKind, Role};
 use fake_host::FakeHost;
 use serde_json::{Value, json};
@@ -211,6 +212,43 @@ fn a_log_is_summed_up_and_one_line_of_it_explained() {
 }
 
 #[test]
+fn the_log_sums_up_what_placements_cost_and_what_of_it_is_egress() {
+    let folder = Folder::new("egress");
+    // So dear that what a few kilobytes cost is seen.
+    let dear = |configuration: &mut Value| {
+        configuration["policy"]["substrates"][0]["cost"]["egress_usd_per_gb"] = json!(9);
+    };
+    let log = decided(&folder, dear);
+    let (mut cost, mut egress, mut free) = (0, 0, 0);
+    for line in &log {
+        let line = Line::parse(line["decision"].as_str().unwrap()).unwrap();
+        let Some(item) = line.item("cost") else { continue };
+        cost += item.value.parse::<i64>().unwrap();
+        match item.param("egress") {
+            Some(uusd) => {
+                assert_eq!(line.get("substrate"), Some("metal-fr"), "whose bytes cost something");
+                egress += uusd.parse::<i64>().unwrap();
+            }
+            None => free += 1,
+        }
+    }
+    assert!(egress > 0 && egress < cost && free > 0, "{egress} of {cost}, {free} without");
+    let file = folder.write("access.log", as_lines(&log));
+    let (_, text) = berth(&["log", &file, "--format", "json"]);
+    let sums: Value = serde_json::from_str(&text).unwrap();
+    let sum = |key: &str| {
+        let classes = sums["classes"].as_object().unwrap().values();
+        classes.map(|class| class[key].as_i64().unwrap()).sum::<i64>()
+    };
+    assert_eq!((sum("cost_uusd"), sum("egress_uusd")), (cost, egress));
+    let (_, text) = berth(&["log", &file]);
+    assert!(text.contains("of it egress"), "{text}");
+    let home = log.iter().find(|l| l["decision"].as_str().unwrap().contains(";egress=")).unwrap().to_string();
+    let (_, text) = berth(&["explain", "--log-line", &home]);
+    assert!(text.contains(" of it egress."), "{text}");
+}
+
+#[test]
 fn single_keys_say_what_the_record_says() {
     let folder = Folder::new("keys");
     let host = FakeHost::new();
@@ -238,7 +276,11 @@ fn what_is_wrong_in_the_configuration_is_named_with_its_place() {
             "keys[0]: found `substrat`, expected one of substrate, class, binding, spill, attempts",
         ),
         ("keys", json!(["class", "class"]), "keys[1]: `class` stands there twice"),
-        ("hash_tenants", json!(true), "hash_tenants: it is about the replay record, expected `replay: true`"),
+        (
+            "hash_tenants",
+            json!(true),
+            "hash_tenants: it is about the replay record and tenants' budgets, expected `replay: true`",
+        ),
     ] {
         let mut configuration = policy::placement(&policy::policy());
         configuration[field] = value;

@@ -29,7 +29,7 @@ use berth::policy::Policy;
 use fake_host::FakeHost;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -58,10 +58,18 @@ fn declared(host: &FakeHost) -> BTreeMap<String, usize> {
     found
 }
 
+/// The policy with a budget a minute for each of these tenants.
+fn with_budgets(budgets: &[(&str, f64)]) -> Value {
+    let mut policy = policy::policy();
+    let budget = |(tenant, usd): &(&str, f64)| json!({"tenant": tenant, "window_s": 60, "most_usd": usd});
+    policy["budgets"] = budgets.iter().map(budget).collect();
+    policy
+}
+
 #[test]
 fn every_metric_of_the_list_is_declared_and_none_besides() {
     let host = FakeHost::new();
-    let mut configuration = policy::placement(&policy::policy());
+    let mut configuration = policy::placement(&with_budgets(&[("acme", 0.01)]));
     configuration["outcomes"] = 1.into();
     host.set_configuration(&configuration.to_string());
     Role::configure(&host).unwrap();
@@ -191,6 +199,122 @@ fn placed_requests_are_counted_by_what_they_were_placed_on_and_from_zone_to_zone
         let way = format!("berth.ways.origin.{origin}.destination.z-metal-fr");
         assert_eq!(host.metric(&way).unwrap().value, count, "{way}");
     }
+}
+
+fn started(host: &FakeHost, configuration: &Value) -> Role {
+    host.set_configuration(&configuration.to_string());
+    Role::configure(host).unwrap()
+}
+
+/// What the record says that a request costs.
+fn asked(host: &FakeHost, role: &mut Role, tenant: &str) -> i64 {
+    host.set_headers(MapKind::RequestHeaders, &[("x-tenant", tenant), ("x-workload", "chat")]);
+    role.on_request(host);
+    let decision = String::from_utf8(host.filter_state("placement").unwrap()).unwrap();
+    Line::parse(&decision).unwrap().get("cost").map_or(0, |cost| cost.parse().unwrap())
+}
+
+#[test]
+fn what_tenants_have_used_of_their_budgets_shows_the_same_from_every_worker_and_only_within_its_window() {
+    let host = FakeHost::new();
+    host.set_now_ms(120_000);
+    let mut policy = with_budgets(&[("acme", 2.0), ("initech", 0.0), ("globex", 1.0)]);
+    policy["budgets"][0]["fleet_share"] = json!(0.5);
+    let configuration = policy::placement(&policy);
+    let other = host.another_vm();
+    let (mut here, mut there) = (started(&host, &configuration), started(&other, &configuration));
+    let used = |tenant: &str| host.metric_value(&format!("berth.budget.used_ppm.tenant.{tenant}"));
+    assert_eq!(host.metric_value("berth.budget.uusd.tenant.acme"), 1_000_000);
+    assert_eq!(host.metric_value("berth.budget.window_s.tenant.acme"), 60);
+    // A budget of nothing is used from the beginning.
+    assert_eq!([used("acme"), used("globex"), used("initech")], [0, 0, 1_000_000]);
+    let mut paid = asked(&host, &mut here, "acme") + asked(&host, &mut here, "acme");
+    here.on_tick(&host);
+    assert!(paid > 0);
+    assert_eq!(used("acme"), paid);
+    paid += asked(&other, &mut there, "acme");
+    there.on_tick(&other);
+    // Who has heard of less does not take it back.
+    here.on_tick(&host);
+    assert_eq!([used("acme"), used("globex")], [paid, 0]);
+    host.advance_ms(60_000);
+    here.on_tick(&host);
+    assert_eq!(used("acme"), 0);
+}
+
+#[test]
+fn what_does_not_change_is_told_again_only_now_and_then() {
+    let host = FakeHost::new();
+    let configuration = policy::placement(&with_budgets(&[("acme", 1.0), ("globex", 1.0)]));
+    let mut role = started(&host, &configuration);
+    asked(&host, &mut role, "acme");
+    role.on_tick(&host);
+    let told = |role: &mut Role, passed_ms: u64| {
+        host.advance_ms(passed_ms);
+        host.reset_counts();
+        role.on_tick(&host);
+        host.count("record")
+    };
+    // The canary's state and the age; then both tenants besides.
+    assert_eq!([told(&mut role, 100), told(&mut role, 10_000), told(&mut role, 100)], [2, 4, 2]);
+}
+
+#[test]
+fn how_long_the_others_spending_is_unknown_shows() {
+    let host = FakeHost::new();
+    let mut role = started(&host, &policy::placement(&with_budgets(&[("acme", 1.0)])));
+    host.advance_ms(700);
+    role.on_tick(&host);
+    assert_eq!(host.metric_value("berth.budget.age_ms"), 0);
+    host.fail_always("shared_get", berth::filter::HostError::Internal);
+    for age_ms in [700, 1_400] {
+        host.advance_ms(700);
+        role.on_tick(&host);
+        assert_eq!(host.metric_value("berth.budget.age_ms"), age_ms);
+    }
+    host.advance_ms(100_000_000);
+    role.on_tick(&host);
+    assert_eq!(host.metric_value("berth.budget.age_ms"), 86_400_000, "a day is the most");
+    host.heal();
+    role.on_tick(&host);
+    assert_eq!(host.metric_value("berth.budget.age_ms"), 0);
+}
+
+#[test]
+fn tenants_with_budgets_are_named_only_where_names_may_be_seen_and_no_more_than_a_metric_has_series() {
+    let names = |configuration: &Value| {
+        let host = FakeHost::new();
+        started(&host, configuration);
+        let names = host.metric_names().into_iter();
+        names
+            .filter_map(|name| name.strip_prefix("berth.budget.used_ppm.tenant.").map(String::from))
+            .collect::<Vec<_>>()
+    };
+    let mut configuration = policy::placement(&with_budgets(&[("acme", 1.0), ("spiffe://mesh/ns.a", 1.0)]));
+    assert_eq!(names(&configuration), ["acme", "spiffe___mesh_ns_a"]);
+    configuration["hash_tenants"] = true.into();
+    let hashed = names(&configuration);
+    assert_eq!(hashed[0], format!("{:016x}", berth::place::replay::pseudonym("acme")));
+    assert_eq!(hashed.len(), 2);
+    assert!(hashed.iter().all(|name| name.len() == 16 && !name.contains("acme")), "{hashed:?}");
+    assert!(names(&policy::placement(&policy::policy())).is_empty());
+
+    // No policy has more budgets than a metric has series; what cannot be told apart is shown by the one that used most.
+    let many: Vec<String> = (0..=MOST_SERIES).map(|n| format!("t{n}")).collect();
+    let mut budgets: Vec<(&str, f64)> = many.iter().map(|tenant| (tenant.as_str(), 1.0)).collect();
+    let host = FakeHost::new();
+    host.set_configuration(&policy::placement(&with_budgets(&budgets)).to_string());
+    assert!(Role::configure(&host).unwrap_err().contains("at budgets"));
+    budgets.truncate(MOST_SERIES - 2);
+    budgets.extend([("a/cme", 9.0), ("a_cme", 1.0)]);
+    let mut policy = with_budgets(&budgets);
+    policy["envelopes"][0]["applies_to"]["tenants"] = json!(["a/cme", "a_cme"]);
+    let mut role = started(&host, &policy::placement(&policy));
+    let paid = [asked(&host, &mut role, "a/cme"), asked(&host, &mut role, "a_cme")];
+    role.on_tick(&host);
+    assert!(paid[0] == paid[1] && paid[1] > 0);
+    assert_eq!(host.metric_value("berth.budget.used_ppm.tenant.a_cme"), paid[1]);
+    assert!(declared(&host).into_iter().all(|(_, series)| series < MOST_SERIES));
 }
 
 #[test]

@@ -41,6 +41,7 @@ pub(crate) fn of(e: &Explanation) -> Value {
         "plan": plan,
         "utility_uusd": decision.utility_uusd,
         "cost_uusd": decision.cost_uusd,
+        "egress_uusd": decision.egress_uusd,
         "regime": decision.regime.map(|r| r.as_str()),
         "last_resort": decision.last_resort,
         "trial": decision.trial,

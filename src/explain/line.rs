@@ -165,7 +165,9 @@ impl Line {
     fn placed(&self, out: &mut String) -> core::fmt::Result {
         let get = |name| self.get(name).unwrap_or("?");
         let cost: i64 = get("cost").parse().unwrap_or(0);
-        writeln!(out, "It went to {}, expected to cost {}.", get("substrate"), super::words::usd(cost))?;
+        let egress = self.item("cost").and_then(|cost| cost.param("egress")?.parse().ok());
+        let egress = egress.map_or_else(String::new, |uusd| format!(", {} of it egress", super::words::usd(uusd)));
+        writeln!(out, "It went to {}, expected to cost {}{egress}.", get("substrate"), super::words::usd(cost))?;
         let crossed = |item: &Item| item.param("x").map(|x| x.replace('+', ", "));
         if let Some(spill) = self.item("spill") {
             let crossed = crossed(spill).map_or_else(|| String::from("no border"), |x| format!("the border of {x}"));
@@ -236,7 +238,7 @@ mod tests {
     use super::Line;
 
     const SPILLED: &str = "v=1, id=\"00000000000000ff\", class=chat;by=default, substrate=de, binding=availability;joint;by=queue-full, \
-        unbound=fr, epoch=7, policy=\"p@1#0a0b0c0d\", fresh=live, plan=(de;x=zone+jurisdiction us), cost=42;regime=spot, spill=fr;x=zone+jurisdiction;why=queue-full;cost=-7;egress=2;us=-31000, last-resort";
+        unbound=fr, epoch=7, policy=\"p@1#0a0b0c0d\", fresh=live, plan=(de;x=zone+jurisdiction us), cost=42;regime=spot;egress=3, spill=fr;x=zone+jurisdiction;why=queue-full;cost=-7;egress=2;us=-31000, last-resort";
 
     #[test]
     fn every_member_is_read_back() {
@@ -252,7 +254,7 @@ mod tests {
     fn sentences_say_where_why_and_what_was_crossed() {
         let told = Line::parse(SPILLED).unwrap().sentences();
         for part in [
-            "went to de",
+            "went to de, expected to cost $0.000042, $0.000003 of it egress.",
             "home would have been fr",
             "Against home that is $0.000007 less by expectation, $0.000002 more of egress, and 31 ms less.",
             "border of zone, jurisdiction",
@@ -261,6 +263,8 @@ mod tests {
         ] {
             assert!(told.contains(part), "{part} is missing from\n{told}");
         }
+        let told = Line::parse(&SPILLED.replace("spot;egress=3", "spot")).unwrap().sentences();
+        assert!(told.contains("went to de, expected to cost $0.000042.\n"), "{told}");
     }
 
     #[test]

@@ -140,7 +140,11 @@ fn placed(e: &Explanation, decision: &Decision, out: &mut String) -> core::fmt::
     let trial = if decision.trial { ", tried to see whether it has recovered" } else { "" };
     let regime = decision.regime.map_or("-", |r| r.as_str());
     let cost = usd(decision.cost_uusd);
-    writeln!(out, "choice    {chosen}, one of {standing} that stand{resort}{trial}; {cost} ({regime})")?;
+    let egress = match decision.egress_uusd {
+        0 => String::new(),
+        uusd => format!(", {} of it egress", usd(uusd)),
+    };
+    writeln!(out, "choice    {chosen}, one of {standing} that stand{resort}{trial}; {cost}{egress} ({regime})")?;
     for (n, a) in (1..).zip(decision.plan.iter()) {
         let name = e.policy.substrate_name(a.substrate);
         let crosses = borders(a.crosses);

@@ -125,6 +125,11 @@ impl Account {
         self.metrics.leave(host);
     }
 
+    /// What tenants have spent of their budgets, in the order of the policy, as it was known so long ago.
+    pub(super) fn spent<H: Host>(&mut self, host: &H, policy: &Policy, spent: (&[i64], u64), now_ms: u64) {
+        self.metrics.spent(host, policy, spent, now_ms);
+    }
+
     /// A tick: takes the picture's identity over and tells the host what was counted.
     pub(super) fn tell<H: Host>(&mut self, host: &H, reader: &SnapshotReader, now_ms: u64) {
         self.snapshot = reader.mark().map(|m| Identity { writer: m.writer, epoch: m.epoch, checksum: m.checksum });

@@ -126,6 +126,8 @@ impl Arm {
     /// Tells the host what was counted.
     pub(super) fn tell<H: Host>(&mut self, host: &H, reader: &SnapshotReader, now_ms: u64) {
         self.tally();
+        let spent = (self.local.spent_uusd.as_slice(), self.purse.age_ms(now_ms));
+        self.account.spent(host, self.placer.policy(), spent, now_ms);
         self.account.tell(host, reader, now_ms);
     }
 

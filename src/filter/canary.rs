@@ -226,3 +226,19 @@ const fn mixed(mut x: u64) -> u64 {
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{MOST_TICKETS, Ticket, Tickets};
+
+    #[test]
+    fn answers_beyond_the_most_that_are_awaited_are_not_counted() {
+        let mut tickets = Tickets::default();
+        let ticket = Ticket { class: 0, candidate: true, begun_ns: 1 };
+        (0..=MOST_TICKETS as u32).for_each(|context| tickets.keep(context, ticket));
+        assert_eq!(tickets.0.len(), MOST_TICKETS);
+        assert!(tickets.take(MOST_TICKETS as u32).is_none() && tickets.take(0).is_some());
+        tickets.keep(9_999, ticket);
+        assert!(tickets.take(9_999).is_some(), "there is room again");
+    }
+}

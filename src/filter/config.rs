@@ -204,7 +204,7 @@ fn placement(raw: &RawConfig<'_>, policy: Rc<Policy>) -> Result<PlacementConfig,
     let candidate = canary.as_ref().map(|canary| &*canary.policy);
     ask_for_all(&mut sources, &policy, candidate)?;
     Ok(PlacementConfig {
-        accounting: Accounting::new(raw, &lanes)?,
+        accounting: Accounting::new(raw, &lanes, !policy.document().settings.budgets.is_empty())?,
         lanes,
         canary,
         policy,

@@ -2,6 +2,7 @@
 //! The request path adds in this VM's memory; the tick tells the host. What a VM has counted since its last tick is
 //! lost when the VM is.
 
+mod budgets;
 mod cells;
 mod declare;
 mod outcomes;
@@ -14,6 +15,8 @@ use crate::model::{
     Border, ClassId, ClassSource, Code, Decision, Dimension, Facts, Freshness, Outcome, Plan, Reason, Regime, Spill,
 };
 use crate::place::routers::Routed;
+use crate::policy::Policy;
+use budgets::Budgets;
 use cells::Cells;
 pub(super) use cells::define;
 pub(super) use declare::word;
@@ -84,6 +87,7 @@ pub(super) struct Metrics {
     epoch: Option<u32>,
     age_ms: Option<u32>,
     canary: Option<u32>,
+    budgets: Budgets,
 }
 
 impl Metrics {
@@ -177,6 +181,11 @@ impl Metrics {
     /// How the candidate does.
     pub(super) fn canary<H: Host>(&self, host: &H, state: u64) {
         set(host, self.canary, state);
+    }
+
+    /// What tenants have spent of their budgets, in the order of the policy, as it was known so long ago.
+    pub(super) fn spent<H: Host>(&mut self, host: &H, policy: &Policy, spent: (&[i64], u64), now_ms: u64) {
+        self.budgets.show(host, policy, spent, now_ms);
     }
 
     /// What was counted since the last tick, where there will be no other.

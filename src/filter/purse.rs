@@ -14,6 +14,8 @@ pub(super) struct Purse {
     claims: Vec<Claim>,
     /// By the order of its shares: what this VM placed and is probably still under way.
     underway: Underway,
+    /// When it was last known what all have spent.
+    known_ms: u64,
 }
 
 impl Purse {
@@ -24,7 +26,7 @@ impl Purse {
             ..Claim::default()
         };
         let claims = policy.document().settings.budgets.iter().map(claim).collect();
-        Self { claims, underway: Underway::default() }
+        Self { claims, underway: Underway::default(), known_ms: 0 }
     }
 
     /// A request was decided, and is placed: its tenant pays what it is expected to cost.
@@ -60,6 +62,12 @@ impl Purse {
         if !self.claims.is_empty() && now_ms > 0 && exchange(host, &mut self.claims, now_ms).is_ok() {
             local.spent_uusd.clear();
             local.spent_uusd.extend(self.claims.iter().map(|claim| claim.spent_uusd));
+            self.known_ms = now_ms;
         }
+    }
+
+    /// How old is what is known of the other workers' spending.
+    pub(super) const fn age_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.known_ms)
     }
 }

@@ -264,7 +264,7 @@ fn say(said: &mut Vec<Said>, signal: Signal, value: i64, at_ms: u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Meaning, Observation, Observer};
+    use super::{MOST_SAID, Meaning, Observation, Observer, say};
     use crate::health::slot::{Answers, SlotRecord, Sum, key_of};
     use crate::model::Signal;
 
@@ -276,6 +276,20 @@ mod tests {
         let mut record = SlotRecord::default();
         observer.write(&mut record);
         record
+    }
+
+    #[test]
+    fn of_more_that_answers_say_of_themselves_than_there_is_room_for_the_first_stays() {
+        let mut said = Vec::with_capacity(MOST_SAID);
+        let (room, taken) = (said.capacity(), Signal::ALL.into_iter().filter(|signal| signal.bounds().0 <= 1));
+        for (n, signal) in taken.clone().enumerate() {
+            say(&mut said, signal, signal.bounds().0.max(1), NOW + n as u64);
+        }
+        assert!(taken.count() > MOST_SAID);
+        assert_eq!((said.len(), said.capacity()), (MOST_SAID, room), "no memory is taken for more");
+        let first = said[0].signal;
+        say(&mut said, first, first.bounds().0.max(1), NOW + 99);
+        assert_eq!(said[0].at_ms, NOW + 99, "and goes on");
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! What a module is made of, as a CycloneDX document: every crate that is linked into it, with version, licence and the
-//! digest by which the lock file knows it. Made of what Cargo says of the build.
+//! digest by which the lock file knows it; and what made the module of them, as its bytes depend on that too. Made of
+//! what Cargo says of the build.
 
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// The document, of `cargo metadata` for the module's target and of `Cargo.lock`.
+/// The document, of `cargo metadata` for the module's target, of `Cargo.lock`, and of what made the module: a line for
+/// each tool, its name and its version.
 ///
 /// # Errors
 /// What Cargo did not say.
-pub fn of(metadata: &Value, lock: &str) -> Result<Value, String> {
+pub fn of(metadata: &Value, lock: &str, made_with: &str) -> Result<Value, String> {
     let root =
         metadata.pointer("/resolve/root").and_then(Value::as_str).ok_or("cargo metadata: found no root package")?;
     let linked = linked(metadata, root);
@@ -26,9 +28,18 @@ pub fn of(metadata: &Value, lock: &str) -> Result<Value, String> {
         "metadata": {"component": {
             "type": "application", "name": text(subject, "name"), "version": text(subject, "version"),
             "licenses": [{"expression": text(subject, "license")}],
-        }},
+        }, "tools": {"components": tools(made_with)?}},
         "components": components,
     }))
+}
+
+fn tools(made_with: &str) -> Result<Vec<Value>, String> {
+    let tool = |line: &str| {
+        let (name, version) =
+            line.split_once(' ').ok_or_else(|| format!("`{line}`: expected a tool and its version"))?;
+        Ok(json!({"type": "application", "name": name, "version": version}))
+    };
+    made_with.lines().map(str::trim).filter(|line| !line.is_empty()).map(tool).collect()
 }
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {

@@ -186,6 +186,8 @@ pub struct Decision {
     pub expected_us: i64,
     /// The estimated cost.
     pub cost_uusd: i64,
+    /// What of it the answer's bytes cost.
+    pub egress_uusd: i64,
     /// How good its answers are by what the policy declares; 0 where it declares nothing of the model.
     pub quality_ppm: u32,
     /// Under which cost regime.

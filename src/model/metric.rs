@@ -73,6 +73,10 @@ families! {
     AGE_MS = "snapshot.age_ms" gauge [] "How old it is.";
     UNREADABLE = "snapshot.refused" counter [] "Snapshots that could not be read; the last good one ages.";
     TORN = "snapshot.torn" counter [] "Ticks that found a snapshot half written or unreadable shared data.";
+    BUDGET_USED = "budget.used_ppm" gauge ["tenant"] "What a tenant has used of its budget in this proxy and window, in parts per million.";
+    BUDGET = "budget.uusd" gauge ["tenant"] "Micro-dollars that this proxy may spend for it in a window.";
+    BUDGET_WINDOW = "budget.window_s" gauge ["tenant"] "Seconds of a window; windows begin at multiples of it.";
+    BUDGET_AGE = "budget.age_ms" gauge [] "How old is what a worker knows of all workers' spending; a day at most.";
     CANARY = "canary" gauge [] "0 without a candidate, 1 while one is tried, 2 since it was called back.";
     VERSION = "policy.version" gauge [] "The version of the policy.";
     FINGERPRINT = "policy.fingerprint" gauge [] "The first 32 bits of its digest, as a number: a fleet that disagrees shows two values.";

@@ -1,7 +1,7 @@
 //! The numbers that tune a policy: thresholds, selection, shedding, budgets, freshness, rollout. Defaults live in
 //! `policy`, documented with their field; here is only their shape.
 
-use super::{Kind, Name, Predicate, Substrate};
+use super::{Kind, Name, Predicate, Substrate, WHOLE_PPM};
 
 /// When a substrate of some kind is too full for new work. `None`: this signal does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -141,6 +141,24 @@ pub struct Budget {
     pub most_uusd: i64,
     /// This proxy's part of it.
     pub fleet_share_ppm: u32,
+}
+
+impl Budget {
+    /// What this proxy may spend of it in a window.
+    #[must_use]
+    pub fn here_uusd(&self) -> i64 {
+        let here = i128::from(self.most_uusd.max(0)) * i128::from(self.fleet_share_ppm) / i128::from(WHOLE_PPM);
+        i64::try_from(here).unwrap_or(i64::MAX)
+    }
+
+    /// How much of that is used once so much is spent, in parts per million: over the whole where workers spent at the
+    /// same time, and the whole where there is nothing to spend.
+    #[must_use]
+    pub fn used_ppm(&self, spent_uusd: i64) -> u64 {
+        let (spent, here) = (i128::from(spent_uusd.max(0)), i128::from(self.here_uusd()));
+        let used = (spent * i128::from(WHOLE_PPM)).checked_div(here).unwrap_or(i128::from(WHOLE_PPM));
+        u64::try_from(used).unwrap_or(u64::MAX)
+    }
 }
 
 /// The cost of a path between two zones, and its ceiling.

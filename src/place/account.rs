@@ -24,6 +24,7 @@ pub(crate) fn account(scene: &Scene, table: &mut Table, plan: Plan) -> Decision 
         spill: chosen.and_then(|id| spill(scene, table, id)),
         expected_us: chosen.map_or(0, |id| rated(scene, &table.ground, id).total_us),
         cost_uusd: plan.first().map_or(0, |a| a.cost_uusd),
+        egress_uusd: chosen.map_or(0, |id| uusd(cell(&table.ground.byte_pusd, id) * output_bytes(scene))),
         quality_ppm: chosen.map_or(0, |id| cell(&table.ground.quality_ppm, id)),
         regime: chosen.and_then(|id| scene.policy.substrate(id)).map(|s| s.cost.regime),
         freshness: scene.freshness(chosen),

@@ -76,6 +76,10 @@ fn fields(policy: &Policy, d: &Decision, out: &mut String) {
         out.push_str(if d.pace.hedge { ");hedge, cost=" } else { "), cost=" });
         push_signed(out, d.cost_uusd);
         write(out, &[";regime=", d.regime.map_or("none", Regime::as_str)]);
+        if d.egress_uusd > 0 {
+            out.push_str(";egress=");
+            push_signed(out, d.egress_uusd);
+        }
     }
     if let Some(spill) = &d.spill {
         spillover(policy, spill, out);

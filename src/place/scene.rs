@@ -71,9 +71,8 @@ impl<'a> Scene<'a> {
     pub(crate) fn budget_left_uusd(&self) -> Option<i64> {
         let position = self.policy.budget_of(self.facts.tenant?.value)?;
         let budget = self.policy.document().settings.budgets.get(position)?;
-        let share = i128::from(budget.most_uusd.max(0)) * i128::from(budget.fleet_share_ppm) / i128::from(WHOLE_PPM);
         let spent = self.local.spent_uusd.get(position).copied().unwrap_or(0);
-        Some(i64::try_from(share).unwrap_or(i64::MAX).saturating_sub(spent).max(0))
+        Some(budget.here_uusd().saturating_sub(spent).max(0))
     }
 
     /// The tenant's share of a substrate, where the policy bounds it.

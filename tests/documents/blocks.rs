@@ -23,7 +23,7 @@ pub fn root() -> &'static Path {
 }
 
 /// Every page of the repository, from its top.
-fn pages() -> Vec<PathBuf> {
+pub fn pages() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> =
         ["", ".github", "benches", "envoy", "policies", "tests"].map(|name| root().join(name)).into();
     folders.extend(fs::read_dir(root().join("examples")).unwrap().map(|entry| entry.unwrap().path()));

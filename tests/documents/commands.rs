@@ -1,6 +1,6 @@
 //! Commands: run where that is quick and needs nothing but the tool, and by the test that is named otherwise.
 
-use crate::blocks::{Block, of, root};
+use crate::blocks::{Block, of, pages, root};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -122,4 +122,43 @@ fn every_command_is_run_and_prints_what_is_shown() {
     let gone: Vec<_> = ELSEWHERE.iter().filter(|(begin, _)| !seen.contains(begin)).collect();
     assert!(gone.is_empty(), "in no document any more: {gone:?}");
     fs::remove_dir_all(dir).unwrap();
+}
+
+/// The words behind `make` that stand in backticks of a page's prose, up to an option or a variable.
+fn made(text: &str) -> Vec<&str> {
+    let quoted = text.split('`').skip(1).step_by(2).filter_map(|words| words.strip_prefix("make "));
+    let target = |word: &&str| {
+        !word.starts_with('-') && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    };
+    quoted.flat_map(|words| words.split_whitespace().take_while(move |word| target(word))).collect()
+}
+
+#[test]
+fn every_make_that_a_page_speaks_of_is_a_target_that_help_lists() {
+    let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+    let mut all = 0;
+    for page in pages() {
+        let text = fs::read_to_string(root().join(&page)).unwrap();
+        for target in made(&text) {
+            assert!(has_target(&makefile, target), "{}: `make {target}`: no such target", page.display());
+            all += 1;
+        }
+    }
+    assert!(all > 30, "{all} were found");
+    assert_eq!(made("`make wasm`, `make bench-guard BASE=x`, then `make -n`, make no"), ["wasm", "bench-guard"]);
+
+    let help = Command::new("make").arg("help").env_remove("MAKEFLAGS").current_dir(root()).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let listed: Vec<&str> =
+        help.lines().filter_map(|line| line.trim().strip_prefix("make ")?.split(' ').next()).collect();
+    let targets = makefile.lines().filter(|line| line.contains(" ## "));
+    let targets: Vec<&str> = targets.filter_map(|line| line.split_once(':')).map(|(target, _)| target).collect();
+    assert_eq!(listed, targets);
+    // A file of such a name must not stand in for what is asked.
+    let phony = makefile.replace("\\\n", " ");
+    let phony: Vec<&str> =
+        phony.lines().filter_map(|line| line.strip_prefix(".PHONY:")).flat_map(str::split_whitespace).collect();
+    for target in targets {
+        assert!(phony.contains(&target), "{target} is not phony");
+    }
 }

@@ -15,7 +15,7 @@ use berth::health::{codec, json as picture};
 use berth::manifest::envoy::route::Way;
 use berth::model::metric::{labels, tag_rule};
 use berth::place::inspect;
-use berth::place::replay::{Identity, Replay};
+use berth::place::replay::{Identity, Replay, pseudonym};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,6 +26,8 @@ const FILE_LOG: &str = "type.googleapis.com/envoy.extensions.access_loggers.file
 /// In each round, by each of so many clients at once.
 const PER_CLIENT: usize = 180;
 const CLIENTS: usize = 6;
+/// Those with a budget.
+const TENANTS: [&str; 2] = ["acme", "globex"];
 
 fn shipped(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy").join(name)).unwrap()
@@ -43,6 +45,11 @@ fn policy() -> Value {
         policy["substrates"][at]["location"]["zone"] = zone.into();
     }
     policy["breaking"] = json!({"dwell_ms": 200, "hold_down_ms": 400});
+    // A dollar at this proxy, so that parts per million of it are micro-dollars, in windows of a year.
+    policy["budgets"] = TENANTS
+        .map(|tenant| json!({"tenant": tenant, "window_s": 31_536_000, "most_usd": 4, "fleet_share": 0.25}))
+        .into_iter()
+        .collect();
     policy
 }
 
@@ -322,6 +329,7 @@ async fn metrics_logs_and_substrates_agree_to_the_last_request_and_the_log_repla
     let spent_ns = sum(&metrics, "berth_stage_ns");
     assert!((timed..timed * 1_000_000).contains(&spent_ns), "{timed} decisions took {spent_ns} ns");
     assert_eq!(sum(&metrics, "berth_undecided"), 0);
+    budgets_agree(&books, &lines).await;
     attempts_agree(&books, &lines).await;
     fallbacks_agree(&books, &lines).await;
     replays(&books, asked).await;
@@ -360,6 +368,37 @@ fn rejections_agree(books: &Books, metrics: &BTreeMap<String, u64>, lines: &[Val
     assert_eq!(counted, expected);
     assert!(counted.len() > 4, "{counted:?}");
     println!("rejected: {counted:?}");
+}
+
+/// What shows as used of a tenant's budget is what its placed requests were expected to cost, to the micro-dollar and
+/// over both workers. The replay record says whose each was, by the same digest.
+async fn budgets_agree(books: &Books, lines: &[Value]) {
+    let mut charged = BTreeMap::<String, u64>::new();
+    for line in lines {
+        let decision = Line::parse(line["decision"].as_str().unwrap()).unwrap();
+        let tenant = line["replay"].as_str().unwrap().split(';').find_map(|member| member.strip_prefix("T+#")).unwrap();
+        if let Some(cost) = decision.get("cost") {
+            *charged.entry(tenant.into()).or_default() += cost.parse::<u64>().unwrap();
+        }
+    }
+    for tenant in TENANTS {
+        let name = format!("{:016x}", pseudonym(tenant));
+        let charged = charged[&name];
+        assert!((1_000..1_000_000).contains(&charged), "{tenant} was charged {charged}");
+        let of = |metric: &str| series(metric, &[("tenant", &name)]);
+        let metrics = eventually("both workers have told what they spent", || async {
+            let metrics = books.metrics().await;
+            (metrics.get(&of("berth_budget_used_ppm")) >= Some(&charged)).then_some(metrics)
+        })
+        .await;
+        assert_eq!(metrics[&of("berth_budget_used_ppm")], charged, "{tenant}");
+        assert_eq!(metrics[&of("berth_budget_uusd")], 1_000_000);
+        assert_eq!(metrics[&of("berth_budget_window_s")], 31_536_000);
+        println!("{tenant} was charged {charged} micro-dollars, and so much shows as used");
+    }
+    let metrics = books.metrics().await;
+    assert!(metrics["berth_budget_age_ms{}"] < 5_000, "{metrics:?}");
+    assert_eq!(metrics.keys().filter(|key| key.starts_with("berth_budget_used_ppm")).count(), TENANTS.len());
 }
 
 /// Every placed request came from some zone and went to the zone of its substrate.

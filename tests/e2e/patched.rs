@@ -197,6 +197,60 @@ async fn others_by(cluster: &str) {
     leaves_others_alone(&envoy, "0.0.0.0_80", elsewhere).await;
 }
 
+/// A gateway with two servers, each with two hosts, as a mesh has them.
+async fn gateway_of(world: &World, host: &str, elsewhere: &Upstream) -> Envoy {
+    let mut gateway = patches::mesh_gateway_with_servers(host, "elsewhere");
+    for (cluster, upstream) in [
+        ("outbound|8000||gpu-de.inference.svc.cluster.local", &world.de),
+        ("outbound|8443||metal.par.example", &world.fr),
+        ("outbound|443||api.provider.example", &world.us),
+        ("elsewhere", elsewhere),
+    ] {
+        patches::mesh_cluster(&mut gateway, cluster, upstream.address);
+    }
+    patches::istio(&mut gateway, &world.rendered("istio", "envoyfilter.yaml"), &world.dir);
+    world.start(&gateway).await
+}
+
+/// By whom a request of this customer is answered, and how.
+async fn asked(envoy: &Envoy, listener: &str, host: &str, tenant: &str) -> (u16, String) {
+    let ask = Ask::post(envoy.listener(listener), "/other", "{}").header("host", host).header("x-tenant", tenant);
+    let seen = ask.send().await.unwrap();
+    (seen.status, if seen.status == 200 { seen.text().to_string() } else { String::new() })
+}
+
+#[tokio::test]
+async fn of_a_gateway_with_several_servers_one_host_at_one_port_is_placed_or_all_are() {
+    const PLAIN: &str = "0.0.0.0_8080";
+    const SECURE: &str = "0.0.0.0_8443";
+    let place =
+        |host: &str| format!("istio: {{namespace: inference, place: gateway, selector: {{istio: edge}}{host}}}");
+    let elsewhere = Upstream::start("elsewhere").await;
+    let to_elsewhere = (200, String::from("elsewhere"));
+    let refused = (403, String::new());
+    for named in ["llm.example", "*.llm.example"] {
+        let world = World::open(&closed(), &place(&format!(", host: '{named}:8443'")), "", "").await;
+        let envoy = gateway_of(&world, named, &elsewhere).await;
+        let host = named.replace('*', "a");
+        elsewhere.does(Script::ok("elsewhere"));
+        assert_eq!(asked(&envoy, SECURE, &host, "acme").await, refused, "{host} is placed, which here is refused");
+        let (status, by) = asked(&envoy, SECURE, &host, "initech").await;
+        assert!(status == 200 && by != "elsewhere", "{host}: {status} by {by}");
+        assert_eq!(asked(&envoy, PLAIN, &host, "acme").await, to_elsewhere, "at the other port it goes where it went");
+        for listener in [PLAIN, SECURE] {
+            leaves_others_alone(&envoy, listener, &elsewhere).await;
+        }
+    }
+    // Without a host: all of them, at every port.
+    let world = World::open(&closed(), &place(""), "", "").await;
+    let envoy = gateway_of(&world, "llm.example", &elsewhere).await;
+    for listener in [PLAIN, SECURE] {
+        for host in ["llm.example", patches::OTHER] {
+            assert_eq!(asked(&envoy, listener, host, "acme").await, refused, "{listener} {host}");
+        }
+    }
+}
+
 /// The filter believes what the Gateway's own filters found out, not what the client wrote, and all that the Gateway says
 /// itself goes on: with TLS, where there is a filter chain a host, too.
 #[tokio::test]

@@ -28,6 +28,13 @@ pub(crate) fn refer(case: &Case, bug: Bug) -> Vec<Judged> {
 
 /// The first thing that differs, in words.
 pub(crate) fn difference(real: &Inspection, reference: &[Judged]) -> Option<String> {
+    if let Some(Attempt { substrate, .. }) = real.decision.plan.first() {
+        // To the nearest micro-dollar.
+        let egress_uusd = (reference[usize::from(*substrate)].egress_pusd + 500_000).div_euclid(1_000_000);
+        if i128::from(real.decision.egress_uusd) != egress_uusd {
+            return Some(format!("egress: really {}, by reference {egress_uusd}", real.decision.egress_uusd));
+        }
+    }
     real.rows.iter().zip(reference).enumerate().find_map(|(at, (row, judged))| {
         let mut codes: std::collections::BTreeSet<Code> = row.reasons.iter().map(|r| r.code).collect();
         codes.remove(&Code::Shed);

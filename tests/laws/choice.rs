@@ -210,6 +210,23 @@ proptest! {
     }
 
     #[test]
+    fn every_placement_says_what_it_costs_and_what_of_it_is_egress(case in case()) {
+        let seen = look(&case);
+        let policy = Policy::new(case.document.clone(), [0; 32]);
+        let (decision, text) = (&seen.decision, record(&policy, &seen.decision));
+        let Some(first) = decision.plan.first() else {
+            prop_assert!(decision.egress_uusd == 0 && !text.contains("cost="), "{text}");
+            return Ok(());
+        };
+        let (cost, regime) = (decision.cost_uusd, decision.regime.unwrap().as_str());
+        prop_assert_eq!(cost, first.cost_uusd);
+        prop_assert!((0..=cost).contains(&decision.egress_uusd), "{text}");
+        let egress = if decision.egress_uusd > 0 { format!(";egress={}", decision.egress_uusd) } else { String::new() };
+        let said = format!(", cost={cost};regime={regime}{egress}");
+        prop_assert!(text.ends_with(&said) || text.contains(&format!("{said}, ")), "{text} without {said}");
+    }
+
+    #[test]
     fn a_spillover_says_what_its_best_home_was_rejected_for_and_what_it_adds(case in case()) {
         let seen = look(&case);
         let Some(spill) = seen.decision.spill else { return Ok(()) };

@@ -110,6 +110,7 @@ pub(crate) struct Judged {
     pub(crate) codes: BTreeSet<Code>,
     pub(crate) utility_pusd: i128,
     pub(crate) cost_pusd: i128,
+    pub(crate) egress_pusd: i128,
     pub(crate) need_us: i128,
     pub(crate) total_us: i128,
 }

@@ -82,7 +82,7 @@ pub(crate) fn of(q: &Question, demand: &Demand, at: usize, s: &Substrate) -> Jud
         - total_us * i128::from(worth.second_uusd)
         - cost_pusd
         - risk * i128::from(worth.failure_uusd);
-    Judged { codes, utility_pusd, cost_pusd, need_us, total_us }
+    Judged { codes, utility_pusd, cost_pusd, egress_pusd: byte * bytes, need_us, total_us }
 }
 
 /// By the caller's region; one that nobody vouches for can only make it dearer.

@@ -281,6 +281,25 @@ fn the_policy_before_is_the_one_that_ruled_last_also_after_a_way_back() {
 }
 
 #[test]
+fn of_many_policies_that_a_vm_has_had_the_oldest_gives_way_and_there_is_no_way_back_to_it() {
+    let (host, vm) = (FakeHost::new(), Vm::default());
+    let goes_back_to = |name: &str, next: u32| {
+        host.set_property(&["plugin_name"], name.as_bytes());
+        host.set_configuration(&versioned(next).to_string());
+        let mut role = Role::configure_in(&host, &vm).unwrap();
+        store::throw(&host, Switch::Previous, None, host.now_ms()).unwrap();
+        role.on_tick(&host);
+        version(&host, &mut role)
+    };
+    goes_back_to("first", 1);
+    // Eight are remembered, of all filters together.
+    (0..7).for_each(|n| drop(goes_back_to(&format!("f{n}"), 1)));
+    assert_eq!(goes_back_to("first", 2), "1");
+    (0..8).for_each(|n| drop(goes_back_to(&format!("g{n}"), 1)));
+    assert_eq!(goes_back_to("first", 3), "3", "the current one goes on");
+}
+
+#[test]
 fn filters_of_one_vm_are_not_each_other_s_past() {
     let (host, vm) = (FakeHost::new(), Vm::default());
     let mut roles = Vec::new();

@@ -88,6 +88,24 @@ pub fn mesh_gateway() -> Value {
     })
 }
 
+/// The same with two servers, one of which would speak TLS: each has routes of its own, and the same two hosts, whose
+/// requests go to one cluster.
+pub fn mesh_gateway_with_servers(host: &str, cluster: &str) -> Value {
+    let mut bootstrap = mesh_gateway();
+    let server = |(routes, port): (&str, u16)| {
+        let of = |host: &str| {
+            json!({"name": format!("{host}:{port}"), "domains": [host],
+                "routes": [{"name": "default", "match": {"prefix": "/"}, "route": {"cluster": cluster}}]})
+        };
+        let routes = json!({"name": routes, "virtual_hosts": [of(host), of(OTHER)]});
+        json!({"name": format!("0.0.0.0_{port}"), "address": any_port(), "traffic_direction": "OUTBOUND",
+            "filter_chains": [http(&format!("outbound_0.0.0.0_{port}"), &routes)]})
+    };
+    let servers = [("http.8080", 8080), ("https.8443.tls.edge.inference", 8443)].map(server);
+    bootstrap["static_resources"]["listeners"] = servers.into_iter().collect();
+    bootstrap
+}
+
 /// A gateway as Envoy Gateway makes it before our patches.
 pub fn gateway() -> Value {
     let routes = json!({"name": "inference/eg/http", "virtual_hosts": [{"name": "inference/eg/http/*", "domains": ["*"],
@@ -224,7 +242,12 @@ fn managers(resources: &mut Value) -> impl Iterator<Item = &mut Value> {
 fn route_configurations<'a>(resources: &'a mut Value, matched: &Value) -> impl Iterator<Item = &'a mut Value> {
     let port = matched["routeConfiguration"]["portNumber"].as_u64().map(|port| port.to_string());
     let all = managers(resources).map(|manager| &mut manager["route_config"]);
-    all.filter(move |routes| port.as_ref().is_none_or(|port| routes["name"] == *port))
+    // A sidecar's are called by the port; a gateway's `http.PORT`, or `https.PORT.NAME.GATEWAY.NAMESPACE`.
+    let of = |name: &str| match name.split('.').collect::<Vec<_>>()[..] {
+        ["http", port] | ["https", port, _, _, _] => String::from(port),
+        _ => String::from(name),
+    };
+    all.filter(move |routes| port.as_ref().is_none_or(|port| of(routes["name"].as_str().unwrap()) == *port))
 }
 
 fn virtual_hosts<'a>(resources: &'a mut Value, matched: &Value) -> impl Iterator<Item = &'a mut Value> {

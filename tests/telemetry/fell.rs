@@ -162,6 +162,18 @@ fn as_long_as_nothing_fails_nothing_is_asked() {
 }
 
 #[test]
+fn what_is_told_of_a_request_that_is_tried_very_often_is_bounded() {
+    let mut proxy = Proxy::start();
+    for n in 0..60 {
+        proxy.attempt(["metal-fr", "onprem-de"][n % 2], Ends::Answered("503"));
+    }
+    // And the sign that another attempt followed the last one that is told.
+    let said = proxy.said().unwrap();
+    assert!((490..=513).contains(&said.len()), "{} bytes", said.len());
+    assert!(said.starts_with("metal-fr=503>onprem-de=503>") && said.ends_with("=503>"), "{said}");
+}
+
+#[test]
 fn what_nobody_of_ours_left_there_breaks_nothing_and_the_series_are_bounded() {
     let mut proxy = Proxy::start();
     for text in [&b""[..], b">", b"=", b"=>", b"none@", b"a=none@x", &[0xff, 0xfe], &[b'='; 4_096]] {

@@ -379,3 +379,16 @@ fn noisy(noise: &[u8], at: &prop::sample::Index) -> Vec<u8> {
     let at = at.index(good.len());
     [&good.as_bytes()[..at], noise, &good.as_bytes()[at..]].concat()
 }
+
+#[test]
+fn of_very_many_vms_that_come_and_go_those_that_have_gone_are_forgotten() {
+    let mut fold = started(watch(&["a"]));
+    for vm in 0..2_000_u64 {
+        fold.absorb(u8::try_from(vm % 128).unwrap(), slot(vm, &[("a", good(1))]), T + vm);
+        if vm % 100 == 99 {
+            let known = format!("{fold:?}").matches("Known {").count();
+            assert!((vm as usize + 1).min(128) <= known && known <= 256, "{known} after {vm}");
+        }
+    }
+    assert_eq!(fold.live(), 128, "and whoever is there is known");
+}

@@ -365,3 +365,19 @@ fn in_a_cluster_of_clusters_each_attempt_counts_where_its_host_says_that_it_belo
     }
     assert_eq!(proxy.snapshot().of("onprem-de").unwrap().circuit, Circuit::Closed);
 }
+
+#[test]
+fn metadata_too_long_to_be_looked_at_leaves_the_attempt_to_the_cluster_that_was_asked() {
+    for (padding, counts) in [(0, true), (64 << 10, false)] {
+        let mut proxy = Proxy::start(FakeHost::new());
+        // An unknown field before it, as long as that.
+        let length = [padding as u8 & 0x7f | 0x80, (padding >> 7) as u8 & 0x7f | 0x80, (padding >> 14) as u8];
+        let long = [&[122][..], &length, &vec![b'x'; padding], &metadata("metal-fr")].concat();
+        proxy.host.set_property(&["xds", "upstream_host_metadata"], &long);
+        for _ in 0..5 {
+            proxy.attempt("lane", None, false);
+        }
+        let circuit = proxy.snapshot().of("metal-fr").unwrap().circuit;
+        assert_eq!(matches!(circuit, Circuit::Open { .. }), counts, "{padding}: {circuit:?}");
+    }
+}

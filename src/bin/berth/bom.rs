@@ -12,6 +12,9 @@ pub(crate) struct Args {
     /// The lock file.
     #[arg(default_value = "Cargo.lock")]
     lock: PathBuf,
+    /// What made the module: a line for each tool, its name and its version.
+    #[arg(long, value_name = "TOOLS", default_value = "")]
+    made_with: String,
 }
 
 /// Prints it.
@@ -24,7 +27,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         .map_err(|e| format!("standard input: found {e}, expected the output of cargo metadata"))
         .and_then(|metadata| {
             let lock = fs::read_to_string(&args.lock).map_err(|e| format!("{}: {e}", args.lock.display()))?;
-            bom::of(&metadata, &lock)
+            bom::of(&metadata, &lock, &args.made_with)
         });
     match made.map(|bom| serde_json::to_string_pretty(&bom).unwrap_or_default()) {
         Ok(text) => {

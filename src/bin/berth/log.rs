@@ -53,6 +53,8 @@ struct Class {
     refused: u64,
     spilled: u64,
     cost_uusd: i64,
+    /// Of that, what bytes cost.
+    egress_uusd: i64,
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +111,8 @@ impl Summary {
         let class = under(&mut self.classes, get("class"));
         class.requests += 1;
         class.cost_uusd = class.cost_uusd.saturating_add(get("cost").parse().unwrap_or(0));
+        let egress = line.item("cost").and_then(|cost| cost.param("egress")?.parse().ok());
+        class.egress_uusd = class.egress_uusd.saturating_add(egress.unwrap_or(0));
         if line.get("refused").is_some() {
             class.refused += 1;
             count(&mut self.refusals, get("reason"));
@@ -188,16 +192,23 @@ impl Summary {
                 percent(c.refused, c.requests),
                 percent(c.spilled, c.requests),
                 usd(c.cost_uusd),
+                usd(c.egress_uusd),
             ]
         };
         let rows: Vec<Vec<String>> = classes.into_iter().take(top).map(row).collect();
-        table(&["class, worst first", "requests", "refused", "spilled", "cost"], &rows)
+        table(&["class, worst first", "requests", "refused", "spilled", "cost", "of it egress"], &rows)
     }
 
     fn json(&self) -> Value {
-        let classes: BTreeMap<_, _> = self.classes.iter().map(|(name, c)| {
-            (name, json!({"requests": c.requests, "refused": c.refused, "spilled": c.spilled, "cost_uusd": c.cost_uusd}))
-        }).collect();
+        let classes: BTreeMap<_, _> = self
+            .classes
+            .iter()
+            .map(|(name, c)| {
+                let counts = json!({"requests": c.requests, "refused": c.refused, "spilled": c.spilled,
+                "cost_uusd": c.cost_uusd, "egress_uusd": c.egress_uusd});
+                (name, counts)
+            })
+            .collect();
         json!({
             "lines": self.lines, "without_decision": self.foreign, "cut_off": self.broken, "tried_again": self.retried,
             "attempts": self.attempts, "fallbacks": self.fallbacks,

@@ -11,7 +11,7 @@ pub struct Accounting {
     pub on: bool,
     /// The replay record in filter state.
     pub replay: bool,
-    /// Tenants stand in it as digests.
+    /// Tenants stand in it, and in what is shown of their budgets, as digests.
     pub hash_tenants: bool,
     /// Single keys in filter state.
     pub keys: Vec<Key>,
@@ -39,7 +39,7 @@ impl Accounting {
     }
 
     #[inline(never)]
-    pub(super) fn new(raw: &RawConfig<'_>, lanes: &[Lane]) -> Result<Self, String> {
+    pub(super) fn new(raw: &RawConfig<'_>, lanes: &[Lane], budgets: bool) -> Result<Self, String> {
         let (replay, hash_tenants) = (raw.replay.unwrap_or(false), raw.hash_tenants);
         let on = raw.accounting.unwrap_or(true);
         if let Some((name, _)) = given(raw).iter().filter(|_| !on).find(|(_, given)| *given) {
@@ -47,8 +47,10 @@ impl Accounting {
                 "{name}: nothing is left behind with `accounting: false`, expected it to be absent"
             )));
         }
-        if hash_tenants == Some(true) && !replay {
-            return Err(refuse("hash_tenants: it is about the replay record, expected `replay: true` beside it"));
+        if hash_tenants == Some(true) && !replay && !budgets {
+            return Err(refuse(
+                "hash_tenants: it is about the replay record and tenants' budgets, expected `replay: true` beside it or `budgets` in the policy",
+            ));
         }
         let mut found = Vec::new();
         for (i, name) in raw.keys.iter().flatten().enumerate() {

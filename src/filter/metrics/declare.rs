@@ -1,5 +1,6 @@
 //! Declaring: which series there are, from the policy's own lists and from closed ones.
 
+use super::budgets::Budgets;
 use super::cells::{Cells, define};
 use super::outcomes::WENT;
 use super::runs::{Runs, Ways};
@@ -106,6 +107,8 @@ impl Metrics {
             epoch: define(host, MetricKind::Gauge, &metric::EPOCH, &[]),
             age_ms: define(host, MetricKind::Gauge, &metric::AGE_MS, &[]),
             canary: define(host, MetricKind::Gauge, &metric::CANARY, &[]),
+            // One policy speaks for the proxy.
+            budgets: if aside { Budgets::default() } else { Budgets::declare(host, policy, config.hash_tenants) },
             cells,
         };
         metrics.cells.seal();

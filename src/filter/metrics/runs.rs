@@ -25,7 +25,7 @@ pub(super) struct Runs {
 }
 
 /// Where a name stands in a list, to which it is added if it is new.
-fn place<T: PartialEq>(list: &mut Vec<T>, one: T) -> usize {
+pub(super) fn place<T: PartialEq>(list: &mut Vec<T>, one: T) -> usize {
     list.iter().position(|known| *known == one).unwrap_or_else(|| {
         list.push(one);
         list.len().saturating_sub(1)

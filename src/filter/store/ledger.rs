@@ -56,8 +56,12 @@ pub fn exchange<H: Host>(host: &H, claims: &mut [Claim], now_ms: u64) -> Result<
             }
         }
         for claim in claims.iter_mut() {
-            claim.fresh_uusd = 0;
-            claim.spent_uusd = find(&entries, claim, now_ms).map_or(0, |entry| entry.spent_uusd);
+            if let Some(entry) = find(&entries, claim, now_ms) {
+                (claim.fresh_uusd, claim.spent_uusd) = (0, entry.spent_uusd);
+            } else {
+                // Nothing was spent; or there was no room for it, and it counts here until there is.
+                claim.spent_uusd = claim.fresh_uusd;
+            }
         }
         return Ok(());
     }

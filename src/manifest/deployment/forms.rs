@@ -41,13 +41,19 @@ pub(super) struct Hosted;
 impl Form for Hosted {
     type Out = (String, u16);
     fn read(&self, value: &Tree) -> Result<Self::Out, Wrong> {
-        let Tree::Text(text) = value else { return Address.read(value) };
+        let wrong = || {
+            Wrong::new(
+                codes::BAD_TEXT,
+                "`host:port` of one virtual host, the host also `*` or `*.domain`; for all hosts at all ports leave it out",
+            )
+        };
+        let Tree::Text(text) = value else { return Address.read(value).map_err(|_| wrong()) };
         if let Some(below) = text.strip_prefix("*.") {
-            let (host, port) = Address.read(&Tree::Text(below.to_owned()))?;
+            let (host, port) = Address.read(&Tree::Text(below.to_owned())).map_err(|_| wrong())?;
             return Ok((format!("*.{host}"), port));
         }
-        let Some(port) = text.strip_prefix("*:") else { return Address.read(value) };
-        Ok((String::from("*"), port.parse().map_err(|_| Wrong::new(codes::BAD_TEXT, "`*:port`"))?))
+        let Some(port) = text.strip_prefix("*:") else { return Address.read(value).map_err(|_| wrong()) };
+        Ok((String::from("*"), port.parse().map_err(|_| wrong())?))
     }
     fn shape(&self) -> Shape {
         Address.shape()

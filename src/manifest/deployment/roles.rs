@@ -72,7 +72,7 @@ pub fn placement<S: Source>(s: &mut S) -> Option<()> {
     s.optional("decision_upstream", "Whether substrates are sent the decision; never providers.", Flag);
     s.optional("decision_response", "Whether answers carry the decision.", Flag);
     s.optional("replay", "Whether the replay record is left.", Flag);
-    s.optional("hash_tenants", "Whether tenants stand in it as digests.", Flag);
+    s.optional("hash_tenants", "Whether tenants stand in it, and in metrics of their budgets, as digests.", Flag);
     s.list("keys", "Single keys in filter state.", Word(&Key::ALL, Key::as_str), up_to(Key::ALL.len()));
     s.optional("sample", "One decision in so many is looked at closely.", count());
     s.optional("time_sample", "The stages of one decision in so many are timed.", count());

@@ -87,6 +87,8 @@ pub fn pressure(health: &Health, limits: &Thresholds, now_ms: u64, hard_ms: u64)
         (Signal::Interconnect, limits.interconnect_ppm),
         (Signal::RackCongestion, limits.rack_ppm),
         (Signal::EastWest, limits.east_west_ppm),
+        (Signal::CpuUse, limits.cpu_ppm),
+        (Signal::AcceleratorUse, limits.accelerator_ppm),
     ];
     let least = [
         (Signal::PowerHeadroom, limits.power_headroom_ppm),
@@ -118,6 +120,8 @@ mod tests {
         queue_share_ppm: None,
         memory_soft_ppm: None,
         memory_hard_ppm: Some(900_000),
+        cpu_ppm: Some(900_000),
+        accelerator_ppm: Some(800_000),
         interconnect_ppm: None,
         rack_ppm: None,
         east_west_ppm: None,
@@ -209,6 +213,20 @@ mod tests {
     }
 
     #[test]
+    fn busy_processors_close_it_by_several_samples_and_a_jump_does_not() {
+        let after = |uses: &[i64]| {
+            let mut gate = Gate::default();
+            for (now_ms, use_ppm) in (100_000..).step_by(1_000).zip(uses) {
+                gate.judge(&with(&[(Signal::CpuUse, *use_ppm)], now_ms), &LIMITS, &RULES, 7, now_ms, HARD_MS);
+            }
+            gate.admission()
+        };
+        assert_eq!(after(&[950_000, 300_000, 300_000, 300_000, 950_000]), Admission::All);
+        assert_eq!(after(&[800_000, 800_000]), Admission::Existing);
+        assert_eq!(after(&[950_000, 1_200_000]), Admission::Closed);
+    }
+
+    #[test]
     fn the_same_sample_twice_is_one_sample() {
         let (mut gate, health) = (Gate::default(), with(&[(Signal::QueueDepth, 120)], 1_000));
         (0..50).for_each(|i| gate.judge(&health, &LIMITS, &RULES, 7, 1_000 + i, HARD_MS));
@@ -242,6 +260,9 @@ mod tests {
         assert_eq!(near(&[(Signal::PowerHeadroom, 200_000)]), Some(500_000));
         assert_eq!(near(&[(Signal::PowerHeadroom, 0)]), Some(1_000_000));
         assert_eq!(near(&[(Signal::RateRemaining, 0)]), Some(0));
+        assert_eq!(near(&[(Signal::CpuUse, 450_000), (Signal::AcceleratorUse, 200_000)]), Some(500_000));
+        assert_eq!(near(&[(Signal::CpuUse, 450_000), (Signal::AcceleratorUse, 600_000)]), Some(750_000));
+        assert_eq!(near(&[(Signal::CpuUse, 1_800_000)]), Some(2_000_000), "more than it asked for");
         assert_eq!(near(&[(Signal::EastWest, 1_000_000)]), None, "no threshold, no pressure");
     }
 }

@@ -14,6 +14,10 @@ pub struct Thresholds {
     pub memory_soft_ppm: Option<u32>,
     /// Memory in use: from here on it is refused.
     pub memory_hard_ppm: Option<u32>,
+    /// Processors in use, at most. Only admission asks: it does not turn at one sample, and these jump.
+    pub cpu_ppm: Option<u32>,
+    /// Accelerators in use, at most; the same.
+    pub accelerator_ppm: Option<u32>,
     /// Interconnect saturation, at most.
     pub interconnect_ppm: Option<u32>,
     /// Rack congestion, at most.

@@ -81,31 +81,15 @@ impl Gate {
 /// How near the nearest threshold is (the whole: reached), and when that was heard. `None`: nothing known.
 #[must_use]
 pub fn pressure(health: &Health, limits: &Thresholds, now_ms: u64, hard_ms: u64) -> Option<(i64, u64)> {
-    let most = [
-        (Signal::QueueDepth, limits.queue_depth),
-        (Signal::MemoryPressure, limits.memory_hard_ppm),
-        (Signal::Interconnect, limits.interconnect_ppm),
-        (Signal::RackCongestion, limits.rack_ppm),
-        (Signal::EastWest, limits.east_west_ppm),
-        (Signal::CpuUse, limits.cpu_ppm),
-        (Signal::AcceleratorUse, limits.accelerator_ppm),
-    ];
-    let least = [
-        (Signal::PowerHeadroom, limits.power_headroom_ppm),
-        (Signal::CoolingHeadroom, limits.cooling_headroom_ppm),
-        (Signal::Link, limits.link_ppm),
-        (Signal::RateRemaining, limits.rate_remaining),
-    ];
     let known = |signal| health.reading(signal).filter(|r: &Reading| now_ms.saturating_sub(r.at_ms) < hard_ms);
-    let near = |(signal, limit): (Signal, Option<u32>), turned: bool| {
+    let near = |(signal, limit): (Signal, Option<u32>)| {
         let (reading, limit) = (known(signal)?, i64::from(limit?));
-        let (part, whole) = if turned { (limit, reading.value) } else { (reading.value, limit) };
+        let (part, whole) = if signal.more_is_better() { (limit, reading.value) } else { (reading.value, limit) };
         // Nothing left of what must be left, or anything at all where nothing may be: reached.
         let ppm = if whole <= 0 { WHOLE_PPM * i64::from(part > 0) } else { scale(part, WHOLE_PPM, whole) };
         Some((ppm, reading.at_ms))
     };
-    let all = most.into_iter().filter_map(|m| near(m, false)).chain(least.into_iter().filter_map(|l| near(l, true)));
-    all.max()
+    limits.bounds().into_iter().filter_map(near).max()
 }
 
 #[cfg(test)]

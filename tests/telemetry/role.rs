@@ -409,7 +409,7 @@ fn busy_processors_close_admission_by_the_reports_of_their_own_and_bad_ones_do_n
     watch.substrates[0].thresholds.cpu_ppm = Some(900_000);
     let mut vm = Vm::start_watching(FakeHost::new(), watch, Vm::sources());
     let shown = |vm: &Vm, what: &str| vm.host.metric_value(&format!("berth.health.{what}.substrate.metal-fr"));
-    let mut say = |vm: &mut Vm, body: &str| {
+    let say = |vm: &mut Vm, body: &str| {
         vm.tick();
         vm.answer_all(body);
         vm.host.advance_ms(TICK_MS);

@@ -27,6 +27,7 @@ fn watch(substrates: usize) -> Watch {
         thresholds: Thresholds { queue_depth: Some(10), memory_hard_ppm: Some(900_000), ..Thresholds::default() },
         first_token_us: 200_000,
         kind: berth::model::Kind::Gpu,
+        layer: String::new(),
         region: String::from("here"),
         us_per_token: 20_000,
     };

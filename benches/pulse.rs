@@ -62,6 +62,7 @@ fn watch() -> Watch {
             thresholds,
             first_token_us: 200_000,
             kind: berth::model::Kind::Gpu,
+            layer: String::new(),
             region: String::from("here"),
             us_per_token: 20_000,
         }

@@ -51,25 +51,65 @@ fn a_writer_that_stalls_at_the_desk_is_not_waited_for() {
     }
 }
 
-#[test]
-fn a_connection_may_take_no_longer_than_the_shortest_attempts_part_of_a_deadline() {
+/// How long a connection to `gpu-de`, `gpu-fr` and the provider, which speaks TLS, may take.
+fn connects(policy: &str, more: &str) -> [String; 3] {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let dir = folder("connect");
-    let policy = fs::read_to_string(root.join("policies/starter.yaml")).unwrap();
     let deployment = fs::read_to_string(root.join(EXAMPLES[0].1)).unwrap();
-    fs::write(dir.join("deployment.yaml"), deployment.replace("../../policies/starter.yaml", "policy.yaml")).unwrap();
-    // One class in a hurry does not cut far places off from the others: no less than 250 ms, twice with TLS, as the provider has.
-    for (deadline, taken) in
-        [("8000", "1s"), ("3000", "1s"), ("2997", "0.999s"), ("900", "0.300s"), ("600", "0.250s"), ("600", "0.500s")]
-    {
-        let hasty = policy.replacen("deadline_ms: 8000", &format!("deadline_ms: {deadline}"), 1);
-        fs::write(dir.join("policy.yaml"), hasty).unwrap();
-        let file = dir.join("deployment.yaml");
-        let (code, said) = berth(&["render", "envoy", file.to_str().unwrap(), "-o", dir.to_str().unwrap()]);
-        assert_eq!(code, 0, "{said}");
-        let rendered = fs::read_to_string(dir.join("envoy.yaml")).unwrap();
-        assert!(rendered.contains(&format!("connect_timeout: '{taken}'")), "{deadline}: expected {taken}");
+    let deployment = deployment.replace("../../policies/starter.yaml", "policy.yaml");
+    fs::write(
+        dir.join("deployment.yaml"),
+        deployment.replace("http2: true}\n  provider", &format!("{more}}}\n  provider")),
+    )
+    .unwrap();
+    fs::write(dir.join("policy.yaml"), policy).unwrap();
+    let file = dir.join("deployment.yaml");
+    let (code, said) = berth(&["render", "envoy", file.to_str().unwrap(), "-o", dir.to_str().unwrap()]);
+    assert_eq!(code, 0, "{said}");
+    let rendered = fs::read_to_string(dir.join("envoy.yaml")).unwrap();
+    ["gpu-de", "gpu-fr", "provider-us"].map(|cluster| {
+        let (_, of) = rendered.split_once(&format!("  - name: {cluster}\n")).unwrap();
+        let (_, taken) = of.split_once("connect_timeout: '").unwrap();
+        taken.split_once('\'').unwrap().0.to_owned()
+    })
+}
+
+#[test]
+fn a_connection_may_take_no_longer_than_the_shortest_attempts_part_of_a_deadline_there() {
+    let starter = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/starter.yaml")).unwrap();
+    let hasty = |by: &str| starter.replacen("deadline_ms: 8000", by, 1);
+    let (usual, plain) = ("1s", "http2: true");
+    for (class, taken) in [
+        ("deadline_ms: 8000", [usual; 3]),
+        ("deadline_ms: 3000", [usual; 3]),
+        ("deadline_ms: 2997", ["0.999s"; 3]),
+        ("deadline_ms: 600", ["0.200s"; 3]),
+        ("deadline_ms: 600\n    attempts: {most: 1}", ["0.600s"; 3]),
+        ("deadline_ms: 6000\n    attempts: {most: 3, per_try_ms: 300}", ["0.300s"; 3]),
+        // What is in too great a hurry for the declared 250 ms is never sent there.
+        ("deadline_ms: 240", [usual; 3]),
+    ] {
+        assert_eq!(connects(&hasty(class), plain), taken, "{class}");
     }
+    let quick = hasty("deadline_ms: 90").replacen("first_token_ms: 250", "first_token_ms: 20", 1);
+    let far = "    capacity: {concurrency: 500}";
+    let quick = quick.replacen(far, &format!("    latency: {{first_token_ms: 20}}\n{far}"), 1);
+    assert_eq!(connects(&quick, plain), ["0.050s", "0.050s", "0.100s"]);
+    let two = hasty("deadline_ms: 900") + "selection: {plan: 2}\n";
+    assert_eq!(connects(&two, plain), ["0.450s"; 3], "no plan has more");
+    // A class in a hurry is no concern of where it may not run, or cannot.
+    let only =
+        "  - name: hasty\n    applies_to: {classes: [chat]}\n    permit: {substrates: [gpu-fr]}\n    spillover: any\n";
+    assert_eq!(connects(&(hasty("deadline_ms: 900") + only), plain), [usual, "0.300s", usual]);
+    let able = hasty("deadline_ms: 900\n    limits: {min_quality: 0.8}").replacen(
+        "    cost: {regime: on-demand",
+        "    capabilities: {models: {llama-3.1-8b: {quality: 0.9}}}\n    cost: {regime: on-demand",
+        1,
+    );
+    assert_eq!(connects(&able, plain), [usual, "0.300s", usual]);
+    // Who knows better says so.
+    let told = "http2: true, connect_ms: 1500";
+    assert_eq!(connects(&hasty("deadline_ms: 600"), told), ["0.200s", "1.500s", "0.200s"]);
 }
 
 #[test]

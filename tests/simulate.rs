@@ -173,17 +173,25 @@ fn news_however_old_make_nothing_oscillate_with_the_defaults_that_ship() {
     }
 }
 
-/// One of three is lost. What the others get then is what they have room for, by all proxies and workers together.
+/// One of three is lost. What the others get then is what they have room for, by all proxies and workers together: each takes
+/// twice its part of what is free, and a proxy a quarter of it at least. Their limit is what they declare less what is kept
+/// free; all of that is free again, as far as anybody knows, once what was in flight could have ended and no news has come.
 #[test]
-fn no_survivor_exceeds_its_limit_because_the_third_is_gone() {
+fn a_survivor_gets_at_most_twice_its_limit_when_the_third_is_gone() {
     let gone = "events:\n  - {at_s: 40, until_s: 70, what: down, to: [b]}\n";
-    for (proxies, workers) in [(1, 16), (4, 4), (10, 2)] {
-        let setup = unequal(40, proxies, workers, 100, gone);
-        let (ours, blind) = (figures(&setup, plain("berth")), figures(&setup, plain("round-robin")));
-        println!("{proxies} proxies of {workers}: {} of 1000000, blindly {}", ours.peak_ppm, blind.peak_ppm);
-        // Once more what was free: at most half of it while half is in use.
-        assert!(ours.peak_ppm <= 1_500_000, "{proxies} proxies of {workers}: {}", ours.peak_ppm);
-        assert!(ours.peak_ppm < blind.peak_ppm, "{} {}", ours.peak_ppm, blind.peak_ppm);
+    for ((proxies, workers), rps) in [((1, 16), 40), ((4, 4), 40), ((8, 2), 40), ((4, 4), 55), ((8, 2), 70)] {
+        let mut setup = unequal(rps, proxies, workers, 100, gone);
+        let kept = u64::from(setup.document.settings.headroom_ppm);
+        let slots = u64::from(setup.document.substrates[0].capacity.concurrency);
+        let limit = slots * (1_000_000 - kept) / 1_000_000;
+        for seed in 1..=3 {
+            setup.scenario.seed = seed;
+            let (ours, blind) = (figures(&setup, plain("berth")), figures(&setup, plain("round-robin")));
+            let (peak, blindly) = (ours.peak_ppm * slots / 1_000_000, blind.peak_ppm * slots / 1_000_000);
+            println!("{rps}/s, {proxies} proxies of {workers}: {peak} where {limit} is the limit, blindly {blindly}");
+            assert!(peak <= 2 * limit, "{rps}/s, {proxies} proxies of {workers}, seed {seed}: {peak}");
+            assert!(peak < blindly, "{peak} {blindly}");
+        }
     }
 }
 
@@ -567,7 +575,10 @@ fn the_simulated_alert_is_the_one_that_ships() {
     let rules = fs::read_to_string(folder().join("../../envoy/rules/alerts.yaml")).unwrap();
     let rule = &rules[rules.find("alert: BerthDrift\n").unwrap()..];
     let rule = &rule[..rule.find("labels:").unwrap()];
-    assert!(rule.contains("max by (job, instance, substrate) (berth_health_drift) > 500000"), "{rule}");
+    // The simulator's substrates are measured all the time: none of what it sees is old.
+    let of =
+        "max by (job, instance, substrate) (berth_health_drift unless berth_health_drift_age_ms >= 300000) > 500000";
+    assert!(rule.contains(of), "{rule}");
     assert!(rule.contains("for: 10m"), "{rule}");
     assert_eq!(setup("drift-at-scale", &[]).scenario.alarm_ms, 600_000);
 }

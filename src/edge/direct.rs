@@ -117,7 +117,9 @@ pub(super) fn ticked(context: u32) {
         for known in roots.iter_mut() {
             if known.id == context {
                 known.life.heard_ms = now_ms;
-            } else if let (true, Ok(mut role)) = (now_ms > known.life.heard_ms + tick_ms, known.role.try_borrow_mut()) {
+            } else if let (true, Ok(mut role)) =
+                (now_ms.saturating_sub(known.life.heard_ms) > tick_ms, known.role.try_borrow_mut())
+            {
                 role.tell(&Proxy);
             }
         }
@@ -133,7 +135,7 @@ pub(super) fn ticked(context: u32) {
 fn pass(tick_ms: u64) -> u64 {
     let clock_ms = Proxy.now_ns() / 1_000_000;
     let (before_ms, now_ms) = CLOCK.get();
-    let now_ms = now_ms.saturating_add(clock_ms.saturating_sub(before_ms).min(2 * tick_ms));
+    let now_ms = now_ms.saturating_add(clock_ms.saturating_sub(before_ms).min(tick_ms.saturating_mul(2)));
     CLOCK.set((clock_ms, now_ms));
     now_ms
 }

@@ -81,29 +81,15 @@ impl Gate {
 /// How near the nearest threshold is (the whole: reached), and when that was heard. `None`: nothing known.
 #[must_use]
 pub fn pressure(health: &Health, limits: &Thresholds, now_ms: u64, hard_ms: u64) -> Option<(i64, u64)> {
-    let most = [
-        (Signal::QueueDepth, limits.queue_depth),
-        (Signal::MemoryPressure, limits.memory_hard_ppm),
-        (Signal::Interconnect, limits.interconnect_ppm),
-        (Signal::RackCongestion, limits.rack_ppm),
-        (Signal::EastWest, limits.east_west_ppm),
-    ];
-    let least = [
-        (Signal::PowerHeadroom, limits.power_headroom_ppm),
-        (Signal::CoolingHeadroom, limits.cooling_headroom_ppm),
-        (Signal::Link, limits.link_ppm),
-        (Signal::RateRemaining, limits.rate_remaining),
-    ];
     let known = |signal| health.reading(signal).filter(|r: &Reading| now_ms.saturating_sub(r.at_ms) < hard_ms);
-    let near = |(signal, limit): (Signal, Option<u32>), turned: bool| {
+    let near = |(signal, limit): (Signal, Option<u32>)| {
         let (reading, limit) = (known(signal)?, i64::from(limit?));
-        let (part, whole) = if turned { (limit, reading.value) } else { (reading.value, limit) };
+        let (part, whole) = if signal.more_is_better() { (limit, reading.value) } else { (reading.value, limit) };
         // Nothing left of what must be left, or anything at all where nothing may be: reached.
         let ppm = if whole <= 0 { WHOLE_PPM * i64::from(part > 0) } else { scale(part, WHOLE_PPM, whole) };
         Some((ppm, reading.at_ms))
     };
-    let all = most.into_iter().filter_map(|m| near(m, false)).chain(least.into_iter().filter_map(|l| near(l, true)));
-    all.max()
+    limits.bounds().into_iter().filter_map(near).max()
 }
 
 #[cfg(test)]
@@ -118,6 +104,8 @@ mod tests {
         queue_share_ppm: None,
         memory_soft_ppm: None,
         memory_hard_ppm: Some(900_000),
+        cpu_ppm: Some(900_000),
+        accelerator_ppm: Some(800_000),
         interconnect_ppm: None,
         rack_ppm: None,
         east_west_ppm: None,
@@ -209,6 +197,20 @@ mod tests {
     }
 
     #[test]
+    fn busy_processors_close_it_by_several_samples_and_a_jump_does_not() {
+        let after = |uses: &[i64]| {
+            let mut gate = Gate::default();
+            for (now_ms, use_ppm) in (100_000..).step_by(1_000).zip(uses) {
+                gate.judge(&with(&[(Signal::CpuUse, *use_ppm)], now_ms), &LIMITS, &RULES, 7, now_ms, HARD_MS);
+            }
+            gate.admission()
+        };
+        assert_eq!(after(&[950_000, 300_000, 300_000, 300_000, 950_000]), Admission::All);
+        assert_eq!(after(&[800_000, 800_000]), Admission::Existing);
+        assert_eq!(after(&[950_000, 1_200_000]), Admission::Closed);
+    }
+
+    #[test]
     fn the_same_sample_twice_is_one_sample() {
         let (mut gate, health) = (Gate::default(), with(&[(Signal::QueueDepth, 120)], 1_000));
         (0..50).for_each(|i| gate.judge(&health, &LIMITS, &RULES, 7, 1_000 + i, HARD_MS));
@@ -242,6 +244,9 @@ mod tests {
         assert_eq!(near(&[(Signal::PowerHeadroom, 200_000)]), Some(500_000));
         assert_eq!(near(&[(Signal::PowerHeadroom, 0)]), Some(1_000_000));
         assert_eq!(near(&[(Signal::RateRemaining, 0)]), Some(0));
+        assert_eq!(near(&[(Signal::CpuUse, 450_000), (Signal::AcceleratorUse, 200_000)]), Some(500_000));
+        assert_eq!(near(&[(Signal::CpuUse, 450_000), (Signal::AcceleratorUse, 600_000)]), Some(750_000));
+        assert_eq!(near(&[(Signal::CpuUse, 1_800_000)]), Some(2_000_000), "more than it asked for");
         assert_eq!(near(&[(Signal::EastWest, 1_000_000)]), None, "no threshold, no pressure");
     }
 }

@@ -66,7 +66,7 @@ impl Orca {
         let known = self.said.iter_mut().find(|(s, _)| *s == signal);
         match (believe(signal, number), known) {
             (Ok(value), None) => self.said.push((signal, value)),
-            // The general memory use gives way to what a server says of its cache.
+            // The general use gives way to what a server says of its cache.
             (Ok(value), Some(known)) if exact => known.1 = value,
             (Ok(_), Some(_)) => {}
             (Err(why), _) => self.dropped.count(why),
@@ -82,6 +82,7 @@ fn signal_of(name: &[u8]) -> Option<(Signal, bool)> {
         b"kv_cache_usage_perc" | b"kv_cache_utilization" | b"gpu_cache_usage_perc" => (Signal::MemoryPressure, true),
         b"num_requests_waiting" => (Signal::QueueDepth, true),
         b"num_requests_running" => (Signal::Running, true),
+        b"cpu" | b"cpu_utilization" | b"cpuUtilization" => (Signal::CpuUse, false),
         b"mem" | b"mem_utilization" | b"memUtilization" => (Signal::MemoryPressure, false),
         other => {
             let signal = Signal::parse(core::str::from_utf8(other).ok()?)?;
@@ -101,6 +102,8 @@ fn text(rest: &[u8], orca: &mut Orca) -> Option<()> {
 
 #[derive(Deserialize)]
 struct RawOrca<'a> {
+    #[serde(borrow, default, alias = "cpuUtilization")]
+    cpu_utilization: Option<&'a RawValue>,
     #[serde(borrow, default, alias = "memUtilization")]
     mem_utilization: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -112,8 +115,10 @@ struct RawOrca<'a> {
 fn json(rest: &[u8], orca: &mut Orca) -> Option<()> {
     let raw: RawOrca<'_> = serde_json::from_slice(rest).ok().filter(|_| rest.first() == Some(&b'{'))?;
     let number = |raw: &RawValue| decimal::parse(raw.get().trim_matches('"').as_bytes());
-    if let Some(value) = raw.mem_utilization {
-        orca.take(b"mem_utilization", number(value));
+    for (name, value) in [(&b"cpu_utilization"[..], raw.cpu_utilization), (b"mem_utilization", raw.mem_utilization)] {
+        if let Some(value) = value {
+            orca.take(name, number(value));
+        }
     }
     for (name, value) in raw.utilization.iter().chain(&raw.named_metrics).take(MOST_METRICS) {
         orca.take(name.as_bytes(), number(value));
@@ -141,8 +146,8 @@ fn base64(text: &[u8], orca: &mut Orca) -> Option<()> {
         }
     }
     message(&out, |field, value| match (field, value) {
-        (2, Value::Fixed(bits)) => {
-            orca.take(b"mem_utilization", of_bits(bits));
+        (1 | 2, Value::Fixed(bits)) => {
+            orca.take(if field == 1 { b"cpu_utilization" } else { b"mem_utilization" }, of_bits(bits));
             Some(())
         }
         (5 | 8, Value::Bytes(entry)) => {
@@ -225,21 +230,21 @@ mod tests {
     use crate::health::heard::Drop;
     use crate::model::Signal;
 
-    /// mem_utilization 0.75, named_metrics {num_requests_waiting: 4, kv_cache_usage_perc: 0.5}, rps_fractional 12.5.
-    const BINARY: &str = "EQAAAAAAAOg/MQAAAAAAAClAQh8KFG51bV9yZXF1ZXN0c193YWl0aW5nEQAAAAAAABBAQh4KE2t2X2NhY2hlX3VzYWdlX3BlcmMRAAAAAAAA4D8=";
+    /// cpu_utilization 0.1, mem_utilization 0.75, named_metrics {num_requests_waiting: 4, kv_cache_usage_perc: 0.5}, rps_fractional 12.5.
+    const BINARY: &str = "CZqZmZmZmbk/EQAAAAAAAOg/MQAAAAAAAClAQh8KFG51bV9yZXF1ZXN0c193YWl0aW5nEQAAAAAAABBAQh4KE2t2X2NhY2hlX3VzYWdlX3BlcmMRAAAAAAAA4D8=";
 
     #[test]
     fn the_three_forms_say_the_same() {
-        let expected = [(Signal::MemoryPressure, 500_000), (Signal::QueueDepth, 4)];
+        let said = [(Signal::CpuUse, 100_000), (Signal::MemoryPressure, 500_000), (Signal::QueueDepth, 4)];
         let forms = [
-            parse(b"TEXT mem_utilization=0.75, named_metrics.num_requests_waiting=4,named_metrics.kv_cache_usage_perc=0.5,rps=3"),
+            parse(b"TEXT cpu_utilization=0.1, mem_utilization=0.75, named_metrics.num_requests_waiting=4,named_metrics.kv_cache_usage_perc=0.5,rps=3"),
             parse(br#"JSON {"cpu_utilization":0.1,"mem_utilization":0.75,"named_metrics":{"num_requests_waiting":4,"kv_cache_usage_perc":0.5}}"#),
-            parse(br#"JSON {"memUtilization":0.75,"namedMetrics":{"num_requests_waiting":4,"kv_cache_usage_perc":0.5}}"#),
+            parse(br#"JSON {"cpuUtilization":0.1,"memUtilization":0.75,"namedMetrics":{"num_requests_waiting":4,"kv_cache_usage_perc":0.5}}"#),
             parse_binary(BINARY.as_bytes()),
             parse(format!("BIN {BINARY}").as_bytes()),
         ];
         for orca in forms {
-            assert_eq!((orca.said, orca.dropped.total()), (expected.to_vec(), 0));
+            assert_eq!((orca.said, orca.dropped.total()), (said.to_vec(), 0));
         }
     }
 
@@ -248,6 +253,19 @@ mod tests {
         let orca = parse(b"TEXT interconnect=0.25, utilization.power_headroom=0.5, named_metrics.wombats=7, eps=1");
         let said = vec![(Signal::Interconnect, 250_000), (Signal::PowerHeadroom, 500_000)];
         assert_eq!(orca, Orca { said, ..Orca::default() });
+    }
+
+    #[test]
+    fn processors_may_be_more_than_busy_and_our_own_name_counts_first() {
+        let said = |text: &str| parse(text.as_bytes()).said;
+        assert_eq!(said("TEXT cpu_utilization=1.5"), [(Signal::CpuUse, 1_500_000)], "of what it asked for");
+        for both in ["cpu=0.2, named_metrics.cpu_use=0.7", "cpu_use=0.7, cpu_utilization=0.2"] {
+            assert_eq!(said(&format!("TEXT {both}")), [(Signal::CpuUse, 700_000)], "{both}");
+        }
+        for (bad, why) in [("-0.1", Drop::OutOfRange), ("1e9", Drop::OutOfRange), ("NaN", Drop::NotFinite)] {
+            let orca = parse(format!("TEXT cpu_utilization={bad}, running=1").as_bytes());
+            assert_eq!((&orca.said[..], orca.dropped.of(why)), (&[(Signal::Running, 1)][..], 1), "{bad}");
+        }
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub fn preset(name: &str) -> Option<Vec<Mapping>> {
         "triton" => vec![
             sum(Signal::QueueDepth, "nv_inference_pending_request_count"),
             ratio(Signal::MemoryPressure, "nv_gpu_memory_used_bytes", "nv_gpu_memory_total_bytes"),
+            mean_of(Signal::CpuUse, "nv_cpu_utilization"),
+            mean_of(Signal::AcceleratorUse, "nv_gpu_utilization"),
             left(ratio(Signal::PowerHeadroom, "nv_gpu_power_usage", "nv_gpu_power_limit")),
             // Microseconds, where the base unit is the second.
             Mapping {
@@ -51,10 +53,21 @@ pub fn preset(name: &str) -> Option<Vec<Mapping>> {
                 per: Some(Per::With(Selector::all("DCGM_FI_DEV_FB_FREE"))),
                 ..sum(Signal::MemoryPressure, "DCGM_FI_DEV_FB_USED")
             },
+            // Percent.
+            Mapping { scale_micro: 10_000, ..mean_of(Signal::AcceleratorUse, "DCGM_FI_DEV_GPU_UTIL") },
             left(ratio(Signal::PowerHeadroom, "DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_POWER_MGMT_LIMIT")),
             left(ratio(Signal::CoolingHeadroom, "DCGM_FI_DEV_GPU_TEMP", "DCGM_FI_DEV_SLOWDOWN_TEMP")),
         ],
         "node" => vec![
+            // Of the processors' time since the last scrape, what they did not idle: waiting for a disk is no rest.
+            Mapping {
+                of: Selector {
+                    labels: vec![(String::from("mode"), String::from("idle"))],
+                    ..Selector::all("node_cpu_seconds_total")
+                },
+                increase: true,
+                ..left(ratio(Signal::CpuUse, "node_cpu_seconds_total", "node_cpu_seconds_total"))
+            },
             left(ratio(Signal::MemoryPressure, "node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes")),
             // Percent. An edge node's battery is its power headroom.
             Mapping {
@@ -73,6 +86,10 @@ fn sum(signal: Signal, metric: &str) -> Mapping {
 
 fn most(signal: Signal, metric: &str) -> Mapping {
     Mapping { aggregate: Aggregate::Max, ..sum(signal, metric) }
+}
+
+fn mean_of(signal: Signal, metric: &str) -> Mapping {
+    Mapping { aggregate: Aggregate::Mean, ..sum(signal, metric) }
 }
 
 fn ratio(signal: Signal, of: &str, per: &str) -> Mapping {

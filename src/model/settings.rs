@@ -1,7 +1,7 @@
 //! The numbers that tune a policy: thresholds, selection, shedding, budgets, freshness, rollout. Defaults live in
 //! `policy`, documented with their field; here is only their shape.
 
-use super::{Kind, Name, Predicate, Substrate, WHOLE_PPM};
+use super::{Kind, Name, Predicate, Signal, Substrate, WHOLE_PPM};
 
 /// When a substrate of some kind is too full for new work. `None`: this signal does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,10 @@ pub struct Thresholds {
     pub memory_soft_ppm: Option<u32>,
     /// Memory in use: from here on it is refused.
     pub memory_hard_ppm: Option<u32>,
+    /// Processors in use, at most. Only admission asks: it does not turn at one sample, and these jump.
+    pub cpu_ppm: Option<u32>,
+    /// Accelerators in use, at most; the same.
+    pub accelerator_ppm: Option<u32>,
     /// Interconnect saturation, at most.
     pub interconnect_ppm: Option<u32>,
     /// Rack congestion, at most.
@@ -33,6 +37,24 @@ pub struct Thresholds {
 }
 
 impl Thresholds {
+    /// What admission looks at, with the bound of each: at least where more is better, or else at most.
+    #[must_use]
+    pub const fn bounds(&self) -> [(Signal, Option<u32>); 11] {
+        [
+            (Signal::QueueDepth, self.queue_depth),
+            (Signal::CpuUse, self.cpu_ppm),
+            (Signal::AcceleratorUse, self.accelerator_ppm),
+            (Signal::MemoryPressure, self.memory_hard_ppm),
+            (Signal::Interconnect, self.interconnect_ppm),
+            (Signal::RackCongestion, self.rack_ppm),
+            (Signal::EastWest, self.east_west_ppm),
+            (Signal::PowerHeadroom, self.power_headroom_ppm),
+            (Signal::CoolingHeadroom, self.cooling_headroom_ppm),
+            (Signal::Link, self.link_ppm),
+            (Signal::RateRemaining, self.rate_remaining),
+        ]
+    }
+
     /// For a substrate of such a size: `queue_depth` is what holds, and no share is left.
     #[must_use]
     pub fn sized(self, concurrency: u32) -> Self {

@@ -75,10 +75,14 @@ pub enum Signal {
     Hosts = 27,
     /// Time to the first byte that all but one in twenty stay below.
     FirstTokenTail = 28,
+    /// Processors in use. May exceed the whole: a server may hold itself against what it asked for.
+    CpuUse = 29,
+    /// Accelerators in use: of the time lately, the part in which they worked.
+    AcceleratorUse = 30,
 }
 
 /// How many signals there are.
-pub const SIGNALS: usize = 29;
+pub const SIGNALS: usize = 31;
 
 impl Signal {
     /// All signals, in the order of their discriminants.
@@ -112,6 +116,8 @@ impl Signal {
         Self::OutputPrice,
         Self::Hosts,
         Self::FirstTokenTail,
+        Self::CpuUse,
+        Self::AcceleratorUse,
     ];
 
     /// The word used in reports, mappings and pages.
@@ -147,6 +153,8 @@ impl Signal {
             Self::OutputPrice => "output_price",
             Self::Hosts => "hosts",
             Self::FirstTokenTail => "first_token_tail",
+            Self::CpuUse => "cpu_use",
+            Self::AcceleratorUse => "accelerator_use",
         }
     }
 
@@ -183,7 +191,9 @@ impl Signal {
             | Self::OverloadRate
             | Self::SpeedFactor
             | Self::Drift
-            | Self::Oscillation => Unit::Ppm,
+            | Self::Oscillation
+            | Self::CpuUse
+            | Self::AcceleratorUse => Unit::Ppm,
         }
     }
 
@@ -194,6 +204,7 @@ impl Signal {
             Self::SpeedFactor => (1_000, 1_000_000_000),
             Self::Drift => (-1_000_000_000, 1_000_000_000),
             Self::Hosts => (0, 1_000_000),
+            Self::CpuUse => (0, 100_000_000),
             _ => match self.unit() {
                 Unit::Count => (0, 1_000_000_000_000),
                 Unit::Ppm => (0, 1_000_000),

@@ -3,6 +3,9 @@
 use super::settings::{Ages, Breaking, Thresholds};
 use super::{Document, Kind};
 
+/// The label that says in which layer of capacity a substrate stands.
+const LAYER: &str = "capacity_layer";
+
 /// What the telemetry core needs to know of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
@@ -27,6 +30,8 @@ pub struct Watched {
     pub kind: Kind,
     /// And elsewhere than in its region.
     pub region: String,
+    /// The label `capacity_layer`; empty without one.
+    pub layer: String,
     /// Where its kind is full.
     pub thresholds: Thresholds,
     /// Until the first token, as declared; 0 if nothing was.
@@ -46,6 +51,11 @@ impl Watch {
             failure_domain: String::from(substrate.location.failure_domain.as_str()),
             kind: substrate.kind,
             region: String::from(substrate.location.region.as_str()),
+            layer: substrate
+                .labels
+                .iter()
+                .find(|(key, _)| key == LAYER)
+                .map_or_else(String::new, |(_, text)| text.clone()),
             thresholds: settings.thresholds_of(substrate),
             first_token_us: substrate.latency.first_token_us,
             us_per_token: substrate.latency.us_per_token,

@@ -5,7 +5,7 @@ mod reach;
 mod together;
 mod worth;
 
-pub use reach::{Reach, reach};
+pub use reach::{Reach, classes_of, reach};
 
 use super::{
     codes::{self, Code},

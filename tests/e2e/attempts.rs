@@ -17,7 +17,7 @@ use std::time::Duration;
 /// The deadline of the classes in these tests.
 const DEADLINE_MS: u64 = 600;
 /// What a deadline may be missed by.
-const LATE_MS: u64 = 50;
+pub const LATE_MS: u64 = 50;
 
 /// Three substrates in order of preference, one that the envelope forbids, and an Envoy in front.
 pub struct Lanes {
@@ -198,7 +198,7 @@ fn used(until: Duration) -> &'static str {
 }
 
 /// On a machine that is busy with something else a measurement may be late: a proxy that is, is late every time.
-const TRIES: u8 = 10;
+pub const TRIES: u8 = 10;
 
 /// A row over both versions of HTTP, which must be the same and in time.
 async fn both(lanes: &Lanes, way: Way, fault: &str, class: &str, stream: bool) -> String {
@@ -546,7 +546,7 @@ async fn what_is_held_and_then_refused_begins_within_its_deadline_or_not_at_all(
 }
 
 /// A host that answers nothing to whoever would connect, while it is held: its queue is full.
-async fn silent() -> (Endpoint, impl Sized) {
+pub async fn silent() -> (Endpoint, impl Sized) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();

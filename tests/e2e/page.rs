@@ -86,6 +86,10 @@ async fn the_page_is_drawn_in_a_browser_and_shows_what_is_known() {
     configuration["sources"] = json!([
         {"cluster": "metal-fr", "path": "/nothing", "substrate": "metal-fr", "interval_ms": 100},
         {"cluster": "gone", "path": "/metrics", "substrate": "onprem-de", "format": "vllm", "interval_ms": 100}]);
+    // Two of a kind in two regions, of which one is slower, in the layers of a capacity plan.
+    let metal = &mut configuration["policy"]["substrates"][0];
+    (metal["kind"], metal["location"]["region"]) = ("gpu".into(), "r2".into());
+    metal["labels"] = json!({"capacity_layer": "2"});
     filter["typed_config"]["config"]["configuration"]["value"] = configuration.to_string().into();
     let harbour = Harbour::start_with(filter, |_| {}).await;
     let to = harbour.envoy.listener("telemetry");
@@ -125,6 +129,20 @@ async fn the_page_is_drawn_in_a_browser_and_shows_what_is_known() {
         ("a signal", "memory pressure"),
         ("its value", "94 %"),
         ("drift", "+37 %"),
+        ("what kind it is, and where", "<div class=\"note\">gpu · r2 · layer 2</div>"),
+        (
+            "what is bounded and nobody says",
+            "bounded and not heard: rack congestion, east west, power headroom, cooling headroom",
+        ),
+        ("its age", r#"<td class="a">"#),
+        (
+            "a region beside others",
+            r#"<td>region</td><td><b>r1</b></td><td><span class="pill warn">4.43 times as slow as"#,
+        ),
+        (
+            "what stands alone",
+            r#"<td>nothing to compare</td><td><b></b></td><td><span class="pill calm">gpu, provider<"#,
+        ),
         ("an attestation", "attested DE"),
         ("the epoch", "<dt>epoch</dt>"),
         ("the writer", "<dt>writer</dt>"),

@@ -1,6 +1,7 @@
 //! What `berth render` writes, in a real Envoy: as it is for an Envoy of one's own, by small emulations of how Istio
 //! and Envoy Gateway apply patches for theirs.
 
+use crate::attempts::{LATE_MS, TRIES, silent};
 use crate::mesh::health;
 use crate::support::client::{Ask, BOTH, Http, Seen};
 use crate::support::envoy::{Envoy, validate, version, workdir};
@@ -199,6 +200,42 @@ async fn a_rendered_envoy_places_falls_back_and_keeps_keys_apart() {
         decisions.any(|line| line.contains("substrate=\"gpu-fr\"")).then_some(())
     })
     .await;
+}
+
+/// A stream in a hurry, that may be begun once only, and whose first choice says nothing to who would connect: what was
+/// rendered for its policy leaves time for the next one, and where all are silent it ends at its deadline.
+#[tokio::test]
+async fn a_stream_in_a_hurry_begins_in_time_where_a_host_says_nothing() {
+    const HURRY_MS: u64 = 210;
+    let (patient, slow) = ("deadline_ms: 8000", "first_token_ms: 250, prefill_ms_per_ktok: 40");
+    assert!(STARTER.contains(patient) && STARTER.contains(slow));
+    let hasty = format!("deadline_ms: {HURRY_MS}\n    attempts: {{most: 3}}\n    needs: [streaming]");
+    let policy = STARTER.replace(patient, &hasty).replace(slow, "first_token_ms: 5, prefill_ms_per_ktok: 1") + HASTE;
+    let (gone, _held) = silent().await;
+    let [(host, port)] = &gone.hosts[..] else { panic!("{gone:?}") };
+    for (both, status) in [(false, 200), (true, 503)] {
+        let site = Site::open(&policy, "").await;
+        let mut deployment = fs::read_to_string(site.dir.join("deployment.yaml")).unwrap();
+        for there in [&site.de, &site.fr].into_iter().take(1 + usize::from(both)) {
+            deployment = deployment.replace(&there.address.to_string(), &format!("{host}:{port}"));
+        }
+        fs::write(site.dir.join("deployment.yaml"), deployment).unwrap();
+        site.render("envoy");
+        let envoy = Envoy::start_file(site.dir.clone(), "envoy.yaml").await;
+        for attempt in 0.. {
+            // Of this tenant nothing leaves Europe.
+            let seen = chat(&envoy, "ingress", Http::One, &[("x-tenant", "acme")]).await;
+            let until = seen.chunks_at.first().copied().unwrap_or(seen.took).as_millis() as u64;
+            println!("both silent: {both}: {} of {} after {until} ms", seen.status, seen.text());
+            let (silent, part) = (1 + u64::from(both), HURRY_MS / 3);
+            if until < HURRY_MS + LATE_MS && seen.status == status {
+                assert!(both || seen.text() == "gpu-fr", "{}", seen.text());
+                assert!(until + 10 >= silent * part, "{until} ms: nobody was waited for");
+                break;
+            }
+            assert!(attempt < TRIES, "{} after {until} ms each time", seen.status);
+        }
+    }
 }
 
 /// The proxy answers 503 by itself beyond its own limit of requests to a cluster, which is 1,024 unless somebody says more:

@@ -111,6 +111,8 @@ fn thresholds() -> impl Strategy<Value = Thresholds> {
                 queue_share_ppm: link_ppm,
                 memory_soft_ppm: soft,
                 memory_hard_ppm: hard,
+                cpu_ppm: hard,
+                accelerator_ppm: soft,
                 interconnect_ppm,
                 rack_ppm,
                 east_west_ppm: rack_ppm,

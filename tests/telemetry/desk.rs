@@ -457,6 +457,14 @@ fn the_snapshot_is_shown_as_the_tool_prints_it_and_the_page_draws_it() {
         (&state["signals"][0], &state["ages"]["soft_ms"]),
         (&json!(["queue_depth", "count", false]), &json!(3_000))
     );
+    // What the policy bounds, and what stands beside one another, is there whether it was heard or not.
+    let about = &state["about"]["metal-fr"];
+    let named = ["kind", "region", "cluster", "layer"].map(|what| about[what].as_str().unwrap());
+    assert_eq!(named, ["sovereign", "r1", "metal-fr", ""]);
+    assert_eq!((&about["bounds"][0], &about["bounds"][1]), (&json!("queue_depth"), &json!("memory_pressure")));
+    assert_eq!(state["about"]["provider-us"]["bounds"], json!(["rate_remaining"]));
+    assert_eq!(state["regions"], json!([["r1", null]]));
+    assert_eq!(state["kinds"], json!([["gpu", null], ["provider", null], ["sovereign", null]]));
     assert_eq!(vm.ask("GET", "/", &[], "").unwrap().0, 200);
     let page = vm.host.responses().pop().unwrap();
     let text = String::from_utf8(page.body).unwrap();

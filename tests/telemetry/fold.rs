@@ -163,6 +163,23 @@ fn only_who_places_now_shares_the_capacity_and_is_asked_to_probe() {
 }
 
 #[test]
+fn a_worker_shares_from_the_first_picture_after_it_placed_and_not_before() {
+    let mut fold = started(watch(&["a"]));
+    let mut at = |ms: u64, placed: [u64; 2]| {
+        for (vm, n) in (0..2_u8).zip(placed) {
+            let rows = [("a", good(n))];
+            fold.absorb(vm, slot(u64::from(vm) + 1, if n > 0 { &rows } else { &[] }), T + ms);
+        }
+        fold.fold(T + ms);
+        fold.snapshot(1, T + ms).slots
+    };
+    // Two workers are there; which of them requests come to is not known before they have come.
+    assert_eq!([at(1_000, [0, 0]), at(2_000, [5, 0]), at(3_000, [9, 4])], [1, 1, 2]);
+    // One rests, and is back.
+    assert_eq!([at(12_000, [20, 4]), at(13_100, [21, 4]), at(14_000, [22, 5])], [2, 1, 2]);
+}
+
+#[test]
 fn a_clock_that_jumps_back_leaves_those_who_place_now() {
     let mut fold = started(watch(&["a"]));
     fold.absorb(0, slot(1, &[("a", good(9))]), T + 3_600_000);

@@ -20,6 +20,7 @@ pub(crate) fn watch(names: &[&str]) -> Watch {
         thresholds: Thresholds { queue_depth: Some(10), memory_hard_ppm: Some(900_000), ..Thresholds::default() },
         first_token_us: 200_000,
         kind: berth::model::Kind::Gpu,
+        layer: String::new(),
         region: String::from("here"),
         us_per_token: 20_000,
     };
@@ -400,6 +401,33 @@ fn a_full_queue_closes_admission_after_two_looks_and_opens_it_after_three_good_o
         let opened = opens_at(hold_down_ms);
         assert!(opens.contains(&opened), "{hold_down_ms}: {opened}");
     }
+}
+
+#[test]
+fn busy_processors_close_admission_by_the_reports_of_their_own_and_bad_ones_do_not() {
+    let mut watch = watch(&["metal-fr", "onprem-de"]);
+    watch.substrates[0].thresholds.cpu_ppm = Some(900_000);
+    let mut vm = Vm::start_watching(FakeHost::new(), watch, Vm::sources());
+    let shown = |vm: &Vm, what: &str| vm.host.metric_value(&format!("berth.health.{what}.substrate.metal-fr"));
+    let say = |vm: &mut Vm, body: &str| {
+        vm.tick();
+        vm.answer_all(body);
+        vm.host.advance_ms(TICK_MS);
+        vm.tick();
+        vm.host.advance_ms(1_000 - TICK_MS);
+        let snapshot = published(&vm.host);
+        ["metal-fr", "onprem-de"].map(|name| snapshot.of(name).unwrap().admission)
+    };
+    for bad in ["-0.5", "100.1", "1e300", "NaN", "\"busy\"", "null"] {
+        let body = format!(r#"{{"signals":{{"cpu_use":{bad},"queue_depth":3}}}}"#);
+        assert_eq!(say(&mut vm, &body), [Admission::All; 2], "{bad}");
+    }
+    assert_eq!((shown(&vm, "cpu_use"), shown(&vm, "queue_depth")), (0, 3), "nothing of them was kept but what is good");
+    let busy = r#"{"signals":{"cpu_use":1.2,"accelerator_use_percent":40}}"#;
+    assert_eq!(say(&mut vm, busy), [Admission::All; 2], "one look is none");
+    // Without a threshold it is shown and closes nothing.
+    assert_eq!(say(&mut vm, busy), [Admission::Closed, Admission::All]);
+    assert_eq!((shown(&vm, "cpu_use"), shown(&vm, "accelerator_use")), (1_200_000, 400_000));
 }
 
 /// The second at which admission opens again after a queue that was full for five.

@@ -18,6 +18,7 @@ fn peers(of: &[(Kind, &str, i64)], known: &[&[(Signal, i64)]]) -> (Peers, Snapsh
         cluster: format!("s{at}"),
         failure_domain: String::from("d"),
         kind: *kind,
+        layer: String::new(),
         region: String::from(*region),
         thresholds: Thresholds::default(),
         first_token_us: 200_000,

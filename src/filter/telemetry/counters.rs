@@ -9,8 +9,11 @@ use crate::health::heard::{Drop, Dropped};
 use crate::model::{Signal, Snapshot, Watch};
 
 /// The signals that show what no single alert does.
-const SHOWN: [Signal; 9] = [
+const SHOWN: [Signal; 12] = [
     Signal::QueueDepth,
+    Signal::CpuUse,
+    Signal::AcceleratorUse,
+    Signal::MemoryPressure,
     Signal::FirstToken,
     Signal::FirstTokenTail,
     Signal::FailureRate,

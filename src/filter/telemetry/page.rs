@@ -8,8 +8,9 @@ use crate::filter::Host;
 use crate::filter::placement::Verdict;
 use crate::filter::store::{SLOTS, recent};
 use crate::health::json::text::{compact, list, put, quote};
+use crate::health::spread::Peers;
 use crate::model::signal::Unit;
-use crate::model::{Signal, Snapshot, Watch};
+use crate::model::{Kind, Signal, Snapshot, Watch, Watched};
 use sha2::{Digest, Sha256};
 
 const PAGE: &str = include_str!("page.html");
@@ -44,6 +45,10 @@ pub(super) fn state<H: Host>(host: &H, watch: &Watch, snapshot: Option<&Snapshot
         out.push_str(name);
         out.push_str(value.as_deref().unwrap_or("null"));
     }
+    out.push_str(",\"about\":{");
+    list(&mut out, watch.substrates.iter(), about);
+    out.push('}');
+    spread(&mut out, watch, snapshot);
     out.push_str(",\"decisions\":[");
     list(&mut out, recent(host, 0..SLOTS).iter(), |out, decided| {
         put(out, "{\"at_ms\":", decided.at_ms);
@@ -54,6 +59,48 @@ pub(super) fn state<H: Host>(host: &H, watch: &Watch, snapshot: Option<&Snapshot
     });
     out.push_str("]}");
     out
+}
+
+/// What the policy says of a substrate that is of use beside its health, and which signals it has a bound for.
+fn about(out: &mut String, watched: &Watched) {
+    quote(out, &watched.name);
+    for (before, text) in [
+        (":{\"kind\":", watched.kind.as_str()),
+        (",\"region\":", &watched.region),
+        (",\"cluster\":", &watched.cluster),
+        (",\"layer\":", &watched.layer),
+    ] {
+        out.push_str(before);
+        quote(out, text);
+    }
+    out.push_str(",\"bounds\":[");
+    let bounds = watched.thresholds.bounds();
+    let bound = bounds.into_iter().filter(|(_, limit)| limit.is_some());
+    list(out, bound, |out, (signal, _)| quote(out, signal.as_str()));
+    out.push_str("]}");
+}
+
+/// Regions and kinds against one another; `null` where there is nothing to compare.
+fn spread(out: &mut String, watch: &Watch, snapshot: Option<&Snapshot>) {
+    let (peers, nobody) = (Peers::of(watch), Snapshot::default());
+    let (snapshot, hard_ms) = (snapshot.unwrap_or(&nobody), watch.ages.hard_ms);
+    let pair = |out: &mut String, (name, ppm): (&str, Option<i64>)| {
+        out.push('[');
+        quote(out, name);
+        match ppm {
+            Some(ppm) => put(out, ",", ppm),
+            None => out.push_str(",null"),
+        }
+        out.push(']');
+    };
+    out.push_str(",\"regions\":[");
+    let regions = peers.regions().iter().map(String::as_str);
+    list(out, regions.zip(peers.divergence(snapshot, hard_ms)), pair);
+    out.push_str("],\"kinds\":[");
+    let there = |(kind, _): &(Kind, Option<i64>)| watch.substrates.iter().any(|watched| watched.kind == *kind);
+    let kinds = Kind::ALL.into_iter().zip(peers.token_spread(snapshot, hard_ms)).filter(there);
+    list(out, kinds.map(|(kind, ppm)| (kind.as_str(), ppm)), pair);
+    out.push(']');
 }
 
 /// Answers with the page.

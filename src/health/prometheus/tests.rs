@@ -195,6 +195,32 @@ fn the_scrape_of_something_else_is_none() {
     }
 }
 
+/// Two processors after so many seconds each, of which so many were idle.
+fn processors(idle: [f64; 2], user: [f64; 2]) -> String {
+    let lines = [0, 1].map(|cpu| {
+        let of =
+            |mode: &str, seconds: f64| format!("node_cpu_seconds_total{{cpu=\"{cpu}\",mode=\"{mode}\"}} {seconds}\n");
+        of("idle", idle[cpu]) + &of("iowait", 5.0) + &of("user", user[cpu])
+    });
+    lines.concat()
+}
+
+#[test]
+fn a_nodes_processors_are_as_busy_as_they_were_since_the_last_scrape() {
+    let node = preset("node").unwrap();
+    let mut before = Before::new();
+    let mut next = |text: &str| scrape(&node, text, &mut before).map(|heard| values(&heard));
+    assert_eq!(next(&processors([900.0, 800.0], [100.0, 200.0])), Some(vec![]), "since it began is not now");
+    // Of twenty seconds, fifteen idle.
+    assert_eq!(next(&processors([909.0, 806.0], [101.0, 204.0])), Some(vec![(Signal::CpuUse, 250_000)]));
+    assert_eq!(next(&processors([909.0, 806.0], [111.0, 214.0])), Some(vec![(Signal::CpuUse, 1_000_000)]));
+    assert_eq!(next(&processors([909.0, 806.0], [111.0, 214.0])), Some(vec![]), "no time has passed");
+    assert_eq!(next(&processors([1.0, 1.0], [1.0, 1.0])), Some(vec![]), "it began anew");
+    let spoilt = processors([11.0, 11.0], [1.0, 1.0]).replace("} 11\n", "} NaN\n");
+    assert_eq!(next(&spoilt), Some(vec![]));
+    assert_eq!(next(&processors([11.0, 11.0], [11.0, 11.0])), Some(vec![(Signal::CpuUse, 500_000)]));
+}
+
 #[test]
 fn presets_read_what_their_exporters_write() {
     type Case<'a> = (&'a str, &'a str, &'a [(Signal, i64)]);
@@ -207,13 +233,19 @@ fn presets_read_what_their_exporters_write() {
         ("tgi", "tgi_queue_size 9\ntgi_batch_current_size 3\n", &[(Signal::QueueDepth, 9), (Signal::Running, 3)]),
         (
             "triton",
-            "nv_inference_pending_request_count{model=\"a\"} 4\nnv_gpu_memory_used_bytes 4e9\nnv_gpu_memory_total_bytes 16e9\nnv_gpu_power_usage 100\nnv_gpu_power_limit 400\n",
-            &[(Signal::QueueDepth, 4), (Signal::MemoryPressure, 250_000), (Signal::PowerHeadroom, 750_000)],
+            "nv_inference_pending_request_count{model=\"a\"} 4\nnv_gpu_memory_used_bytes 4e9\nnv_gpu_memory_total_bytes 16e9\nnv_gpu_power_usage 100\nnv_gpu_power_limit 400\nnv_cpu_utilization 0.3\nnv_gpu_utilization{gpu_uuid=\"a\"} 1\nnv_gpu_utilization{gpu_uuid=\"b\"} 0.5\n",
+            &[
+                (Signal::QueueDepth, 4),
+                (Signal::MemoryPressure, 250_000),
+                (Signal::CpuUse, 300_000),
+                (Signal::AcceleratorUse, 750_000),
+                (Signal::PowerHeadroom, 750_000),
+            ],
         ),
         (
             "dcgm",
-            "DCGM_FI_DEV_FB_USED{gpu=\"0\"} 60000\nDCGM_FI_DEV_FB_FREE{gpu=\"0\"} 20000\nDCGM_FI_DEV_GPU_TEMP 45\nDCGM_FI_DEV_SLOWDOWN_TEMP 90\n",
-            &[(Signal::MemoryPressure, 750_000), (Signal::CoolingHeadroom, 500_000)],
+            "DCGM_FI_DEV_FB_USED{gpu=\"0\"} 60000\nDCGM_FI_DEV_FB_FREE{gpu=\"0\"} 20000\nDCGM_FI_DEV_GPU_TEMP 45\nDCGM_FI_DEV_SLOWDOWN_TEMP 90\nDCGM_FI_DEV_GPU_UTIL{gpu=\"0\"} 100\nDCGM_FI_DEV_GPU_UTIL{gpu=\"1\"} 20\n",
+            &[(Signal::MemoryPressure, 750_000), (Signal::AcceleratorUse, 600_000), (Signal::CoolingHeadroom, 500_000)],
         ),
         (
             "node",

@@ -199,9 +199,25 @@ fn endpoint<S: Source>(s: &mut S) -> Option<Endpoint> {
         Flag,
         false,
     );
+    let connect_ms = s.optional(
+        "connect_ms",
+        "How long a connection to it may take, in milliseconds. Without it a second, and to a substrate no more than the least part of its deadline that an attempt of any class has which may run there, of which 50 remain, 100 with TLS.",
+        whole(10, 60_000),
+    );
     let hosts = hosts?;
     let by_name = hosts.iter().any(|(host, _)| host.parse::<std::net::IpAddr>().is_err());
-    Some(Endpoint { by_name, hosts, http2, authority, path_prefix, tls, credential, next_hop, ..Endpoint::default() })
+    Some(Endpoint {
+        by_name,
+        hosts,
+        http2,
+        authority,
+        path_prefix,
+        tls,
+        credential,
+        next_hop,
+        connect_ms,
+        ..Endpoint::default()
+    })
 }
 
 fn tls<S: Source>(s: &mut S) -> Option<Tls> {

@@ -34,7 +34,7 @@ pub struct Endpoint {
     pub sees_decisions: bool,
     /// Whether it is a member of a lane: its hosts then say whose they are, as the lane's filters see its attempts.
     pub in_lane: bool,
-    /// How long a connection may take, in milliseconds, where that is less than a second. The router's time for an attempt
+    /// How long a connection may take, in milliseconds, where that is not a second. The router's time for an attempt
     /// begins when it stands.
     pub connect_ms: Option<u32>,
     /// How many requests the policy lets be under way at once; the proxy's own limits are above it.

@@ -10,8 +10,8 @@ use super::deployment::Deployment;
 use super::envoy::cluster::{self, Endpoint, separate};
 use super::plugin::{self, Carried, POLICY};
 use super::yaml::{self, Notes};
-use crate::model::{Document, Kind};
-use crate::policy::{canonical::canonical, tree::Node};
+use crate::model::{Class, Document, Kind, Substrate};
+use crate::policy::{canonical::canonical, lint, tree::Node};
 use serde_json::Value;
 
 /// One file.
@@ -66,8 +66,11 @@ const COMMENTS: [(&str, &str); 16] = [
 /// What stands before the policy's own text.
 const WRITTEN: &str = "The policy as it was written.";
 
-/// A connection across an ocean.
-const OCEAN_MS: u32 = 250;
+/// The least that a connection may take, also where a class is in a greater hurry: there and back once within a continent,
+/// and a moment to spare.
+const NEAR_MS: u32 = 50;
+/// Where nobody is in a hurry.
+const USUAL_MS: u32 = 1_000;
 
 impl<'a> Subject<'a> {
     /// The cluster of a substrate.
@@ -86,12 +89,13 @@ impl<'a> Subject<'a> {
         let lanes = plugin::lanes(self.deployment);
         let mut names = Vec::new();
         let mut endpoints = Vec::new();
-        for substrate in &self.policy.substrates {
+        for (substrate, classes) in self.policy.substrates.iter().zip(lint::classes_of(self.policy)) {
             let given = self.deployment.substrates.iter().find(|(name, _)| name == substrate.name.as_str());
             let Some((_, endpoint)) = given else { continue };
             let mut endpoint = endpoint.clone();
             endpoint.filters = inside.to_vec();
-            endpoint.connect_ms = self.connect_ms(endpoint.tls.is_some());
+            let hasty = || self.connect_ms(substrate, &classes, endpoint.tls.is_some());
+            endpoint.connect_ms = endpoint.connect_ms.or_else(hasty);
             endpoint.concurrency = substrate.capacity.concurrency;
             endpoint.sees_decisions = told && substrate.kind != Kind::Provider;
             endpoint.in_lane = lanes.iter().any(|(_, members)| members.iter().any(|m| m == substrate.name.as_str()));
@@ -102,13 +106,20 @@ impl<'a> Subject<'a> {
         names.into_iter().zip(endpoints).collect()
     }
 
-    /// How long a connection may take, where that is less than usual: one of the shortest attempts' part of its deadline,
-    /// so that hosts that say nothing leave time for others. No less than an ocean takes, twice with TLS: the cluster is of
-    /// all classes, and one in a hurry must not cut the others off.
-    fn connect_ms(&self, tls: bool) -> Option<u32> {
-        let parts = self.policy.classes.iter().map(|c| c.deadline_ms / u32::from(c.attempts.most.max(1)));
-        let least = if tls { 2 * OCEAN_MS } else { OCEAN_MS };
-        parts.min().filter(|&ms| ms < 1_000).map(|ms| ms.max(least))
+    /// How long a connection may take, where that is less than usual: the least part of its deadline that an attempt of any
+    /// class has which may run there, so that hosts that say nothing leave time for others. With TLS it is there and back
+    /// twice.
+    fn connect_ms(&self, substrate: &Substrate, classes: &[&Class], tls: bool) -> Option<u32> {
+        let first_ms = u32::try_from(substrate.latency.first_token_us / 1_000).unwrap_or(u32::MAX);
+        let most = |class: &Class| u32::from(class.attempts.most.min(self.policy.settings.selection.plan).max(1));
+        let part = |class: &Class| {
+            let part = class.deadline_ms / most(class);
+            class.attempts.per_try_ms.map_or(part, |ms| part.min(ms))
+        };
+        // Who has less time than the substrate declares to take is never sent there.
+        let sent = classes.iter().filter(|class| class.deadline_ms >= first_ms);
+        let least = if tls { 2 * NEAR_MS } else { NEAR_MS };
+        sent.map(|class| part(class)).min().filter(|&ms| ms < USUAL_MS).map(|ms| ms.max(least))
     }
 
     /// The lanes over these clusters, by their names.

@@ -43,6 +43,9 @@ pub const fn defaults(kind: Kind) -> Thresholds {
         queue_share_ppm: None,
         memory_soft_ppm: None,
         memory_hard_ppm: None,
+        // Work that is done on processors alone has all of them in use as soon as there is any.
+        cpu_ppm: None,
+        accelerator_ppm: None,
         interconnect_ppm: None,
         rack_ppm: None,
         east_west_ppm: None,
@@ -98,6 +101,18 @@ fn of_kind<S: Source>(s: &mut S, d: Thresholds) -> Option<Thresholds> {
         queue_depth: s.or("queue_depth", "Requests waiting, at most.", COUNT, d.queue_depth),
         memory_soft_ppm: s.or("memory_soft", "Memory in use: from here on it is demoted.", SHARE, d.memory_soft_ppm),
         memory_hard_ppm: s.or("memory_hard", "Memory in use: from here on it is refused.", SHARE, d.memory_hard_ppm),
+        cpu_ppm: s.or(
+            "cpu_use",
+            "Processors in use, at most. Near it, admission closes; it rejects nothing by itself.",
+            SHARE,
+            d.cpu_ppm,
+        ),
+        accelerator_ppm: s.or(
+            "accelerator_use",
+            "Accelerators in use, at most. Near it, admission closes; it rejects nothing by itself.",
+            SHARE,
+            d.accelerator_ppm,
+        ),
         interconnect_ppm: s.or("interconnect", "Interconnect saturation, at most.", SHARE, d.interconnect_ppm),
         rack_ppm: s.or("rack_congestion", "Rack congestion, at most.", SHARE, d.rack_ppm),
         east_west_ppm: s.or("east_west", "East-west load, at most.", SHARE, d.east_west_ppm),

@@ -13,12 +13,13 @@
 //! So marks of load alone never refuse everything: all of them at once are what old news looks like. What is more than
 //! fits is shed, the lowest tier first, and the limit of each holds.
 
+use super::Scene;
 use super::ground::Ground;
 use super::rows::{self, Survey};
 use super::spread::draw;
 use super::table::{PASSING, Table, bit, cell};
-use super::{Scene, gate};
 use crate::model::{Code, Codes, SubstrateId, WHOLE_PPM};
+use crate::policy::index::Share;
 
 /// What load leaves behind, and what may be wrong about it.
 const PRESSED: Codes = Codes::of(Code::QueueFull)
@@ -87,9 +88,14 @@ pub(crate) fn except(scene: &Scene, table: &mut Table) {
             table.clear(probe.substrate, Codes::of(Code::CircuitOpen));
         }
     }
-    for share in scene.shares.iter().filter(|share| gate::tenant_share(scene, share)) {
+    for share in scene.shares.iter().filter(|share| tenant_share(scene, share)) {
         table.mark(share.substrate, Codes::of(Code::TenantShare));
     }
+}
+
+/// Whether a tenant has its share of a substrate, by what this VM has in flight for it.
+pub(crate) fn tenant_share(scene: &Scene, share: &Share) -> bool {
+    scene.tenant_use_ppm(share) >= i64::from(share.share_ppm)
 }
 
 /// The slot that holds the lease may try a half-open circuit, as often as the lease says.

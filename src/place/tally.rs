@@ -8,7 +8,7 @@ use super::ground::{Ground, Most};
 use super::rows::Use;
 use super::score::{self, Figures};
 use super::table::{Table, bit, cell, verdict};
-use super::{Scene, availability, cost, gate};
+use super::{Scene, availability, cost};
 use crate::model::{Code, Codes, SubstrateId};
 
 /// Rejected candidates, by the code.
@@ -165,6 +165,6 @@ fn whoever(scene: &Scene, table: &Table) -> bool {
         || table.prepaid_ppm.is_some_and(|used| used < i64::from(table.ground.most.after_ppm))
         || !score::is_affine(scene, &table.ground.most)
         || score::most_pusd(scene, &stills.most) > scene.limit_pusd.min(scene.left_pusd)
-        || scene.shares.iter().any(|share| gate::tenant_share(scene, share))
+        || scene.shares.iter().any(|share| availability::tenant_share(scene, share))
         || scene.picture.probes.iter().any(|probe| availability::may_probe(scene, probe.substrate))
 }

@@ -362,7 +362,8 @@ proptest! {
         };
         use Dimension::{Availability, Cost, Workload};
         let expected = if only(&[Availability]) {
-            if reason.code == Code::Shed { 429 } else { 503 }
+            // What is asked of the caller, not of the substrate.
+            if matches!(reason.code, Code::Shed | Code::TenantShare) { 429 } else { 503 }
         } else if only(&[Availability, Cost]) {
             429
         } else if only(&[Availability, Cost, Workload]) {

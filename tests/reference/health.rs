@@ -230,8 +230,9 @@ fn limit(q: &Question, tier: Tier, s: &Substrate) -> i128 {
     i128::from(s.capacity.concurrency) * share.max(0) / 1_000_000
 }
 
+/// Whether nothing else is against it. A tenant's share says nothing of the substrate: it is something else.
 fn is(codes: &BTreeSet<Code>, dimensions: &[Dimension]) -> bool {
-    codes.iter().all(|c| dimensions.contains(&c.dimension()))
+    codes.iter().all(|c| dimensions.contains(&c.dimension()) && *c != Code::TenantShare)
 }
 
 /// Burst waits for what is paid for, and has a ceiling.

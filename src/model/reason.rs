@@ -165,7 +165,7 @@ codes! {
     RateLimited = "rate-limited" in Availability;
     /// It asked to be left alone until later (needed, has: milliseconds).
     RetryAfter = "retry-after" in Availability;
-    /// What is left is kept for a higher tier or kept free (needed, has: requests in flight).
+    /// What is left is kept for a higher tier, for another tenant, or kept free (needed, has: requests in flight).
     Headroom = "headroom" in Availability;
     /// The context room left is too small now (needed, has: tokens).
     ContextRoom = "context-room" in Availability;

@@ -16,6 +16,7 @@
 use super::Scene;
 use super::ground::Ground;
 use super::rows::{self, Survey};
+use super::scene::Room;
 use super::spread::draw;
 use super::table::{PASSING, Table, bit, cell};
 use crate::model::{Code, Codes, SubstrateId, WHOLE_PPM};
@@ -55,13 +56,8 @@ pub(crate) fn most_tokens(scene: &Scene, id: SubstrateId) -> i64 {
 /// How many this worker may place since the snapshot before what this tier may use is full. The others know of the same
 /// room: each takes twice its even part of what is this proxy's, in turn where it does not divide. Only what lies below half
 /// of the limit is everybody's, so that a burst at one worker is not turned away from where hardly anything runs.
-pub(crate) fn most_places(scene: &Scene, id: SubstrateId) -> u32 {
-    let (picture, tier) = (scene.picture, scene.asked.tier as usize);
-    let of = |columns: &[Vec<i32>]| columns.get(tier).map_or(i32::MAX, |column| cell(column, id));
-    let (free, limit) = (of(&picture.free), of(&scene.policy.columns.limit));
-    if free == i32::MAX {
-        return u32::MAX;
-    }
+pub(crate) fn most_places(scene: &Scene, id: SubstrateId, Room { limit, free }: Room) -> u32 {
+    let (picture, Some(free)) = (scene.picture, free) else { return u32::MAX };
     let ours = i64::from(free) * i64::from(cell(&picture.part_ppm, id));
     // Twice: requests do not come evenly, and who refuses while the others have room is worse than one too many.
     let all = i64::from(free);
@@ -76,7 +72,7 @@ pub(crate) fn most_places(scene: &Scene, id: SubstrateId) -> u32 {
 /// What this request's size and what was placed since the snapshot leave.
 pub(crate) fn now(scene: &Scene, id: SubstrateId) -> u64 {
     let tokens = scene.asked.input + scene.asked.output;
-    bit(Code::Headroom, scene.placed(id) >= most_places(scene, id))
+    bit(Code::Headroom, scene.placed(id) >= most_places(scene, id, scene.room(id)))
         | bit(Code::ContextRoom, tokens > cell(&scene.picture.room, id))
         | bit(Code::RateLimited, tokens > cell(&scene.picture.tokens_left, id))
 }

@@ -137,8 +137,7 @@ fn congested(scene: &Scene, id: SubstrateId) -> (i64, i64) {
 
 /// What this tier may use, and what is in use.
 fn headroom(scene: &Scene, id: SubstrateId) -> (i64, i64) {
-    let limit = scene.policy.columns.limit.get(scene.asked.tier as usize).map_or(0, |column| cell(column, id));
-    (i64::from(limit), i64::from(cell(&scene.picture.load, id)) + i64::from(scene.placed(id)))
+    (i64::from(scene.room(id).limit), i64::from(cell(&scene.picture.load, id)) + i64::from(scene.placed(id)))
 }
 
 fn cost(scene: &Scene, table: &Table, id: SubstrateId, code: Code) -> (i64, i64) {

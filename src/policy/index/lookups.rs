@@ -1,8 +1,8 @@
 //! What a request says in words, turned into positions once.
 
-use super::columns::{MOST_PUSD_PER_BYTE, MOST_US};
+use super::columns::{MOST_PUSD_PER_BYTE, MOST_US, limits};
 use super::{Bits, Positions};
-use crate::model::{Country, Document, SubstrateId};
+use crate::model::{Country, Document, SubstrateId, Tier};
 use hashbrown::HashMap;
 
 /// Words to small numbers, in the order in which they come.
@@ -85,6 +85,14 @@ pub(crate) struct Share {
     pub(crate) position: usize,
 }
 
+/// What a tenant may use of a substrate where a part is kept for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reserve {
+    pub(crate) substrate: SubstrateId,
+    /// Requests in flight at most, by tier, its own part included.
+    pub(crate) limits: [i32; Tier::ALL.len()],
+}
+
 /// Look-ups by what a request says.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lookups {
@@ -97,6 +105,7 @@ pub(crate) struct Lookups {
     pub(crate) links: Named<Vec<LinkTo>>,
     pub(crate) budgets: Positions,
     pub(crate) shares: HashMap<String, Vec<Share>>,
+    pub(crate) reserves: HashMap<String, Vec<Reserve>>,
     /// Substrates by a country's code or the name of a set of countries.
     pub(crate) residency: Named<Bits>,
     /// Substrates that are paid for already.
@@ -151,6 +160,10 @@ impl Lookups {
                 let shares = self.shares.entry_ref(tenant.as_str()).or_default();
                 shares.push(Share { substrate: id, share_ppm: *share_ppm, position });
                 position += 1;
+            }
+            for (tenant, _) in &s.capacity.keep_for_tenant_ppm {
+                let limits = limits(s, document.settings.headroom_ppm, Some(tenant));
+                self.reserves.entry_ref(tenant.as_str()).or_default().push(Reserve { substrate: id, limits });
             }
         }
     }

@@ -116,11 +116,15 @@ pub(crate) fn margin_pusd(scene: &Scene, table: &Table, best: SubstrateId, utili
 /// What is free for this request, less what this VM has placed since; declared capacity where nobody measures.
 #[inline(always)]
 fn weight(scene: &Scene, id: SubstrateId, usage: &Use) -> u64 {
-    if scene.reserves.is_empty() {
-        return weigh(usage, scene.placed(id));
-    }
+    let placed = scene.placed(id);
+    if scene.reserves.is_empty() { weigh(usage, placed) } else { own_weight(scene, id, usage, placed) }
+}
+
+/// Of a tenant for whom a part is kept: by all that it may use.
+#[inline(never)]
+fn own_weight(scene: &Scene, id: SubstrateId, usage: &Use, placed: u32) -> u64 {
     let (room, shrinks) = rows::weighed(scene, scene.room(id));
-    weigh(&Use { room, shrinks, ..*usage }, scene.placed(id))
+    weigh(&Use { room, shrinks, ..*usage }, placed)
 }
 
 /// New and recovered substrates ramp.

@@ -81,6 +81,11 @@ impl<'a> Scene<'a> {
 
     /// What this request may use of it: what is kept for its own tenant besides.
     pub(crate) fn room(&self, id: SubstrateId) -> Room {
+        if self.reserves.is_empty() { self.common(id) } else { self.own(id) }
+    }
+
+    #[inline(never)]
+    fn own(&self, id: SubstrateId) -> Room {
         let common = self.common(id);
         let Some(own) = self.reserves.iter().find(|own| own.substrate == id) else { return common };
         let limit = own.limits.get(self.asked.tier as usize).copied().unwrap_or(common.limit);

@@ -50,6 +50,10 @@ impl<T> Named<T> {
         self.positions.get(name).copied()
     }
 
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     pub(crate) fn at(&self, position: u32) -> Option<&T> {
         self.values.get(position as usize)
     }
@@ -104,8 +108,8 @@ pub(crate) struct Lookups {
     /// Paths by the caller's zone.
     pub(crate) links: Named<Vec<LinkTo>>,
     pub(crate) budgets: Positions,
-    pub(crate) shares: HashMap<String, Vec<Share>>,
-    pub(crate) reserves: HashMap<String, Vec<Reserve>>,
+    pub(crate) shares: Named<Vec<Share>>,
+    pub(crate) reserves: Named<Vec<Reserve>>,
     /// Substrates by a country's code or the name of a set of countries.
     pub(crate) residency: Named<Bits>,
     /// Substrates that are paid for already.
@@ -157,13 +161,14 @@ impl Lookups {
                 }
             }
             for (tenant, share_ppm) in &s.capacity.tenant_share_ppm {
-                let shares = self.shares.entry_ref(tenant.as_str()).or_default();
-                shares.push(Share { substrate: id, share_ppm: *share_ppm, position });
+                let share = Share { substrate: id, share_ppm: *share_ppm, position };
+                self.shares.entry(tenant, Vec::new, |shares| shares.push(share));
                 position += 1;
             }
             for (tenant, _) in &s.capacity.keep_for_tenant_ppm {
                 let limits = limits(s, document.settings.headroom_ppm, Some(tenant));
-                self.reserves.entry_ref(tenant.as_str()).or_default().push(Reserve { substrate: id, limits });
+                let reserve = Reserve { substrate: id, limits };
+                self.reserves.entry(tenant, Vec::new, |reserves| reserves.push(reserve));
             }
         }
     }

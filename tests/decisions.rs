@@ -85,12 +85,14 @@ fn scenarios() -> Vec<Scenario> {
     let mut old = well.clone();
     old.at_ms = NOW_MS - 60_000;
     old.substrates.iter_mut().for_each(|h| h.readings.iter_mut().flatten().for_each(|r| r.at_ms = NOW_MS - 60_000));
+    let busy = with(well.clone(), "metal-fr", |h| h.set(Signal::InFlight, now(42)));
     let mut spent = of("cost-budget", Some(well.clone()), Facts { tenant: Some(Fact::trusted("initech")), ..chat() });
     spent.local.spent_uusd = vec![0, 9_999_900];
     vec![
         of("nothing-binds", Some(well.clone()), chat()),
         of("sovereignty-personal-data", Some(well.clone()), personal),
         of("availability-queue", Some(full), chat()),
+        of("availability-kept-for-another", Some(busy), personal),
         of("workload-context", Some(well.clone()), huge),
         of("governance-nobody-speaks", Some(well.clone()), Facts { tenant: None, ..chat() }),
         of("governance-claimed-tenant", Some(well.clone()), Facts { tenant: Some(Fact::claimed("acme")), ..chat() }),

@@ -46,6 +46,8 @@ mod hops;
 mod identity;
 #[path = "e2e/istio.rs"]
 mod istio;
+#[path = "e2e/kept.rs"]
+mod kept;
 #[path = "e2e/lanes.rs"]
 mod lanes;
 #[path = "e2e/loops.rs"]

@@ -19,6 +19,8 @@ mod choice;
 mod compiled;
 #[path = "laws/hold.rs"]
 mod hold;
+#[path = "laws/kept.rs"]
+mod kept;
 #[path = "laws/queues.rs"]
 mod queues;
 #[path = "laws/scarce.rs"]

@@ -342,9 +342,17 @@ mod layers {
     }
 
     /// Numbers that narrow a class, a substrate and a budget, or would widen them.
-    fn numbers() -> impl Strategy<Value = [Option<u32>; 6]> {
+    fn numbers() -> impl Strategy<Value = [Option<u32>; 7]> {
         let number = || option::weighted(0.5, 1..3_000_u32);
-        [number(), number(), number(), number(), number(), number()]
+        [number(), number(), number(), number(), number(), number(), number()]
+    }
+
+    /// What a tenant may use of a substrate, by tier: not what is kept for the tiers above it and for other tenants.
+    fn usable(capacity: &berth::model::substrate::Capacity, tenant: &str) -> [i64; 3] {
+        let others = capacity.keep_for_tenant_ppm.iter().filter(|(t, _)| t != tenant).map(|(_, ppm)| i64::from(*ppm));
+        let others: i64 = others.sum();
+        let above = |tier: usize| capacity.keep_for_ppm.iter().skip(tier + 1).map(|ppm| i64::from(*ppm)).sum::<i64>();
+        [0, 1, 2].map(|tier| i64::from(capacity.concurrency) * (1_000_000 - others - above(tier)))
     }
 
     /// What may only fall and what may only grow, of everything that overrides speak of besides envelopes.
@@ -357,7 +365,9 @@ mod layers {
         let grows = |c: &berth::model::Class| {
             [i64::from(c.limits.min_quality_ppm), i64::from(c.air_gapped), i64::from(c.approval_for.bits())]
         };
-        let concurrency = document.substrates.iter().map(|s| i64::from(s.capacity.concurrency));
+        let usable =
+            |s: &berth::model::Substrate| ["acme", "globex", "nobody"].map(|t| usable(&s.capacity, t)).concat();
+        let concurrency = document.substrates.iter().flat_map(usable);
         let budgets = document.settings.budgets.iter().map(|b| b.most_uusd);
         let falls = document.classes.iter().flat_map(class).chain(concurrency).chain(budgets).collect();
         (falls, document.classes.iter().flat_map(grows).collect())
@@ -370,7 +380,7 @@ mod layers {
         fn a_policy_under_an_override_is_written_out_and_reads_as_it_was_meant(
             first in section(),
             everywhere in option::of(section()),
-            [deadline, attempts, cost, quality, queue, concurrency] in numbers(),
+            [deadline, attempts, cost, quality, queue, concurrency, kept] in numbers(),
             air_gapped in option::of(any::<bool>()),
             disabled in 0..9_usize,
         ) {
@@ -388,13 +398,19 @@ mod layers {
                 field("air_gapped", air_gapped.map(|on| on.to_string())),
             ].into_iter().flatten().collect();
             let off = &global.substrates[disabled].name;
+            // Of the one that keeps something for globex already, and of another.
+            let kept = |s: &str| field("keep_for_tenant", kept.map(|n| format!(r#"{{"{}":0.{n:04}}}"#, ["globex", "acme"][n as usize % 2])).filter(|_| off.as_str() != s));
+            let silicon = [
+                field("concurrency", concurrency.map(|n| n.to_string())).filter(|_| off.as_str() != "silicon-us"),
+                kept("silicon-us"),
+            ].into_iter().flatten().collect::<Vec<_>>().join(",");
+            let metal = kept("metal-fr").map_or_else(String::new, |kept| format!(r#","metal-fr":{{{kept}}}"#));
             let local = format!(
                 r#"{{"berth":1,"overrides":{{"name":"here","owner":"me","envelopes":{{"acme":{first}}},
                 {}"classes":{{"interactive":{{{}}}}},
-                "substrates":{{"{off}":{{"disabled":true}},"silicon-us":{{{}}}}},"budgets":{{"globex":{}}}}}}}"#,
+                "substrates":{{"{off}":{{"disabled":true}},"silicon-us":{{{silicon}}}{metal}}},"budgets":{{"globex":{}}}}}}}"#,
                 everywhere.map_or_else(String::new, |e| format!(r#""everywhere":{e},"#)),
                 class.join(","),
-                field("concurrency", concurrency.map(|n| n.to_string())).filter(|_| off.as_str() != "silicon-us").unwrap_or_default(),
                 cost.unwrap_or(1),
             );
             // Where the override names the disabled substrate twice, it is refused as any repetition is.
@@ -632,6 +648,19 @@ mod layers {
         let concurrency = |n: u32| under(&global, &format!(r#""substrates":{{"metal-fr":{{"concurrency":{n}}}}}"#));
         assert_eq!(concurrency(whole).unwrap().substrates[0].capacity.concurrency, whole);
         assert_eq!(concurrency(whole + 1).unwrap_err(), ["overrides.substrates.metal-fr.concurrency"]);
+        // More may be kept for a tenant, there or for another one besides: nobody has more by it. Not less, which would be
+        // more to the others, and not more than there is.
+        let kept = |tenant: &str, part: &str| {
+            let lines = format!(r#""substrates":{{"metal-fr":{{"keep_for_tenant":{{"{tenant}":{part}}}}}}}"#);
+            Ok::<_, Vec<String>>(under(&global, &lines)?.substrates[0].capacity.keep_for_tenant_ppm.clone())
+        };
+        let both = |parts: &[(&str, u32)]| Ok(parts.iter().map(|(t, ppm)| (String::from(*t), *ppm)).collect());
+        assert_eq!(kept("globex", "0.2"), both(&[("globex", 200_000)]));
+        assert_eq!(kept("globex", "0.3"), both(&[("globex", 300_000)]));
+        assert_eq!(kept("acme", "0.55"), both(&[("acme", 550_000), ("globex", 200_000)]));
+        let at = |field: &str| Err(vec![format!("overrides.substrates.metal-fr.keep_for_tenant{field}")]);
+        assert_eq!(kept("globex", "0.199999"), at(".globex"));
+        assert_eq!(kept("acme", "0.550001"), at(""));
         assert_eq!(under(&global, r#""budgets":{"globex":500}"#).unwrap().settings.budgets, global.settings.budgets);
         let off = under(&global, r#""substrates":{"metal-fr":{"disabled":true}}"#).unwrap();
         assert!(
@@ -1041,6 +1070,63 @@ fn every_warning_is_raised_by_what_it_warns_of() {
         let raised = warnings.iter().find(|w| w.code == code);
         assert!(raised.is_some_and(|w| w.at.is_some() && !w.is_error()), "{code}: {warnings:?}");
     }
+}
+
+/// What is kept for whom, and why it would stand empty.
+#[test]
+fn a_reserve_that_its_tenant_cannot_use_is_warned_of_where_it_stands() {
+    let starter = fs::read_to_string(root("policies/starter.yaml")).unwrap();
+    let told = |at: &str, capacity: &str, more: &str| {
+        let (before, after) = starter.split_once(at).unwrap();
+        let start = after.find("{concurrency").unwrap();
+        let end = start + after[start..].find('\n').unwrap();
+        let text = format!("{before}{at}{}{{concurrency: 64, {capacity}}}{}{more}", &after[..start], &after[end..]);
+        let warnings = read_yaml(&text).unwrap_or_else(|e| panic!("{capacity}: {e:?}")).warnings;
+        let own = warnings.into_iter().filter(|w| w.code == "BTH0216").map(|w| {
+            assert!(w.at.is_some() && !w.is_error());
+            format!("{}: {}", w.path, w.expected)
+        });
+        own.collect::<Vec<_>>()
+    };
+    let (germany, provider) = ("name: gpu-de", "name: provider-us");
+    let budget = "budgets:\n  - {tenant: initech, most_usd: 5}\n";
+    for (at, capacity, more, expected) in [
+        (germany, "keep_for_tenant: {acme: 0.25}", "", None),
+        (germany, "keep_for_tenant: {acme: 0.25}, tenant_share: {acme: 0.25}", "", None),
+        (
+            germany,
+            "keep_for_tenant: {acme: 0.25}, tenant_share: {acme: 0.2}",
+            "",
+            Some("substrates[0].capacity.keep_for_tenant.acme: no more than its `tenant_share`"),
+        ),
+        (
+            germany,
+            "keep_for_tenant: {acne: 0.25}",
+            "",
+            Some(
+                "substrates[0].capacity.keep_for_tenant.acne: a tenant that an envelope, a class or a budget names; did you mean `acme`?",
+            ),
+        ),
+        // Another one that the policy knows, for whom the envelope of everybody speaks.
+        (germany, "keep_for_tenant: {initech: 0.25}", budget, None),
+        (
+            provider,
+            "keep_for_tenant: {acme: 0.25}",
+            "",
+            Some("substrates[2].capacity.keep_for_tenant.acme: a tenant that `eu-customers` lets onto this substrate"),
+        ),
+    ] {
+        // The second is like the first, and keeps what it keeps.
+        let mut told = told(at, capacity, more);
+        told.retain(|said| !said.starts_with("substrates[1]"));
+        assert_eq!(told, Vec::from_iter(expected), "{capacity}");
+    }
+    // No envelope at all lets initech onto it.
+    let nobody = starter.replace("  - name: everyone\n", "  - name: everyone\n    applies_to: {tenants: [acme]}\n");
+    let nobody = nobody.replace("{concurrency: 500}", "{concurrency: 500, keep_for_tenant: {initech: 0.1}}") + budget;
+    let said = read_yaml(&nobody).unwrap().warnings;
+    let said = said.iter().find(|w| w.code == "BTH0216").map(|w| w.expected.as_str());
+    assert_eq!(said, Some("a tenant that an envelope lets onto this substrate"));
 }
 
 #[test]

@@ -142,8 +142,8 @@ fn a_digest_that_a_class_looks_into_cannot_be_decided_again() {
     assert_eq!(missing, ["tenant: only its digest is known, and a class looks inside"]);
 }
 
-/// A policy whose class asks this, with names that it uses without asking: an envelope's tenant and data, a budget's and a
-/// share's tenant, a model.
+/// A policy whose class asks this, with names that it uses without asking: an envelope's tenant and data, a budget's, a
+/// share's and a reserve's tenant, a model.
 fn asking(matches: Predicate) -> Policy {
     let (mut class, mut envelope, mut substrate) =
         (build::class("c", &[]), build::envelope("e"), build::substrate("s"));
@@ -151,6 +151,7 @@ fn asking(matches: Predicate) -> Policy {
     envelope.applies_to.tenants = Some(vec!["of-envelope".into(), "e".repeat(200)]);
     envelope.applies_to.data = Some(vec!["d".repeat(200)]);
     substrate.capacity.tenant_share_ppm = vec![("of-share".into(), 500_000)];
+    substrate.capacity.keep_for_tenant_ppm = vec![("of-reserve".into(), 100_000)];
     let mut document = build::document(vec![substrate], vec![class], vec![envelope]);
     let budget =
         settings::Budget { tenant: "of-budget".into(), window_s: 60, most_uusd: 1, fleet_share_ppm: 1_000_000 };
@@ -220,7 +221,7 @@ fn a_digest_is_the_policys_own_word_again_or_none_of_its_words() {
         Predicate::Fact(FactName::Tenant, Test::In(vec!["of-class".into()])),
         Predicate::Fact(FactName::Session, Test::Is("of-session".into())),
     ]));
-    for tenant in ["of-envelope", "of-budget", "of-share", "of-class"] {
+    for tenant in ["of-envelope", "of-budget", "of-share", "of-reserve", "of-class"] {
         let facts = Facts { tenant: Some(Fact::claimed(tenant)), ..Facts::default() };
         let seen = back(&policy, &facts, true, |facts| facts.tenant.map(|f| (f.value.to_string(), f.trusted)));
         assert_eq!(seen, Ok(Some((tenant.to_string(), false))));

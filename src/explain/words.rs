@@ -47,7 +47,7 @@ pub(crate) fn numbers(explanation: &Explanation, id: SubstrateId, reason: &Reaso
         Code::Power | Code::Link => format!("{}, at least {}", percent(has), percent(needed)),
         Code::RateLimited => least("left"),
         Code::RetryAfter => format!("for {needed} ms"),
-        Code::Headroom => most("in flight for this tier"),
+        Code::Headroom => format!("{}{}", most("in flight for this tier"), kept(explanation, id)),
         Code::Shed => format!("{} shed", percent(needed)),
         Code::RequestCost | Code::TenantBudget => format!("costs {}, left {}", usd(needed), usd(has)),
     }
@@ -72,6 +72,15 @@ fn laws(explanation: &Explanation, id: SubstrateId) -> String {
     let laws = explanation.policy.substrate(id).map(|s| s.sovereignty.subject_to.as_slice()).unwrap_or_default();
     let list: Vec<&str> = laws.iter().map(|c| c.as_str()).collect();
     format!("under the law of {}", list.join("+"))
+}
+
+/// What is kept for other tenants there.
+fn kept(explanation: &Explanation, id: SubstrateId) -> String {
+    let own = explanation.facts.tenant.filter(|fact| fact.trusted).map(|fact| fact.value);
+    let all = explanation.policy.substrate(id).map(|s| s.capacity.keep_for_tenant_ppm.as_slice()).unwrap_or_default();
+    let others = all.iter().filter(|(tenant, _)| Some(tenant.as_str()) != own);
+    let list: Vec<String> = others.map(|(tenant, ppm)| format!("{} for {tenant}", percent(i64::from(*ppm)))).collect();
+    if list.is_empty() { String::new() } else { format!("; kept {}", list.join(", ")) }
 }
 
 fn missing(needed: i64, has: i64) -> String {

@@ -146,8 +146,6 @@ codes! {
     NeedsApproval = "needs-approval" in Governance;
     /// An envelope asks for fresher health than there is (needed, has: milliseconds of age).
     Unverified = "unverified" in Governance;
-    /// The tenant has its share of this substrate already (needed, has: ppm).
-    TenantShare = "tenant-share" in Governance;
 
     /// Its circuit is open (needed: when it may be probed).
     CircuitOpen = "circuit-open" in Availability;
@@ -167,7 +165,7 @@ codes! {
     RateLimited = "rate-limited" in Availability;
     /// It asked to be left alone until later (needed, has: milliseconds).
     RetryAfter = "retry-after" in Availability;
-    /// What is left is kept for a higher tier or kept free (needed, has: requests in flight).
+    /// What is left is kept for a higher tier, for another tenant, or kept free (needed, has: requests in flight).
     Headroom = "headroom" in Availability;
     /// The context room left is too small now (needed, has: tokens).
     ContextRoom = "context-room" in Availability;
@@ -177,6 +175,8 @@ codes! {
     Deadline = "deadline" in Availability;
     /// It does not admit new work at present.
     Admission = "admission" in Availability;
+    /// The tenant has its share of this substrate already (needed, has: ppm).
+    TenantShare = "tenant-share" in Availability;
     /// Shed on purpose under load, lower tiers first (needed, has: ppm).
     Shed = "shed" in Availability;
 

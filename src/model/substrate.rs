@@ -174,12 +174,23 @@ pub struct Capacity {
     pub concurrency: u32,
     /// Share kept free for each tier and those above it, by [`super::Tier`] order: batch, standard, critical.
     pub keep_for_ppm: [u32; 3],
+    /// Share that only this tenant may use.
+    pub keep_for_tenant_ppm: Vec<(String, u32)>,
     /// The most of it that one tenant may use.
     pub tenant_share_ppm: Vec<(String, u32)>,
     /// Burst only: usable once prepaid capacity is used to this share.
     pub burst_after_ppm: u32,
     /// Burst only: never more than this share of `concurrency`.
     pub burst_ceiling_ppm: u32,
+}
+
+impl Capacity {
+    /// Whether more of it is kept for tiers and tenants than there is.
+    #[must_use]
+    pub fn is_over_whole(&self) -> bool {
+        let tenants = self.keep_for_tenant_ppm.iter().map(|(_, ppm)| *ppm);
+        self.keep_for_ppm.into_iter().chain(tenants).map(u64::from).sum::<u64>() > 1_000_000
+    }
 }
 
 /// One place that can run work.

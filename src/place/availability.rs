@@ -13,12 +13,14 @@
 //! So marks of load alone never refuse everything: all of them at once are what old news looks like. What is more than
 //! fits is shed, the lowest tier first, and the limit of each holds.
 
+use super::Scene;
 use super::ground::Ground;
 use super::rows::{self, Survey};
+use super::scene::Room;
 use super::spread::draw;
 use super::table::{PASSING, Table, bit, cell};
-use super::{Scene, gate};
 use crate::model::{Code, Codes, SubstrateId, WHOLE_PPM};
+use crate::policy::index::Share;
 
 /// What load leaves behind, and what may be wrong about it.
 const PRESSED: Codes = Codes::of(Code::QueueFull)
@@ -54,13 +56,8 @@ pub(crate) fn most_tokens(scene: &Scene, id: SubstrateId) -> i64 {
 /// How many this worker may place since the snapshot before what this tier may use is full. The others know of the same
 /// room: each takes twice its even part of what is this proxy's, in turn where it does not divide. Only what lies below half
 /// of the limit is everybody's, so that a burst at one worker is not turned away from where hardly anything runs.
-pub(crate) fn most_places(scene: &Scene, id: SubstrateId) -> u32 {
-    let (picture, tier) = (scene.picture, scene.asked.tier as usize);
-    let of = |columns: &[Vec<i32>]| columns.get(tier).map_or(i32::MAX, |column| cell(column, id));
-    let (free, limit) = (of(&picture.free), of(&scene.policy.columns.limit));
-    if free == i32::MAX {
-        return u32::MAX;
-    }
+pub(crate) fn most_places(scene: &Scene, id: SubstrateId, Room { limit, free }: Room) -> u32 {
+    let (picture, Some(free)) = (scene.picture, free) else { return u32::MAX };
     let ours = i64::from(free) * i64::from(cell(&picture.part_ppm, id));
     // Twice: requests do not come evenly, and who refuses while the others have room is worse than one too many.
     let all = i64::from(free);
@@ -75,7 +72,7 @@ pub(crate) fn most_places(scene: &Scene, id: SubstrateId) -> u32 {
 /// What this request's size and what was placed since the snapshot leave.
 pub(crate) fn now(scene: &Scene, id: SubstrateId) -> u64 {
     let tokens = scene.asked.input + scene.asked.output;
-    bit(Code::Headroom, scene.placed(id) >= most_places(scene, id))
+    bit(Code::Headroom, scene.placed(id) >= most_places(scene, id, scene.room(id)))
         | bit(Code::ContextRoom, tokens > cell(&scene.picture.room, id))
         | bit(Code::RateLimited, tokens > cell(&scene.picture.tokens_left, id))
 }
@@ -87,9 +84,14 @@ pub(crate) fn except(scene: &Scene, table: &mut Table) {
             table.clear(probe.substrate, Codes::of(Code::CircuitOpen));
         }
     }
-    for share in scene.shares.iter().filter(|share| gate::tenant_share(scene, share)) {
+    for share in scene.shares.iter().filter(|share| tenant_share(scene, share)) {
         table.mark(share.substrate, Codes::of(Code::TenantShare));
     }
+}
+
+/// Whether a tenant has its share of a substrate, by what this VM has in flight for it.
+pub(crate) fn tenant_share(scene: &Scene, share: &Share) -> bool {
+    scene.tenant_use_ppm(share) >= i64::from(share.share_ppm)
 }
 
 /// The slot that holds the lease may try a half-open circuit, as often as the lease says.

@@ -5,7 +5,7 @@ use super::Scene;
 use super::account::tie;
 use super::classify::share_pusd;
 use super::ground::Ground;
-use super::rows::Use;
+use super::rows::{self, Use};
 use super::spread::{Luckiest, Ticket, draw};
 use super::table::{Table, cell};
 use super::trial::trial;
@@ -29,7 +29,7 @@ pub(crate) fn choose(scene: &Scene, table: &mut Table) -> Option<SubstrateId> {
     let mut add = |at: usize| {
         let row = (ground.ids.get(at), ground.hashes.get(at), ground.uses.get(at));
         if let (Some(&id), Some(&hash), Some(usage)) = row {
-            equals.push(Ticket::new(scene.asked.key, id, hash, weight(usage, scene.placed(id)), usage.share_ppm));
+            equals.push(Ticket::new(scene.asked.key, id, hash, weight(scene, id, usage), usage.share_ppm));
         }
     };
     match (affine, survey.best(), survey.second()) {
@@ -86,7 +86,7 @@ fn ease(scene: &Scene, table: &mut Table) -> bool {
     next.extend(rows.filter_map(|(id, _)| {
         let row = table.row(id)?;
         let (hash, usage) = (table.ground.hashes.get(row)?, table.ground.uses.get(row)?);
-        Some(Ticket::new(scene.asked.key, id, *hash, weight(usage, scene.placed(id)), usage.share_ppm))
+        Some(Ticket::new(scene.asked.key, id, *hash, weight(scene, id, usage), usage.share_ppm))
     }));
     stay(&table.ground, &mut next);
     table.equals = next;
@@ -113,10 +113,23 @@ pub(crate) fn margin_pusd(scene: &Scene, table: &Table, best: SubstrateId, utili
     scale / WHOLE_PPM * share
 }
 
-/// What is free for this tier, less what this VM has placed since; declared capacity where nobody measures. New and
-/// recovered substrates ramp.
+/// What is free for this request, less what this VM has placed since; declared capacity where nobody measures.
 #[inline(always)]
-fn weight(usage: &Use, placed: u32) -> u64 {
+fn weight(scene: &Scene, id: SubstrateId, usage: &Use) -> u64 {
+    let placed = scene.placed(id);
+    if scene.reserves.is_empty() { weigh(usage, placed) } else { own_weight(scene, id, usage, placed) }
+}
+
+/// Of a tenant for whom a part is kept: by all that it may use.
+#[inline(never)]
+fn own_weight(scene: &Scene, id: SubstrateId, usage: &Use, placed: u32) -> u64 {
+    let (room, shrinks) = rows::weighed(scene, scene.room(id));
+    weigh(&Use { room, shrinks, ..*usage }, placed)
+}
+
+/// New and recovered substrates ramp.
+#[inline(always)]
+fn weigh(usage: &Use, placed: u32) -> u64 {
     let less = if usage.shrinks { placed } else { 0 };
     let base = i64::from(usage.room).saturating_sub(i64::from(less));
     let grains = (base.max(1) * GRAIN).min(1 << 24);
@@ -181,7 +194,7 @@ mod tests {
     #[test]
     fn a_weight_is_what_is_free_in_sixteenths_and_never_nothing() {
         let of = |room, shrinks, ramp_ppm, placed| {
-            weight(&Use { after_ppm: 0, prepaid: None, room, shrinks, ramp_ppm, share_ppm: 0 }, placed)
+            weigh(&Use { after_ppm: 0, prepaid: None, room, shrinks, ramp_ppm, share_ppm: 0 }, placed)
         };
         assert_eq!(of(4, false, 1_000_000, 3), 64, "declared: what was placed is no matter");
         assert_eq!([0, 3, 4, 9].map(|placed| of(4, true, 1_000_000, placed)), [64, 16, 16, 16], "one at least");

@@ -8,7 +8,7 @@ use super::picture::ELSEWHERE;
 use super::table::bit;
 use crate::model::{Borders, Code, Envelope, Facts};
 use crate::policy::Policy;
-use crate::policy::index::{AIR_GAPPED, ATTESTED, Bits, Share, positions};
+use crate::policy::index::{AIR_GAPPED, ATTESTED, Bits, positions};
 
 /// What the applicable envelopes ask for together.
 #[derive(Clone, Copy, Debug, Default)]
@@ -142,9 +142,4 @@ fn residency(scene: &Scene, ground: &mut Ground) {
     for (at, codes) in ground.codes.iter_mut().enumerate() {
         *codes |= bit(Code::Residency, within.is_none_or(|set| !set.contains(at)));
     }
-}
-
-/// Whether a tenant has its share of a substrate, by what this VM has in flight for it.
-pub(crate) fn tenant_share(scene: &Scene, share: &Share) -> bool {
-    scene.tenant_use_ppm(share) >= i64::from(share.share_ppm)
 }

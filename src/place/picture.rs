@@ -210,13 +210,12 @@ impl Picture {
     fn capacity(&mut self, policy: &Policy, id: SubstrateId, hearing: &Hearing) {
         let at = usize::from(id);
         let in_flight = hearing.in_flight();
-        let narrow = |n: i64| n.clamp(0, i64::from(i32::MAX)) as i32;
         self.load.push(narrow(hearing.certain_in_flight().unwrap_or(0)));
         self.part_ppm.push(hearing.part_ppm());
         let still = hearing.still_in_flight();
         for (free, limits) in self.free.iter_mut().zip(&policy.columns.limit) {
-            let limit = i64::from(limits.get(at).copied().unwrap_or(0));
-            free.push(still.map_or(i32::MAX, |n| narrow(limit.saturating_sub(n))));
+            let limit = limits.get(at).copied().unwrap_or(0);
+            free.push(still.map_or(i32::MAX, |n| left_of(limit, n)));
         }
         let concurrency = i64::from(policy.columns.concurrency.get(at).copied().unwrap_or(0));
         let reserved = hearing.value(Signal::ReservedUse).map(|ppm| ppm * concurrency / WHOLE_PPM);
@@ -229,6 +228,21 @@ impl Picture {
             _ => i32::MAX,
         });
     }
+}
+
+const fn narrow(n: i64) -> i32 {
+    if n < 0 {
+        0
+    } else if n > i32::MAX as i64 {
+        i32::MAX
+    } else {
+        n as i32
+    }
+}
+
+/// What a limit leaves of so many in flight.
+pub(crate) const fn left_of(limit: i32, in_flight: i64) -> i32 {
+    narrow((limit as i64).saturating_sub(in_flight))
 }
 
 fn emptied<T>(mut column: Vec<T>) -> Vec<T> {

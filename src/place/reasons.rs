@@ -54,9 +54,6 @@ fn law(scene: &Scene, table: &Table, id: SubstrateId, code: Code) -> (i64, i64) 
         }
         Code::Attestation => (age(scene.law.attested_ms), known(cell(&scene.picture.attested_ms, id))),
         Code::Unverified => (age(scene.law.heard_ms), known(cell(&scene.picture.heard_ms, id))),
-        Code::TenantShare => {
-            scene.tenant_share(id).map_or((0, 0), |s| (i64::from(s.share_ppm), scene.tenant_use_ppm(s)))
-        }
         Code::Residency | Code::NoEnvelope | Code::Contradicted => (0, 0),
         _ => (envelope(scene, table, id, code), 0),
     }
@@ -110,6 +107,9 @@ fn availability(scene: &Scene, table: &Table, id: SubstrateId, code: Code) -> (i
         Code::RateLimited => of(thresholds.rate_remaining, Signal::RateRemaining),
         Code::RetryAfter => (scene.retry_in_ms(id), 0),
         Code::Headroom => headroom(scene, id),
+        Code::TenantShare => {
+            scene.tenant_share(id).map_or((0, 0), |s| (i64::from(s.share_ppm), scene.tenant_use_ppm(s)))
+        }
         Code::ContextRoom => (tokens, cell(&scene.picture.room, id)),
         Code::Failing => of(thresholds.failure_ppm, Signal::FailureRate),
         Code::Deadline => (scene.asked.try_us, rated(scene, &table.ground, id).need_us),
@@ -137,8 +137,7 @@ fn congested(scene: &Scene, id: SubstrateId) -> (i64, i64) {
 
 /// What this tier may use, and what is in use.
 fn headroom(scene: &Scene, id: SubstrateId) -> (i64, i64) {
-    let limit = scene.policy.columns.limit.get(scene.asked.tier as usize).map_or(0, |column| cell(column, id));
-    (i64::from(limit), i64::from(cell(&scene.picture.load, id)) + i64::from(scene.placed(id)))
+    (i64::from(scene.room(id).limit), i64::from(cell(&scene.picture.load, id)) + i64::from(scene.placed(id)))
 }
 
 fn cost(scene: &Scene, table: &Table, id: SubstrateId, code: Code) -> (i64, i64) {

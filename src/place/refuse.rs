@@ -1,21 +1,28 @@
 //! What is said when nothing stands: the most hopeful answer wins.
 
 use super::account::tie;
-use super::table::{PASSING, Table, UNAVAILABLE, unfold, verdict};
+use super::table::{self, SHARE, Table, unfold, verdict};
 use super::{Scene, reasons};
 use crate::model::{Code, Codes, Dimension, Outcome, Reason, SubstrateId};
 
 const WORKLOAD: u64 = Codes::all_of(Dimension::Workload).0;
+/// To whom it is said, a share that is used up is one thing more that may pass by waiting.
+const UNAVAILABLE: u64 = table::UNAVAILABLE | SHARE;
+const PASSING: u64 = table::PASSING | SHARE;
 
-/// Not now → 503; too dear, perhaps also not now, or shed on purpose → 429; not there → 422; else 403, and whether an
-/// approval would change that.
+/// Not now → 503; too dear, perhaps also not now, or shed on purpose, or nothing but the tenant's own share is in the
+/// way → 429; not there → 422; else 403, and whether an approval would change that.
 pub(crate) fn refuse(scene: &Scene, table: &mut Table) -> Outcome {
     unfold(scene, table);
     let table: &Table = table;
     let status = |status, id, codes| refused(scene, table, status, id, codes);
     if let Some(id) = best(scene, table, |codes| codes & !UNAVAILABLE == 0) {
-        let shed = verdict(scene, table, id).0 & Codes::of(Code::Shed).0;
-        return if shed != 0 { status(429, id, shed) } else { status(503, id, UNAVAILABLE) };
+        let codes = verdict(scene, table, id).0;
+        return match codes & Codes::of(Code::Shed).0 {
+            0 if codes == SHARE => status(429, id, SHARE),
+            0 => status(503, id, UNAVAILABLE),
+            shed => status(429, id, shed),
+        };
     }
     if let Some(id) = best(scene, table, |codes| codes & !PASSING == 0) {
         return status(429, id, Codes::all_of(Dimension::Cost).0);

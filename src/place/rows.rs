@@ -5,6 +5,7 @@
 //! 64-bit products, which neither SSE2 nor WebAssembly's plain instructions multiply side by side.
 
 use super::ground::{Ground, Most};
+use super::scene::Room;
 use super::score::{self, Figures};
 use super::table::{PASSING, Table, UNAVAILABLE, cell};
 use super::{Scene, availability, capability, cost, tally};
@@ -23,7 +24,7 @@ pub(crate) struct Open {
     need_output_us: u32,
     /// Requests of more tokens than this fail on something there.
     tokens: u32,
-    /// Placing as many as this since the snapshot fills something there.
+    /// Placing as many as this since the snapshot fills something there, unless a part of it is kept for the tenant.
     places: u32,
     load: i32,
     pub(crate) concurrency: i32,
@@ -143,7 +144,7 @@ fn open(scene: &Scene, ground: &Ground, id: SubstrateId, f: &Figures, worth: Aff
         need_input_us: narrow(f.input_us),
         need_output_us: if scene.asked.stream { 0 } else { narrow(f.output_us) },
         tokens: narrow(i64::from(cell(&ground.context, id)).min(availability::most_tokens(scene, id))),
-        places: availability::most_places(scene, id).min(cost::most_places(scene, id)),
+        places: availability::most_places(scene, id, scene.common(id)).min(cost::most_places(scene, id)),
         load: cell(&scene.picture.load, id),
         concurrency: cell(&scene.policy.columns.concurrency, id),
     }
@@ -151,19 +152,23 @@ fn open(scene: &Scene, ground: &Ground, id: SubstrateId, f: &Figures, worth: Aff
 
 fn usage(scene: &Scene, id: SubstrateId) -> Use {
     let (picture, columns) = (scene.picture, &scene.policy.columns);
-    let tier = scene.asked.tier as usize;
-    let of = |columns: &[Vec<i32>]| columns.get(tier).map_or(0, |column| cell(column, id));
-    let (free, limit) = (of(&picture.free), of(&columns.limit));
-    let shrinks = scene.policy.document().settings.adaptive.shares && free != i32::MAX;
+    let (room, shrinks) = weighed(scene, scene.common(id));
     let prepaid = cell(&columns.flags, id) & PREPAID != 0;
     Use {
         after_ppm: if prepaid { 0 } else { cell(&columns.burst_after_ppm, id) },
         prepaid: prepaid.then(|| i32::try_from(cell(&picture.prepaid, id)).unwrap_or(i32::MAX)),
-        room: if shrinks { free } else { limit },
+        room,
         shrinks,
         ramp_ppm: cell(&picture.ramp_ppm, id),
         share_ppm: cell(&picture.share_ppm, id),
     }
+}
+
+/// What the weight of one among equals comes from: what is free there, or what it holds where nobody knows or nothing
+/// adapts; and which of both it is.
+pub(crate) fn weighed(scene: &Scene, Room { limit, free }: Room) -> (i32, bool) {
+    let free = free.filter(|_| scene.policy.document().settings.adaptive.shares);
+    (free.unwrap_or(limit), free.is_some())
 }
 
 impl Most {

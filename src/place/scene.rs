@@ -3,11 +3,11 @@
 use super::classify::Asked;
 use super::gate::Law;
 use super::hearing::Hearing;
-use super::picture::{Aligned, Picture};
+use super::picture::{Aligned, Picture, left_of};
 use super::table::cell;
 use crate::model::{Circuit, Facts, Freshness, Local, Signal, SubstrateId, WHOLE_PPM, settings::Thresholds};
 use crate::policy::Policy;
-use crate::policy::index::{LinkTo, MOST_US, Share};
+use crate::policy::index::{LinkTo, MOST_US, Reserve, Share};
 
 /// What one decision reads.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,15 @@ pub(crate) struct Scene<'a> {
     pub(crate) left_pusd: i64,
     /// The tenant's shares of substrates, few.
     pub(crate) shares: &'a [Share],
+    /// Where a part is kept for the tenant, if whose request it is can be believed; few.
+    pub(crate) reserves: &'a [Reserve],
+}
+
+/// How many requests a substrate holds, and how many more fit by now; `None` where nobody knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) limit: i32,
+    pub(crate) free: Option<i32>,
 }
 
 impl<'a> Scene<'a> {
@@ -41,10 +50,48 @@ impl<'a> Scene<'a> {
         let limit_pusd = pusd(asked.cost_limit_uusd);
         let shares = facts.tenant.and_then(|tenant| policy.lookups.shares.get(tenant.value));
         let shares = shares.map_or(&[] as &[Share], Vec::as_slice);
-        let mut scene =
-            Self { policy, aligned, picture, local, facts, asked, law, seed, limit_pusd, left_pusd: 0, shares };
+        // A policy that keeps nothing for anybody asks nothing here.
+        let reserves = &policy.lookups.reserves;
+        let trusted = facts.tenant.filter(|tenant| tenant.trusted && !reserves.is_empty());
+        let reserves = trusted.and_then(|tenant| reserves.get(tenant.value)).map_or(&[] as &[Reserve], Vec::as_slice);
+        let mut scene = Self {
+            policy,
+            aligned,
+            picture,
+            local,
+            facts,
+            asked,
+            law,
+            seed,
+            limit_pusd,
+            left_pusd: 0,
+            shares,
+            reserves,
+        };
         scene.left_pusd = pusd(scene.budget_left_uusd());
         scene
+    }
+
+    /// What this tier may use of a substrate, whoever asks.
+    pub(crate) fn common(&self, id: SubstrateId) -> Room {
+        let of = |columns: &[Vec<i32>]| columns.get(self.asked.tier as usize).map(|column| cell(column, id));
+        let free = of(&self.picture.free).unwrap_or(i32::MAX);
+        Room { limit: of(&self.policy.columns.limit).unwrap_or(i32::MAX), free: (free != i32::MAX).then_some(free) }
+    }
+
+    /// What this request may use of it: what is kept for its own tenant besides.
+    pub(crate) fn room(&self, id: SubstrateId) -> Room {
+        if self.reserves.is_empty() { self.common(id) } else { self.own(id) }
+    }
+
+    #[inline(never)]
+    fn own(&self, id: SubstrateId) -> Room {
+        let common = self.common(id);
+        let Some(own) = self.reserves.iter().find(|own| own.substrate == id) else { return common };
+        let limit = own.limits.get(self.asked.tier as usize).copied().unwrap_or(common.limit);
+        // How far the common part is overrun is not in the picture: what runs is asked for anew.
+        let still = common.free.and_then(|_| self.hearing(id).still_in_flight());
+        Room { limit, free: still.map(|n| left_of(limit, n)) }
     }
 
     /// How many this VM placed there since the snapshot.

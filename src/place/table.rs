@@ -6,13 +6,16 @@ use super::ground::Ground;
 use super::rows::Survey;
 use super::spread::{Luckiest, Ticket};
 use super::tally::Tally;
-use super::{Scene, availability, cost, gate, rows, score};
+use super::{Scene, availability, cost, rows, score};
 use crate::model::{Code, Codes, Dimension, SubstrateId};
 
 /// What does not keep a candidate from being permitted and able: the rest may pass by itself.
 pub(crate) const PASSING: u64 = UNAVAILABLE | Codes::all_of(Dimension::Cost).0;
-/// What may pass by waiting.
-pub(crate) const UNAVAILABLE: u64 = Codes::all_of(Dimension::Availability).0;
+/// What may pass by waiting, and says something of the substrate. That a tenant has its share of one is not counted
+/// here: how those fare that are permitted and able must not depend on who somebody says to be.
+pub(crate) const UNAVAILABLE: u64 = Codes::all_of(Dimension::Availability).0 & !SHARE;
+/// The tenant has its share.
+pub(crate) const SHARE: u64 = Codes::of(Code::TenantShare).0;
 
 /// One request against its ground.
 #[derive(Clone, Debug, Default)]
@@ -90,7 +93,7 @@ pub(crate) fn verdict(scene: &Scene, table: &Table, id: SubstrateId) -> Codes {
         return Codes(*codes);
     }
     let ground = &table.ground;
-    let share = scene.shares.iter().any(|share| share.substrate == id && gate::tenant_share(scene, share));
+    let share = scene.shares.iter().any(|share| share.substrate == id && availability::tenant_share(scene, share));
     let after = cell(&ground.after_ppm, id);
     let rated = score::rated(scene, ground, id);
     let codes = Codes(

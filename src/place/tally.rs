@@ -8,7 +8,7 @@ use super::ground::{Ground, Most};
 use super::rows::Use;
 use super::score::{self, Figures};
 use super::table::{Table, bit, cell, verdict};
-use super::{Scene, availability, cost, gate};
+use super::{Scene, availability, cost};
 use crate::model::{Code, Codes, SubstrateId};
 
 /// Rejected candidates, by the code.
@@ -119,7 +119,7 @@ impl Stills {
 pub(crate) fn keep(scene: &Scene, ground: &mut Ground, id: SubstrateId, figures: &Figures, usage: &Use) {
     let codes = cell(&ground.codes, id);
     let context = if codes & bit(Code::Model, true) == 0 { i64::from(cell(&ground.context, id)) } else { i64::MAX };
-    let (free, burst) = (availability::most_places(scene, id), cost::most_places(scene, id));
+    let (free, burst) = (availability::most_places(scene, id, scene.common(id)), cost::most_places(scene, id));
     let within = Bounds {
         need_us: figures.first_us,
         input_us: figures.input_us,
@@ -165,6 +165,7 @@ fn whoever(scene: &Scene, table: &Table) -> bool {
         || table.prepaid_ppm.is_some_and(|used| used < i64::from(table.ground.most.after_ppm))
         || !score::is_affine(scene, &table.ground.most)
         || score::most_pusd(scene, &stills.most) > scene.limit_pusd.min(scene.left_pusd)
-        || scene.shares.iter().any(|share| gate::tenant_share(scene, share))
+        || !scene.reserves.is_empty()
+        || scene.shares.iter().any(|share| availability::tenant_share(scene, share))
         || scene.picture.probes.iter().any(|probe| availability::may_probe(scene, probe.substrate))
 }

@@ -15,7 +15,7 @@ pub(crate) use bits::{Bits, positions};
 pub(crate) use classes::Classed;
 pub(crate) use columns::*;
 pub(crate) use envelopes::Envelopes;
-pub(crate) use lookups::{LinkTo, Lookups, Named, Names, Share, hash_text, mix};
+pub(crate) use lookups::{LinkTo, Lookups, Named, Names, Reserve, Share, hash_text, mix};
 
 use crate::model::order;
 use crate::model::{

@@ -54,6 +54,7 @@ fn write(root: &mut Node, before: &Document, after: &Document, local: &Node) {
     each(root, "substrates", before.substrates.iter().zip(&after.substrates), |node, _, substrate| {
         if let Some(capacity) = at(node, "capacity") {
             set(capacity, "concurrency", Some(number(substrate.capacity.concurrency)));
+            set(capacity, "keep_for_tenant", kept(&substrate.capacity.keep_for_tenant_ppm));
         }
     });
     let budgets = before.settings.budgets.iter().zip(&after.settings.budgets);
@@ -148,6 +149,13 @@ fn class(node: &mut Node, _: &Class, after: &Class) {
             set(section, field, new);
         }
     }
+}
+
+/// Nothing where nothing is kept for anybody.
+fn kept(tenants: &[(String, u32)]) -> Option<Node> {
+    let mut node = value(Value::Map(Vec::new()));
+    tenants.iter().for_each(|(tenant, ppm)| set(&mut node, tenant, Some(millionths(i64::from(*ppm)))));
+    (!tenants.is_empty()).then_some(node)
 }
 
 const fn value(value: Value) -> Node {

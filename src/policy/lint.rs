@@ -2,6 +2,7 @@
 //! the state of anything.
 
 mod reach;
+mod reserve;
 mod together;
 mod worth;
 
@@ -26,6 +27,7 @@ pub fn lint(document: &Document, root: &Node, base: &str) -> Vec<InvalidPolicy> 
     lint.classes();
     lint.substrates();
     lint.names();
+    lint.reserves();
     lint.together();
     lint.found.sort_by_key(|w| w.at);
     lint.found

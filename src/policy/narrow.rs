@@ -11,7 +11,7 @@ use super::{
     reading,
     tree::Node,
 };
-use crate::model::{Borders, Class, Document, Envelope, Name, Terms};
+use crate::model::{Borders, Class, Document, Envelope, Name, Terms, substrate::Capacity};
 
 /// A global policy, narrowed by a local override; `base` is where the override stands in a larger document.
 ///
@@ -150,11 +150,24 @@ impl Narrowing<'_> {
             };
             let mut notes = Vec::new();
             at_most(&mut substrate.capacity.concurrency, change.concurrency, "concurrency", &mut notes);
+            let (less, over) = reserve(&mut substrate.capacity, &change.keep_for_tenant_ppm);
             for field in notes {
                 self.note(
                     codes::WIDENS,
                     &[&steps[..], &[field]].concat(),
                     String::from("no more than the global policy"),
+                );
+            }
+            let kept = [&steps[..], &["keep_for_tenant"]].concat();
+            for tenant in less {
+                let expected = String::from("no less than the global policy keeps for the tenant");
+                self.note(codes::WIDENS, &[&kept[..], &[tenant]].concat(), expected);
+            }
+            if over {
+                self.note(
+                    codes::OVER_WHOLE,
+                    &kept,
+                    String::from("shares that add up to at most 1 with the global ones"),
                 );
             }
             if change.disabled {
@@ -174,6 +187,22 @@ impl Narrowing<'_> {
             }
         }
     }
+}
+
+/// Keeps more for tenants: what is kept for one is taken from the others and given back to it, so that nobody may use
+/// more than before. Says for whom less would be kept, and whether it is more than there is.
+fn reserve<'c>(capacity: &mut Capacity, more: &'c [(String, u32)]) -> (Vec<&'c str>, bool) {
+    let mut less = Vec::new();
+    for (tenant, ppm) in more {
+        match capacity.keep_for_tenant_ppm.iter_mut().find(|(of, _)| of == tenant) {
+            Some((_, kept)) if ppm < kept => less.push(tenant.as_str()),
+            Some((_, kept)) => *kept = *ppm,
+            None => capacity.keep_for_tenant_ppm.push((tenant.clone(), *ppm)),
+        }
+    }
+    // As a document says it that is read.
+    capacity.keep_for_tenant_ppm.sort();
+    (less, !more.is_empty() && capacity.is_over_whole())
 }
 
 /// Without accounts and cost regimes, of which a spillover word says nothing.

@@ -332,7 +332,9 @@ async fn a_skew_of_tenants_costs_the_one_that_makes_it() {
     let served = 48 - refused.len();
     println!("of 48 of the one {served} were taken, of 12 of the other all");
     for (tenant, seen) in &refused {
-        assert_eq!((*tenant, seen.status), ("acme", 403), "{}", seen.text());
+        assert_eq!((*tenant, seen.status), ("acme", 429), "{}", seen.text());
+        assert!(seen.text().contains(r#""reason":"availability/tenant-share""#), "{}", seen.text());
+        assert_eq!(seen.header("retry-after"), Some("15"), "{}", seen.text());
     }
     // A quarter of 64 at either worker, while they may not know of each other yet; of it each holds half once they do.
     assert!((8..=32).contains(&served), "{served}");

@@ -86,6 +86,7 @@ pub(crate) fn substrate(called: &str) -> Substrate {
         capacity: Capacity {
             concurrency: 64,
             keep_for_ppm: [0, 0, 250_000],
+            keep_for_tenant_ppm: vec![],
             tenant_share_ppm: vec![],
             burst_after_ppm: 0,
             burst_ceiling_ppm: 1_000_000,

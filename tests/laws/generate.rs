@@ -132,8 +132,12 @@ fn substrate_() -> impl Strategy<Value = Substrate> {
         (select(&Kind::ALL), select(&Regime::ALL), any::<bool>(), weighted(0.2, Just(())), weighted(0.2, Just(())));
     let can = (1..=10_u32, select(vec![1_000_u32, 8_000, 32_000]), 0..4_u16, subsequence(&MODELS[..2], 1..=2));
     let price = (0..8_i64, 0..8_i64, 0..4_i64, 0..3_i64);
-    let fit =
-        (1..=4_u32, select(vec![0_u32, 250_000, 500_000]), of(ppm()), select(vec![0_u32, 500_000, 1_000_000]), ppm());
+    let reserves = subsequence(&TENANTS[..2], 0..=2).prop_flat_map(|tenants| {
+        let parts = vec(select(vec![125_000_u32, 250_000]), tenants.len());
+        parts.prop_map(move |parts| tenants.iter().map(|t| (*t).to_string()).zip(parts).collect::<Vec<_>>())
+    });
+    let kept = (select(vec![0_u32, 250_000, 500_000]), prop_oneof![1 => Just(vec![]), 1 => reserves]);
+    let fit = (1..=4_u32, kept, of(ppm()), select(vec![0_u32, 500_000, 1_000_000]), ppm());
     (place, kind, can, price, fit).prop_map(|(place, kind, can, price, fit)| {
         let mut s = substrate("s");
         let ((region, zone), laws) = (place.1, place.3);
@@ -163,7 +167,8 @@ fn substrate_() -> impl Strategy<Value = Substrate> {
         s.cost.egress = vec![egress(Some(name("us")), price.3 * 50_000), egress(None, price.3 * 90_000)];
         let (concurrency, keep, share, after, ceiling) = fit;
         s.capacity.concurrency = concurrency * 4;
-        s.capacity.keep_for_ppm = [0, 0, keep];
+        s.capacity.keep_for_ppm = [0, 0, keep.0];
+        s.capacity.keep_for_tenant_ppm = keep.1;
         s.capacity.tenant_share_ppm = share.into_iter().map(|ppm| ("acme".to_string(), ppm)).collect();
         (s.capacity.burst_after_ppm, s.capacity.burst_ceiling_ppm) = (after, ceiling);
         s

@@ -132,3 +132,38 @@ fn a_refusal_says_when_to_try_again() {
     let nobody = after(&|health| health.set(Signal::Hosts, Reading { value: 0, at_ms: NOW_MS }));
     assert_eq!(nobody, (Code::NoHost, 9));
 }
+
+/// One of two may serve the tenant, which has its share of it; the other is abroad. What it is told is what would help
+/// it: to come again, not that another country is forbidden.
+#[test]
+fn a_tenant_over_its_share_is_told_so_and_when_to_try_again() {
+    let mut document = four();
+    document.substrates.truncate(2);
+    document.settings.shedding.retry_after_s = 9;
+    document.envelopes[0].permit.jurisdictions = Some(vec![country("FR")]);
+    let [near, far] = &mut document.substrates[..] else { panic!("two") };
+    near.capacity.tenant_share_ppm = vec![("acme".into(), 250_000)];
+    (far.location.jurisdiction, far.cost.request_uusd) = (country("US"), 5_000);
+    let policy = Policy::new(document, [0; 32]);
+    let asked = |tenant: &'static str, used: u32, change: &dyn Fn(&mut Health)| {
+        let mut near = health("s0", &[(Signal::InFlight, 1)]);
+        change(&mut near);
+        let snapshot = Snapshot { slots: 1, ..snapshot(vec![near, health("s1", &[])]) };
+        let local = Local { tenant_placed: vec![used], ..Local::default() };
+        let facts = Facts { tenant: Some(Fact::trusted(tenant)), ..Facts::default() };
+        inspect(&policy, Some(&snapshot), &local, &facts, NOW_MS, 1).decision
+    };
+    let refused = |decision: Decision| match decision.outcome {
+        Outcome::Refused { status, reason, retry_after_s } => (status, reason.code, retry_after_s),
+        Outcome::Placed => panic!("{decision:?}"),
+    };
+    let well = |_: &mut Health| {};
+    assert_eq!(asked("acme", 15, &well).outcome, Outcome::Placed, "a quarter of 64 is not reached");
+    assert_eq!(asked("globex", 16, &well).outcome, Outcome::Placed, "another tenant");
+    let over = asked("acme", 16, &well);
+    assert_eq!(refused(over), (429, Code::TenantShare, Some(9)));
+    assert_eq!((over.binding.dimension, over.binding.unbound), (Some(Dimension::Availability), Some(0)));
+    // Where the substrate would not be there either, that is what is said.
+    let broken = |health: &mut Health| health.circuit = Circuit::Open { until_ms: NOW_MS + 7_000 };
+    assert_eq!(refused(asked("acme", 16, &broken)), (503, Code::CircuitOpen, Some(7)));
+}

@@ -222,16 +222,25 @@ pub(crate) fn of(q: &Question, demand: &Demand, at: usize, s: &Substrate) -> BTr
     codes
 }
 
-/// What a tier may use: not what is kept free everywhere, nor what is kept for the tiers above it.
+/// What a tier of a tenant may use: not what is kept free everywhere, nor what is kept for the tiers above it, nor what is
+/// kept for other tenants.
 fn limit(q: &Question, tier: Tier, s: &Substrate) -> i128 {
     let above = Tier::ALL.into_iter().filter(|t| *t > tier).map(|t| i128::from(s.capacity.keep_for_ppm[t as usize]));
     let kept: i128 = if q.bug == Bug::ReserveOpenToAll { 0 } else { above.sum() };
-    let share = 1_000_000 - i128::from(q.document.settings.headroom_ppm) - kept;
+    let own = |tenant: &str| {
+        let believed = q.facts.tenant.filter(|fact| fact.trusted || q.bug == Bug::ClaimedTenantHasItsReserve);
+        believed.is_some_and(|fact| fact.value == tenant) && q.bug != Bug::ReserveKeptFromItsTenant
+    };
+    let tenants = s.capacity.keep_for_tenant_ppm.iter().filter(|(tenant, _)| !own(tenant));
+    let others: i128 = tenants.map(|(_, ppm)| i128::from(*ppm)).sum();
+    let others = if q.bug == Bug::TenantsReserveOpenToAll { 0 } else { others };
+    let share = 1_000_000 - i128::from(q.document.settings.headroom_ppm) - kept - others;
     i128::from(s.capacity.concurrency) * share.max(0) / 1_000_000
 }
 
+/// Whether nothing else is against it. A tenant's share says nothing of the substrate: it is something else.
 fn is(codes: &BTreeSet<Code>, dimensions: &[Dimension]) -> bool {
-    codes.iter().all(|c| dimensions.contains(&c.dimension()))
+    codes.iter().all(|c| dimensions.contains(&c.dimension()) && *c != Code::TenantShare)
 }
 
 /// Burst waits for what is paid for, and has a ceiling.

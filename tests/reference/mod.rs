@@ -51,10 +51,13 @@ pub(crate) enum Bug {
     UnsteadinessIgnored,
     ProofOfElsewhereIgnored,
     LoadIsNews,
+    TenantsReserveOpenToAll,
+    ClaimedTenantHasItsReserve,
+    ReserveKeptFromItsTenant,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 35] = [
+    pub(crate) const ALL: [Self; 38] = [
         Self::ForbidIgnored,
         Self::OnePermitIsEnough,
         Self::NobodySpeaksForIt,
@@ -90,6 +93,9 @@ impl Bug {
         Self::UnsteadinessIgnored,
         Self::ProofOfElsewhereIgnored,
         Self::LoadIsNews,
+        Self::TenantsReserveOpenToAll,
+        Self::ClaimedTenantHasItsReserve,
+        Self::ReserveKeptFromItsTenant,
     ];
 }
 

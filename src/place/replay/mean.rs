@@ -87,7 +87,9 @@ fn named(policy: &Policy, name: FactName) -> Vec<&str> {
         FactName::Tenant => {
             let envelopes = document.envelopes.iter().filter_map(|e| e.applies_to.tenants.as_ref()).flatten();
             let budgets = document.settings.budgets.iter().map(|b| &b.tenant);
-            let shares = document.substrates.iter().flat_map(|s| &s.capacity.tenant_share_ppm).map(|(t, _)| t);
+            let capacities = document.substrates.iter().map(|s| &s.capacity);
+            let shares =
+                capacities.flat_map(|c| c.tenant_share_ppm.iter().chain(&c.keep_for_tenant_ppm)).map(|(t, _)| t);
             envelopes.chain(budgets).chain(shares).map(String::as_str).collect()
         }
         FactName::Model => {

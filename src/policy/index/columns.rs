@@ -100,20 +100,11 @@ impl Columns {
         self.output_us.push(s.latency.us_per_token.clamp(0, MOST_US_PER_TOKEN));
     }
 
-    /// What each tier may use: not what is kept free everywhere, nor what is kept for the tiers above it.
     fn capacity(&mut self, s: &Substrate, headroom_ppm: u32) {
-        let concurrency = i64::from(s.capacity.concurrency).min(i64::from(i32::MAX));
-        self.concurrency.push(concurrency as i32);
+        self.concurrency.push(concurrency(s) as i32);
         self.burst_after_ppm.push(s.capacity.burst_after_ppm);
-        for (tier, limits) in Tier::ALL.into_iter().zip(&mut self.limit) {
-            let above: i64 = Tier::ALL
-                .into_iter()
-                .zip(s.capacity.keep_for_ppm)
-                .filter(|(other, _)| *other > tier)
-                .map(|(_, ppm)| i64::from(ppm))
-                .sum();
-            let share = (WHOLE_PPM - i64::from(headroom_ppm) - above).clamp(0, WHOLE_PPM);
-            limits.push((concurrency * share / WHOLE_PPM) as i32);
+        for (limits, limit) in self.limit.iter_mut().zip(limits(s, headroom_ppm, None)) {
+            limits.push(limit);
         }
     }
 
@@ -133,6 +124,23 @@ impl Columns {
     pub(crate) fn len(&self) -> usize {
         self.hash.len()
     }
+}
+
+fn concurrency(s: &Substrate) -> i64 {
+    i64::from(s.capacity.concurrency).min(i64::from(i32::MAX))
+}
+
+/// What each tier may use, of a tenant or of nobody in particular: not what is kept free everywhere, nor what is kept for
+/// the tiers above it or for other tenants.
+pub(super) fn limits(s: &Substrate, headroom_ppm: u32, tenant: Option<&str>) -> [i32; Tier::ALL.len()] {
+    let others = s.capacity.keep_for_tenant_ppm.iter().filter(|(other, _)| Some(other.as_str()) != tenant);
+    let taken = i64::from(headroom_ppm) + others.map(|(_, ppm)| i64::from(*ppm)).sum::<i64>();
+    Tier::ALL.map(|tier| {
+        let tiers = Tier::ALL.into_iter().zip(s.capacity.keep_for_ppm);
+        let above: i64 = tiers.filter(|(other, _)| *other > tier).map(|(_, ppm)| i64::from(ppm)).sum();
+        let share = (WHOLE_PPM - taken - above).clamp(0, WHOLE_PPM);
+        (concurrency(s) * share / WHOLE_PPM) as i32
+    })
 }
 
 /// Features as bits with one of them asked for, if it is.

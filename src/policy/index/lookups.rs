@@ -1,8 +1,8 @@
 //! What a request says in words, turned into positions once.
 
-use super::columns::{MOST_PUSD_PER_BYTE, MOST_US};
+use super::columns::{MOST_PUSD_PER_BYTE, MOST_US, limits};
 use super::{Bits, Positions};
-use crate::model::{Country, Document, SubstrateId};
+use crate::model::{Country, Document, SubstrateId, Tier};
 use hashbrown::HashMap;
 
 /// Words to small numbers, in the order in which they come.
@@ -50,6 +50,10 @@ impl<T> Named<T> {
         self.positions.get(name).copied()
     }
 
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
     pub(crate) fn at(&self, position: u32) -> Option<&T> {
         self.values.get(position as usize)
     }
@@ -85,6 +89,14 @@ pub(crate) struct Share {
     pub(crate) position: usize,
 }
 
+/// What a tenant may use of a substrate where a part is kept for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reserve {
+    pub(crate) substrate: SubstrateId,
+    /// Requests in flight at most, by tier, its own part included.
+    pub(crate) limits: [i32; Tier::ALL.len()],
+}
+
 /// Look-ups by what a request says.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lookups {
@@ -96,7 +108,8 @@ pub(crate) struct Lookups {
     /// Paths by the caller's zone.
     pub(crate) links: Named<Vec<LinkTo>>,
     pub(crate) budgets: Positions,
-    pub(crate) shares: HashMap<String, Vec<Share>>,
+    pub(crate) shares: Named<Vec<Share>>,
+    pub(crate) reserves: Named<Vec<Reserve>>,
     /// Substrates by a country's code or the name of a set of countries.
     pub(crate) residency: Named<Bits>,
     /// Substrates that are paid for already.
@@ -148,9 +161,14 @@ impl Lookups {
                 }
             }
             for (tenant, share_ppm) in &s.capacity.tenant_share_ppm {
-                let shares = self.shares.entry_ref(tenant.as_str()).or_default();
-                shares.push(Share { substrate: id, share_ppm: *share_ppm, position });
+                let share = Share { substrate: id, share_ppm: *share_ppm, position };
+                self.shares.entry(tenant, Vec::new, |shares| shares.push(share));
                 position += 1;
+            }
+            for (tenant, _) in &s.capacity.keep_for_tenant_ppm {
+                let limits = limits(s, document.settings.headroom_ppm, Some(tenant));
+                let reserve = Reserve { substrate: id, limits };
+                self.reserves.entry(tenant, Vec::new, |reserves| reserves.push(reserve));
             }
         }
     }

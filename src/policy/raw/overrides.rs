@@ -76,6 +76,8 @@ pub struct SubstrateOverride {
     pub disabled: bool,
     /// Fewer requests in flight.
     pub concurrency: Option<u32>,
+    /// More kept for tenants: to the others it is less, and to them what it was.
+    pub keep_for_tenant_ppm: Vec<(String, u32)>,
 }
 
 /// The document of a local override.
@@ -143,5 +145,6 @@ fn class<S: Source>(s: &mut S) -> Option<ClassOverride> {
 fn substrate<S: Source>(s: &mut S) -> Option<SubstrateOverride> {
     let disabled = s.or("disabled", "Not used here.", Flag, false);
     let concurrency = s.optional("concurrency", "Fewer requests in flight.", whole(1, 10_000_000));
-    Some(SubstrateOverride { disabled, concurrency })
+    let kept = s.map("keep_for_tenant", "More kept for a tenant, so less for the others.", (Text(128), ratio()));
+    Some(SubstrateOverride { disabled, concurrency, keep_for_tenant_ppm: kept })
 }

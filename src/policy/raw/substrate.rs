@@ -205,6 +205,11 @@ fn capacity<S: Source>(s: &mut S) -> Option<Capacity> {
         "Shares kept free for a tier and those above it; together at most the whole.",
         keep_for,
     );
+    let kept = s.map(
+        "keep_for_tenant",
+        "Shares that nobody but a tenant may use, if it is known by a trusted fact; with those of `keep_for` at most the whole. What a tenant has in flight counts as common first, and only what is more as its own.",
+        (Text(128), ratio()),
+    );
     let tenants = s.map(
         "tenant_share",
         "The most of it that one tenant may use: each worker holds its even part, in whole requests rounded up.",
@@ -219,16 +224,20 @@ fn capacity<S: Source>(s: &mut S) -> Option<Capacity> {
     let ceiling =
         s.or("burst_ceiling", "Not prepaid: never more than this share of `concurrency`.", ratio(), 1_000_000);
     let keep_for_ppm = keep_for?;
-    if keep_for_ppm.iter().sum::<u32>() > 1_000_000 {
-        s.wrong("keep_for", codes::OVER_WHOLE, "shares that add up to at most 1");
-    }
-    Some(Capacity {
+    let capacity = Capacity {
         concurrency: concurrency?,
         keep_for_ppm,
+        keep_for_tenant_ppm: kept,
         tenant_share_ppm: tenants,
         burst_after_ppm: burst_after,
         burst_ceiling_ppm: ceiling,
-    })
+    };
+    if keep_for_ppm.iter().sum::<u32>() > 1_000_000 {
+        s.wrong("keep_for", codes::OVER_WHOLE, "shares that add up to at most 1");
+    } else if capacity.is_over_whole() {
+        s.wrong("keep_for_tenant", codes::OVER_WHOLE, "shares that add up to at most 1 with those of `keep_for`");
+    }
+    Some(capacity)
 }
 
 #[inline(never)]

@@ -1,0 +1,156 @@
+//! What is kept for a tenant: nobody else takes it, and nobody gets it by a claim.
+
+use super::agree::look;
+use super::build::*;
+use super::generate::{Case, case};
+use berth::model::*;
+use berth::place::{Placer, inspect};
+use berth::policy::Policy;
+use proptest::prelude::*;
+
+/// Who is turned away from each substrate because what is left is kept for somebody else.
+fn turned_away(case: &Case) -> Vec<bool> {
+    look(case).rows.iter().map(|r| r.reasons.iter().any(|r| r.code == Code::Headroom)).collect()
+}
+
+/// The same with an eighth or more of one substrate kept for a tenant.
+fn kept(case: &Case, at: usize, tenant: &str, eighths: u32) -> Case {
+    let mut more = case.clone();
+    let at = at % more.document.substrates.len();
+    let all = &mut more.document.substrates[at].capacity.keep_for_tenant_ppm;
+    match all.iter_mut().find(|(of, _)| of == tenant) {
+        Some((_, ppm)) => *ppm += eighths * 125_000,
+        None => all.push((tenant.into(), eighths * 125_000)),
+    }
+    more
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, max_global_rejects: 100_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_kept_for_a_tenant_changes_nothing_for_it(mut case in case(), at in 0..6_usize, eighths in 1..8_u32) {
+        case.facts.tenant = Some(Fact::trusted("acme"));
+        let (before, after) = (look(&case), look(&kept(&case, at, "acme", eighths)));
+        prop_assert_eq!(before.rows, after.rows);
+        prop_assert_eq!(before.decision, after.decision);
+    }
+
+    #[test]
+    fn what_is_kept_for_a_tenant_gives_nobody_else_a_place(mut case in case(), at in 0..6_usize, eighths in 1..8_u32, who in 0..3_usize) {
+        // Another one, one who only says to be it, and nobody.
+        case.facts.tenant = [Some(Fact::trusted("globex")), Some(Fact::claimed("acme")), None][who];
+        let (before, after) = (turned_away(&case), turned_away(&kept(&case, at, "acme", eighths)));
+        for (before, after) in before.into_iter().zip(after) {
+            prop_assert!(after || !before);
+        }
+    }
+
+    #[test]
+    fn who_says_to_be_a_tenant_is_turned_away_where_anybody_is(mut case in case()) {
+        case.facts.tenant = Some(Fact::claimed("acme"));
+        // A class asks for its tenants by name, and gives them another tier: what is asked here is who is believed.
+        case.document.classes.iter_mut().for_each(|c| c.matches = Predicate::Any(vec![]));
+        let mut unknown = case.clone();
+        unknown.facts.tenant = Some(Fact::claimed("nobody"));
+        prop_assert_eq!(turned_away(&case), turned_away(&unknown));
+    }
+}
+
+/// A substrate of 16 places, a quarter of it for one tenant and an eighth for another; nothing is kept free besides.
+fn reserved() -> Document {
+    let mut only = substrate("s0");
+    only.capacity.concurrency = 16;
+    only.capacity.keep_for_ppm = [0, 0, 125_000];
+    only.capacity.keep_for_tenant_ppm = vec![("acme".into(), 250_000), ("globex".into(), 125_000)];
+    let mut urgent = class("urgent", &["s0"]);
+    urgent.matches = Predicate::Fact(FactName::Class, Test::Present);
+    urgent.tier = Tier::Critical;
+    let mut document = document(vec![only], vec![class("chat", &["s0"]), urgent], vec![envelope("open")]);
+    document.settings.headroom_ppm = 0;
+    document.settings.shedding.most_ppm = [0; 3];
+    document
+}
+
+const URGENT: &str = "urgent";
+
+fn of(tenant: Option<Fact<&'static str>>, urgent: bool) -> Facts<'static> {
+    Facts { tenant, class: urgent.then_some(Fact::trusted(URGENT)), ..Facts::default() }
+}
+
+/// With so many in flight, whoever they are of, who still finds a place: by how many more of them one worker places.
+#[test]
+fn everybody_stops_where_what_is_kept_for_others_begins() {
+    let policy = Policy::new(reserved(), [0; 32]);
+    let mut placer = Placer::new(&policy);
+    let mut fits = |facts: &Facts, in_flight: i64| {
+        let snapshot = Snapshot { slots: 1, ..snapshot(vec![health("s0", &[(Signal::InFlight, in_flight)])]) };
+        placer.refresh(Some(&snapshot), NOW_MS);
+        let more = |placed: &u32| {
+            let local = Local { placed: vec![*placed], ..Local::default() };
+            placer.place(&local, facts, NOW_MS, 1).outcome == Outcome::Placed
+        };
+        (0..32).take_while(more).count()
+    };
+    let trusted = |tenant| Some(Fact::trusted(tenant));
+    for (who, most) in [
+        (of(None, false), 8),
+        (of(trusted("initech"), false), 8),
+        (of(Some(Fact::claimed("acme")), false), 8),
+        (of(trusted("globex"), false), 10),
+        (of(trusted("acme"), false), 12),
+        // What is kept for a tier is its own, of every tenant.
+        (of(None, true), 10),
+        (of(trusted("globex"), true), 12),
+        (of(trusted("acme"), true), 14),
+    ] {
+        for in_flight in [0, 5, 8, 9, 11, 13, 16] {
+            let left = (most - in_flight).max(0);
+            assert_eq!(fits(&who, in_flight), usize::try_from(left).unwrap(), "{who:?}, {in_flight} in flight");
+        }
+    }
+}
+
+#[test]
+fn who_is_turned_away_is_told_what_it_may_use_and_no_name() {
+    let policy = Policy::new(reserved(), [0; 32]);
+    let snapshot = snapshot(vec![health("s0", &[(Signal::InFlight, 12)])]);
+    let told = |facts: &Facts| {
+        let seen = inspect(&policy, Some(&snapshot), &Local::default(), facts, NOW_MS, 1);
+        match seen.decision.outcome {
+            Outcome::Refused { status, reason, retry_after_s } => (status, reason, retry_after_s),
+            Outcome::Placed => panic!("{:?}", seen.decision),
+        }
+    };
+    let full = |needed| (503, Reason { code: Code::Headroom, needed, has: 12 }, Some(2));
+    assert_eq!(told(&of(None, false)), full(8));
+    assert_eq!(told(&of(Some(Fact::trusted("globex")), false)), full(10));
+    assert_eq!(told(&of(Some(Fact::trusted("acme")), false)), full(12));
+}
+
+/// Among equals it goes by what it may use, not by what the others may.
+#[test]
+fn a_tenant_goes_where_places_are_kept_for_it_as_if_they_were_not() {
+    let mut document = reserved();
+    document.substrates[0].capacity.keep_for_tenant_ppm.truncate(1);
+    let mut second = document.substrates[0].clone();
+    (second.name, second.cluster) = (name("s1"), "s1".into());
+    second.capacity.keep_for_tenant_ppm.clear();
+    document.substrates.push(second);
+    document.classes[0].home.push(name("s1"));
+    let policy = Policy::new(document, [0; 32]);
+    let snapshot = snapshot(["s0", "s1"].map(|s| health(s, &[(Signal::InFlight, 6)])).to_vec());
+    let share = |tenant: &'static str| {
+        let mut placer = Placer::new(&policy);
+        placer.refresh(Some(&snapshot), NOW_MS);
+        let mut first = |seed: u64| {
+            let decision = placer.place(&Local::default(), &of(Some(Fact::trusted(tenant)), false), NOW_MS, seed << 17);
+            decision.plan.first().map(|a| a.substrate)
+        };
+        (0..400).filter(|seed| first(*seed) == Some(0)).count()
+    };
+    // Eight and eight are free for the one, four and eight for the others.
+    let (own, others) = (share("acme"), share("initech"));
+    assert!((170..=230).contains(&own), "{own} of 400");
+    assert!((100..=166).contains(&others), "{others} of 400");
+}

@@ -216,7 +216,8 @@ mod tests {
             parts(&|one| one.0).iter().zip(&allowed).map(|(wanted, allowed)| *wanted.min(allowed).max(&1)).collect();
         let rooms = allowed.iter().zip(&weights).map(|(allowed, weight)| allowed.saturating_sub(*weight));
         let (left, slack) = (1_000_000_u64.saturating_sub(weights.iter().sum()), rooms.clone().sum::<u64>());
-        let given = |room: u64| if left > equals.len() as u64 { room * 1_000_000 / slack * left / 1_000_000 } else { 0 };
+        let given =
+            |room: u64| if left > equals.len() as u64 { room * 1_000_000 / slack * left / 1_000_000 } else { 0 };
         weights.iter().zip(rooms).map(|(weight, room)| weight + given(room)).collect()
     }
 
@@ -230,8 +231,15 @@ mod tests {
             let (local, facts) = (crate::model::Local::default(), crate::model::Facts::default());
             let asked = super::super::classify::classify(&policy, &facts, 0, 1);
             let (aligned, picture) = Default::default();
-            let scene =
-                Scene::new(&policy, &aligned, &picture, (&local, &facts), &asked, super::super::gate::Law::default(), 1);
+            let scene = Scene::new(
+                &policy,
+                &aligned,
+                &picture,
+                (&local, &facts),
+                &asked,
+                super::super::gate::Law::default(),
+                1,
+            );
             let ticket = |(id, one): (u16, &(u64, u64))| Ticket::new(1, id, u64::from(id), one.0, one.1 as u32);
             let mut tickets: Vec<Ticket> = (0..).zip(equals).map(ticket).collect();
             bound_shift(&scene, &mut tickets);

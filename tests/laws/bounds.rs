@@ -220,6 +220,7 @@ fn tries_share_the_deadline_to_its_last_microsecond() {
         look(&document, None, &Local::default(), &within(deadline_ms), 1).decision.plan.len()
     };
     assert_eq!([600_000, 601_000].map(|us| tries(1_000_000, 1_200, &[us])), [2, 1]);
+    assert_eq!([1_200_000, 1_201_000].map(|us| tries(1_000_000, 2_400, &[us])), [2, 1]);
     assert_eq!([600_000, 601_000].map(|us| tries(1_000_000, 1_800, &[us, us])), [3, 2]);
     // With half as much again: not in what two tries before it leave, but in what one does.
     assert_eq!(tries(1_500_000, 1_800, &[600_000, 600_000]), 2);
@@ -285,7 +286,7 @@ fn a_budget_pays_for_what_costs_all_of_it_also_where_somebody_is_dearer() {
 #[test]
 fn more_envelopes_than_bits_in_a_word_speak_for_a_request_and_names_that_are_said_twice_count() {
     let mut document = alike(1);
-    document.envelopes = (0..140).map(|n| envelope(&format!("e{n}"))).collect();
+    document.envelopes = (0..70).map(|n| envelope(&format!("e{n}"))).collect();
     assert_eq!(alone(&document, &[], &ten()), []);
     let mut document = alike(1);
     document.envelopes[0].applies_to.tenants = Some(vec!["acme".into(), "acme".into()]);
@@ -347,6 +348,8 @@ fn without_a_snapshot_nothing_is_fresh_and_nobody_asks_to_be_left_alone_at_any_t
     for now_ms in [0, 1, 249, 250, NOW_MS] {
         let seen = inspect(&policy, None, &Local::default(), &ten(), now_ms, 1);
         assert_eq!((seen.decision.freshness, codes(&seen, 0)), (Freshness::Stale, vec![]), "{now_ms}");
+        let refused = inspect(&policy, None, &Local::default(), &within(1), now_ms, 1).decision;
+        assert_eq!((refused.freshness, refused.plan.len()), (Freshness::Stale, 0), "{now_ms}");
         let mut known = Snapshot { at_ms: now_ms, ..snapshot(vec![Health::unknown("s0")]) };
         known.substrates[0].set(Signal::QueueDepth, Reading { value: 0, at_ms: now_ms });
         assert_eq!(codes(&inspect(&policy, Some(&known), &Local::default(), &ten(), now_ms, 1), 0), [], "{now_ms}");
@@ -359,7 +362,7 @@ fn a_rate_limit_that_holds_twice_holds_whatever_the_size_and_wherever_it_may_run
     for (output, jurisdiction) in [(100, "FR"), (1 << 24, "FR"), (100, "DE"), (1 << 24, "DE")] {
         let mut document = alike(1);
         document.settings.thresholds = [Thresholds { rate_remaining: Some(10), ..Thresholds::default() }; 7];
-        document.settings.bytes_per_token = 64;
+        document.settings.bytes_per_token = 65;
         document.envelopes[0].permit.jurisdictions = Some(vec![country("FR")]);
         document.substrates[0].location.jurisdiction = country(jurisdiction);
         document.substrates[0].capabilities.context_tokens = u32::MAX;
@@ -382,11 +385,8 @@ fn a_utility_is_bounded_with_its_time_and_its_bytes() {
         let mut document = alike(1);
         document.classes[0].worth = class::Worth { answer_uusd: 0, second_uusd: 1, failure_uusd: 0 };
         document.classes[0].usual_output_tokens = 1;
-        document.substrates[0].latency = substrate::Latency {
-            first_token_us: first_us,
-            prefill_us_per_token: 1 << 20,
-            us_per_token: 1 << 20,
-        };
+        document.substrates[0].latency =
+            substrate::Latency { first_token_us: first_us, prefill_us_per_token: 1 << 20, us_per_token: 1 << 20 };
         let facts = Facts {
             input_tokens: Some(Fact::trusted(input)),
             output_tokens: Some(Fact::trusted(output)),
@@ -394,20 +394,55 @@ fn a_utility_is_bounded_with_its_time_and_its_bytes() {
         };
         let row = &look(&document, None, &Local::default(), &facts, 1).rows[0];
         let cost = 100_000 * i64::from(input) + 400_000 * i64::from(output);
-        let time = (first_us + (i64::from(input) + i64::from(output) << 20)).min(MOST_US);
+        let time = (first_us + ((i64::from(input) + i64::from(output)) << 20)).min(MOST_US);
         assert_eq!((row.total_us, row.utility_pusd), (time, -time - cost), "{first_us} {input} {output}");
     }
-    for (per_token, output, bytes) in [(1, 7, 7), (2, 7, 14), (64, 1 << 24, 1 << 30), (65, 1 << 24, 1 << 30)] {
+    const PRICE: i64 = 1 << 27;
+    for (per_token, output, bytes) in [(0, 7, 7), (1, 7, 7), (2, 7, 14), (64, 1 << 24, 1 << 30), (65, 1 << 24, 1 << 30)]
+    {
         let mut document = alike(1);
         document.classes[0].worth = class::Worth { answer_uusd: 0, second_uusd: 0, failure_uusd: 0 };
         document.classes[0].usual_output_tokens = 1;
         document.settings.bytes_per_token = per_token;
         document.substrates[0].latency.us_per_token = 0;
-        document.substrates[0].cost.egress = vec![substrate::Egress { to_region: None, pusd_per_byte: 3 }];
+        document.substrates[0].cost.egress = vec![substrate::Egress { to_region: None, pusd_per_byte: PRICE }];
         let facts = Facts { output_tokens: Some(Fact::trusted(output)), ..ten() };
         let row = &look(&document, None, &Local::default(), &facts, 1).rows[0];
-        let cost = 1_000_000 + 400_000 * i64::from(output) + 3 * bytes;
-        assert_eq!(row.utility_pusd, -cost, "{per_token} {output}");
+        let cost = 1_000_000 + 400_000 * i64::from(output) + PRICE * bytes;
+        assert_eq!((row.utility_pusd, row.cost_uusd), (-cost, (cost + 500_000) / 1_000_000), "{per_token} {output}");
+    }
+}
+
+/// No document that was checked says so. The core divides by it nowhere all the same.
+#[test]
+fn who_has_no_place_at_all_is_divided_by_nowhere() {
+    let mut document = alike(1);
+    document.substrates[0].capacity.concurrency = 0;
+    document.substrates[0].capacity.tenant_share_ppm = vec![("acme".into(), 100_000)];
+    document.substrates[0].cost.regime = Regime::OnDemand;
+    let known = snapshot(vec![health("s0", &[(Signal::InFlight, 1), (Signal::QueueDepth, 2)])]);
+    let local = Local { tenant_placed: vec![1], ..Local::default() };
+    let facts = Facts { tenant: Some(Fact::trusted("acme")), ..ten() };
+    let seen = look(&document, Some(&known), &local, &facts, 1);
+    assert_eq!(seen.rows[0].total_us, 600_000 + 1_000_000);
+    for (code, has) in [(Code::TenantShare, 2_000_000), (Code::BurstCeiling, 1_000_000)] {
+        assert!(
+            seen.rows[0].reasons.iter().any(|reason| (reason.code, reason.has) == (code, has)),
+            "{code:?} {seen:?}"
+        );
+    }
+}
+
+/// However old a proof may be, it must be there.
+#[test]
+fn a_proof_of_any_age_is_a_proof_and_none_is_none() {
+    for most in [60_000, u64::MAX] {
+        let mut document = alike(1);
+        document.envelopes[0].require.attestation_max_age_ms = Some(most);
+        assert_eq!(alone(&document, &[], &ten()), [Code::Attestation], "{most}");
+        let mut known = snapshot(vec![health("s0", &[])]);
+        known.substrates[0].attestation = Some(Attestation { jurisdiction: country("FR"), at_ms: NOW_MS });
+        assert_eq!(codes(&look(&document, Some(&known), &Local::default(), &ten(), 1), 0), [], "{most}");
     }
 }
 
@@ -433,8 +468,12 @@ fn a_quality_is_at_most_the_whole_and_none_where_no_model_is_named() {
     let worth = |offers: &[u32], model| {
         let mut document = alike(1);
         document.classes[0].worth = class::Worth { answer_uusd: 20_000, second_uusd: 0, failure_uusd: 0 };
-        let offer =
-            |quality_ppm: &u32| Offer { model: "m".into(), quality_ppm: *quality_ppm, context_tokens: None, revision: None };
+        let offer = |quality_ppm: &u32| Offer {
+            model: "m".into(),
+            quality_ppm: *quality_ppm,
+            context_tokens: None,
+            revision: None,
+        };
         document.substrates[0].capabilities.models = offers.iter().map(offer).collect();
         let facts = Facts { model, ..ten() };
         look(&document, None, &Local::default(), &facts, 1).rows[0].utility_pusd + 41_000_000
@@ -456,11 +495,14 @@ fn who_is_of_no_class_has_one_try() {
     assert_eq!((decision.class, decision.pace.repeatable, decision.pace.hedge), (0, false, false));
 }
 
+/// A line of a `forbid`: its name, and how to have it name the substrate or another.
+type Line = (&'static str, fn(&mut Terms, bool));
+
 /// Each line of a `forbid` forbids alone, and one that is not there nothing.
 #[test]
 fn one_line_that_forbids_is_enough() {
     let here = substrate("s0");
-    let forbids: [(&str, fn(&mut Terms, bool)); 7] = [
+    let forbids: [Line; 7] = [
         ("jurisdictions", |t, on| t.jurisdictions = Some(vec![country(if on { "FR" } else { "DE" })])),
         ("subject_to", |t, on| t.subject_to = Some(vec![country(if on { "FR" } else { "DE" })])),
         ("kinds", |t, on| t.kinds = Some(if on { vec![Kind::Gpu] } else { vec![] })),

@@ -3,6 +3,7 @@
 use super::build::*;
 use berth::model::settings::{Approval, Budget, Thresholds};
 use berth::model::*;
+use berth::place::record::record;
 use berth::place::replay::{Inputs, MOST_BYTES, Replay, write_replay};
 use berth::place::{Inspection, Placer, inspect, place};
 use berth::policy::{Policy, permits};
@@ -519,6 +520,18 @@ fn one_line_that_forbids_is_enough() {
             set(&mut terms, on);
             assert_eq!(permits::forbidden(&terms, &here), on, "{line}");
         }
+    }
+}
+
+/// Four hundred bytes on their way back.
+#[test]
+fn the_record_says_what_the_way_back_costs_from_a_micro_dollar_on() {
+    for (pusd_per_byte, said) in [(0, ""), (1_249, ""), (1_250, ";egress=1"), (5_000, ";egress=2")] {
+        let mut document = alike(1);
+        document.substrates[0].cost.egress = vec![substrate::Egress { to_region: None, pusd_per_byte }];
+        let decision = look(&document, None, &Local::default(), &ten(), 1).decision;
+        let text = record(&Policy::new(document, [0; 32]), &decision);
+        assert!(text.ends_with(&format!(";regime=reserved{said}")), "{pusd_per_byte}: {text}");
     }
 }
 

@@ -13,6 +13,8 @@ mod reference;
 
 #[path = "laws/agree.rs"]
 mod agree;
+#[path = "laws/bounds.rs"]
+mod bounds;
 #[path = "laws/choice.rs"]
 mod choice;
 #[path = "laws/compiled.rs"]

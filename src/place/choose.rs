@@ -217,4 +217,58 @@ mod tests {
             }
         }
     }
+
+    /// As the text says it, by divisions.
+    fn bounded(most: u64, equals: &[(u64, u64)]) -> Vec<u64> {
+        let parts = |of: &dyn Fn(&(u64, u64)) -> u64| {
+            let total: u64 = equals.iter().map(of).sum();
+            equals.iter().map(|one| of(one) * 1_000_000 / total).collect::<Vec<_>>()
+        };
+        let allowed: Vec<u64> = parts(&|one| one.1).iter().map(|had| had + most).collect();
+        let weights: Vec<u64> =
+            parts(&|one| one.0).iter().zip(&allowed).map(|(wanted, allowed)| *wanted.min(allowed).max(&1)).collect();
+        let rooms = allowed.iter().zip(&weights).map(|(allowed, weight)| allowed.saturating_sub(*weight));
+        let (left, slack) = (1_000_000_u64.saturating_sub(weights.iter().sum()), rooms.clone().sum::<u64>());
+        let given =
+            |room: u64| if left > equals.len() as u64 { room * 1_000_000 / slack * left / 1_000_000 } else { 0 };
+        weights.iter().zip(rooms).map(|(weight, room)| weight + given(room)).collect()
+    }
+
+    #[test]
+    fn what_one_may_not_take_goes_to_the_others_to_the_last_part_but_for_what_rounding_leaves() {
+        let text = include_str!("../../policies/starter.yaml");
+        let mut document = crate::policy::read_yaml(text).unwrap().document;
+        let mut of = |most: u32, equals: &[(u64, u64)]| {
+            document.settings.selection.max_shift_ppm = most;
+            let policy = crate::policy::Policy::new(document.clone(), [0; 32]);
+            let (local, facts) = (crate::model::Local::default(), crate::model::Facts::default());
+            let asked = super::super::classify::classify(&policy, &facts, 0, 1);
+            let (aligned, picture) = Default::default();
+            let scene = Scene::new(
+                &policy,
+                &aligned,
+                &picture,
+                (&local, &facts),
+                &asked,
+                super::super::gate::Law::default(),
+                1,
+            );
+            let ticket = |(id, one): (u16, &(u64, u64))| Ticket::new(1, id, u64::from(id), one.0, one.1 as u32);
+            let mut tickets: Vec<Ticket> = (0..).zip(equals).map(ticket).collect();
+            bound_shift(&scene, &mut tickets);
+            tickets.iter().map(|ticket| ticket.weight).collect::<Vec<_>>()
+        };
+        assert_eq!(of(0, &[(1, 499_998), (1, 500_002)]), [499_998, 500_000], "two of two are what rounding may leave");
+        assert_eq!(of(0, &[(1, 499_997), (1, 500_003)]), [499_997, 500_003]);
+        assert_eq!(of(1_000_000, &[(1, 1), (1 << 24, 1)]), [1, 999_999], "nobody has nothing");
+        assert_eq!(of(200_000, &[(3, 0), (1, 1)]), [200_000, 800_000]);
+        assert_eq!((of(0, &[(7, 9)]), of(0, &[(7, 0), (7, 0)])), (vec![7], vec![7, 7]), "nobody to compare with");
+        for i in 0..400 {
+            let number = |n: u64, below: u64| mix(i * 64 + n) % below;
+            let equals: Vec<(u64, u64)> =
+                (0..2 + number(0, 4)).map(|n| (1 + number(8 + n, 900), number(16 + n, 4) * 1_000 + 1)).collect();
+            let most = [0, 1, 2, 1_000, 200_000][number(1, 5) as usize];
+            assert_eq!(of(most, &equals), bounded(u64::from(most), &equals), "{most} {equals:?}");
+        }
+    }
 }

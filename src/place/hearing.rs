@@ -259,4 +259,15 @@ mod tests {
         assert_eq!(heard(&health, u64::MAX).attested_ms(here), ELSEWHERE - 1, "however old, it is of here");
         assert_eq!(heard(&Health::unknown("s"), 7_000).attested_ms(here), PLENTY);
     }
+
+    #[test]
+    fn where_nothing_is_in_flight_the_whole_is_ours_and_at_the_first_moment_nobody_is_to_be_left_alone() {
+        let mut health = Health::unknown("s");
+        for signal in [Signal::InFlight, Signal::Running] {
+            health.set(signal, crate::model::Reading { value: 0, at_ms: 0 });
+        }
+        assert_eq!((heard(&health, 0).part_ppm(), heard(&health, 0).retry_in_ms()), (1_000_000, 0));
+        health.retry_at_ms = Some(7);
+        assert_eq!([0, 6, 7, 8].map(|now_ms| heard(&health, now_ms).retry_in_ms()), [7, 1, 0, 0]);
+    }
 }

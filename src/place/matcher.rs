@@ -97,4 +97,10 @@ mod tests {
             assert_eq!(holds(&Predicate::Header("x-size".into(), test), &facts), Holds::both(passes));
         }
     }
+
+    #[test]
+    fn a_range_has_both_its_ends() {
+        let range = Test::Range { min: Some(-2), max: Some(20) };
+        assert_eq!([-3, -2, 0, 20, 21].map(|value| number(value, &range)), [false, true, true, true, false]);
+    }
 }

@@ -221,4 +221,35 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_logarithm_is_the_same_everywhere_to_its_last_bit() {
+        for (draw, expected) in [
+            (0, 64 << FRACTION),
+            (1, 64 << FRACTION),
+            (2, 63 << FRACTION),
+            (3, 1_047_150_566),
+            (1 << 63, 1 << FRACTION),
+            ((1 << 63) - 1, (1 << FRACTION) + 1),
+            (0xdead_beef_dead_beef, 3_375_260),
+            (0x1622_bd79_5fec_898f, 59_252_052),
+            (u64::MAX, 1),
+        ] {
+            assert_eq!(surprise(draw), expected, "{draw:x}");
+        }
+    }
+
+    #[test]
+    fn of_equal_draws_the_earlier_comes_first() {
+        let ticket = |candidate, draw| Ticket { candidate, share_ppm: 0, weight: 3, draw };
+        let (high, low) = (mix(1).max(mix(2)), mix(1).min(mix(2)));
+        for draws in [[high, high, low], [high, low, high], [low, high, high], [low, low, high], [high, low, low]] {
+            let tickets: Vec<Ticket> = (0..).zip(draws).map(|(id, draw)| ticket(id, draw)).collect();
+            let mut order = [0_u16, 1, 2];
+            order.sort_by_key(|id| core::cmp::Reverse(draws[usize::from(*id)]));
+            let few = Luckiest::of(&tickets);
+            assert_eq!(few.list.map(|known| known.ticket.candidate)[..3], order, "{draws:?}");
+            assert_eq!(pick(&tickets, |_| true), Some(order[0]), "{draws:?}");
+        }
+    }
 }

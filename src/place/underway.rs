@@ -133,4 +133,19 @@ mod tests {
         assert_eq!(underway.rows[2].mean_us, 900 - 112);
         assert_eq!(placed, [0, 0, 3]);
     }
+
+    #[test]
+    fn a_thousandth_is_still_a_request_and_what_takes_no_time_takes_a_microsecond() {
+        let after = |expected_us: &[i64], steps: usize, us: i64| {
+            let (mut underway, mut placed) = (Underway::default(), Vec::new());
+            expected_us.iter().for_each(|expected| underway.begin(0, *expected, &mut placed));
+            (0..steps).for_each(|_| underway.elapse(us, &mut placed));
+            (underway.rows[0].mean_us, underway.rows[0].load, placed[0])
+        };
+        // Where no time passes a thousandth goes each time, however short they are.
+        assert_eq!(after(&[100], 1, 0), (100, 999, 1));
+        assert_eq!(after(&[100], 999, 0), (100, 1, 1));
+        assert_eq!(after(&[100], 1_000, 0), (100, 0, 0));
+        assert_eq!(after(&[0, 8_001], 0, 0), (1_001, 2_000, 2));
+    }
 }

@@ -1,7 +1,8 @@
 //! Changes the gates of `policy/` and the stages of `place/` in small ways and sees whether the tests notice.
 //!
 //! `mutants ROOT TARGET`, with `MUTANTS=i/n` for a share of them (from 0), `MUTANTS=survived` for those that were not
-//! caught last time, or `MUTANTS=word` for those whose line of the list contains it. What was tried is not tried again
+//! caught last time, against all tests, `MUTANTS=left` for the same in the time of a first try, or `MUTANTS=word` for
+//! those whose line of the list contains it. What was tried is not tried again
 //! while it holds (`report::Known`). Ends with 1 if fewer than 95 % are caught, or the survivors are not those that
 //! are explained.
 
@@ -25,7 +26,7 @@ use trial::Trial;
 fn chosen(word: &str, at: usize, key: &str, last: &BTreeMap<String, Known>, explained: &BTreeSet<String>) -> bool {
     match word.split_once('/').map(|(i, n)| (i.parse::<usize>(), n.parse::<usize>())) {
         Some((Ok(i), Ok(n))) => at % n.max(1) == i,
-        _ if word == "survived" => {
+        _ if word == "survived" || word == "left" => {
             !explained.contains(key) && last.get(key).is_some_and(|known| !known.outcome.noticed())
         }
         _ => key.contains(word),

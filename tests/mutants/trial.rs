@@ -193,9 +193,15 @@ impl Trial {
         groups.extend(dear.into_iter().map(|one| vec![one]));
         let (mut spent, most) = (0.0, MOST * self.seconds.values().sum::<f64>());
         groups.retain(|group| {
-            let always = against_all || group.len() > 1 || group.iter().any(|(test, _)| first(test));
-            spent += if always { 0.0 } else { group.iter().map(|(_, seconds)| seconds).sum::<f64>() };
-            always || spent < most
+            let seconds = group.iter().map(|(_, seconds)| seconds).sum::<f64>();
+            let quick = group.iter().all(|(_, seconds)| *seconds < QUICK_S);
+            if against_all || quick || group.iter().any(|(test, _)| first(test)) {
+                return true;
+            }
+            // One in any case: what few tests reach is worth one that takes long.
+            let fits = spent == 0.0 || spent + seconds < most;
+            spent += if fits { seconds } else { 0.0 };
+            fits
         });
         for group in groups.iter().filter(|group| !group.is_empty()) {
             if let Some(found) = self.run(mutant, group) {

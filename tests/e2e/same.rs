@@ -143,7 +143,7 @@ fn natively(config: &PlacementConfig, lines: &Lines, replay: &Replay, snapshot: 
 
 fn generate(random: &mut Random) -> (Value, Value) {
     let policy = policy(random);
-    let mut configuration: Value = serde_json::from_str(&configuration(random, &policy)).unwrap();
+    let mut configuration = configuration(random, &policy);
     configuration["replay"] = true.into();
     (policy, configuration)
 }

@@ -7,14 +7,14 @@ use crate::wasm_host::{Answer, Built, Vm, encode};
 use berth::filter::MapKind;
 use serde_json::json;
 
-const MOST_BYTES: usize = 60 << 10;
-const MOST_HEADERS: usize = 100;
+pub(crate) const MOST_BYTES: usize = 60 << 10;
+pub(crate) const MOST_HEADERS: usize = 100;
 /// The bound that Envoy itself calls a security bug to pass.
-const MOST_TIMES: u64 = 100;
+pub(crate) const MOST_TIMES: u64 = 100;
 
-type Headers = Vec<(Vec<u8>, Vec<u8>)>;
+pub(crate) type Headers = Vec<(Vec<u8>, Vec<u8>)>;
 
-fn pair(name: &str, value: impl Into<Vec<u8>>) -> (Vec<u8>, Vec<u8>) {
+pub(crate) fn pair(name: &str, value: impl Into<Vec<u8>>) -> (Vec<u8>, Vec<u8>) {
     (name.as_bytes().to_vec(), value.into())
 }
 

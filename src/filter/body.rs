@@ -4,6 +4,7 @@
 
 use crate::health::decimal::{self, Number};
 use crate::model::{Fact, FactName, Feature};
+use std::borrow::Cow;
 
 use super::facts::Found;
 
@@ -30,6 +31,8 @@ pub struct Body {
     data: Once<String>,
     /// The top level has ended: nothing more will be found.
     pub ended: bool,
+    /// Where the last key of the top level that is whole has ended: from here it goes on when more has come.
+    read: usize,
 }
 
 /// A key that is there once. One that is there twice with different values says nothing.
@@ -50,6 +53,18 @@ impl<T: PartialEq> Once<T> {
         }
     }
 
+    /// The same of a text, which is only kept where it is the first.
+    fn say_text(&mut self, value: Cow<'_, str>)
+    where
+        T: AsRef<str> + From<String>,
+    {
+        match self {
+            Self::Absent => *self = Self::Said(T::from(value.into_owned())),
+            Self::Said(old) if old.as_ref() == value => {}
+            _ => *self = Self::Contradicted,
+        }
+    }
+
     const fn get(&self) -> Option<&T> {
         if let Self::Said(value) = self { Some(value) } else { None }
     }
@@ -60,32 +75,64 @@ impl Body {
     #[must_use]
     pub fn read(prefix: &[u8], data_key: Option<&str>) -> Self {
         let mut body = Self::default();
-        // Not part of JSON, and yet there are clients that send it and servers that overlook it.
-        let bytes = prefix.strip_prefix(b"\xef\xbb\xbf").unwrap_or(prefix);
-        let mut at = Cursor { bytes, at: 0 };
-        if at.members(&mut |key, at| body.member(key, at, data_key)).is_some() {
-            body.ended = true;
-        }
+        body.read_on(prefix, data_key);
         body
+    }
+
+    /// Goes on with a longer prefix of the same body. What is whole is not looked at again, so that a body which comes in
+    /// many pieces costs little more than one that comes at once; what is not may say what it has said before.
+    pub fn read_on(&mut self, prefix: &[u8], data_key: Option<&str>) {
+        if !self.ended {
+            // Where the bytes end, so does the scan.
+            let _ = self.scan(prefix, data_key);
+        }
+    }
+
+    fn scan(&mut self, prefix: &[u8], data_key: Option<&str>) -> Option<()> {
+        // A mark of byte order is no part of JSON, and yet there are clients that send it and servers that overlook it.
+        let begin = if prefix.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        let mut at = Cursor { bytes: prefix, at: self.read.max(begin) };
+        if self.read == 0 {
+            at.take(b'{')?;
+            if at.peek()? == b'}' {
+                self.ended = true;
+                return Some(());
+            }
+            at.member(&mut |key, at| self.member(key, at, data_key))?;
+            self.read = at.at;
+        }
+        while at.peek()? != b'}' {
+            at.take(b',')?;
+            at.member(&mut |key, at| self.member(key, at, data_key))?;
+            self.read = at.at;
+        }
+        self.ended = true;
+        Some(())
     }
 
     /// Takes what a key of the top level says; anything else is stepped over.
     fn member(&mut self, key: &str, at: &mut Cursor<'_>, data_key: Option<&str>) -> Option<()> {
         match key {
-            "model" => at.text(|text| self.model.say(text)),
+            "model" => at.text(|text| self.model.say_text(text)),
             "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
                 at.plain(whole, |tokens| self.output_tokens = self.output_tokens.max(Some(tokens)))
             }
             "stream" => at.plain(|text| text.parse().ok(), |stream| self.stream.say(stream)),
             "tools" | "functions" => {
-                let some = at.opens(b'[')? && !at.empty_list();
-                self.tools.say(some);
+                if let Some(some) = at.holds_any() {
+                    self.tools.say(some);
+                }
                 at.skip()
             }
             "response_format" => {
-                let structured = at.opens(b'{')?;
-                self.schema.say(structured && at.holds(b"\"json_schema\""));
-                at.skip()
+                let structured = at.opens(b'{')? && at.holds(b"\"json_schema\"");
+                if structured {
+                    self.schema.say(true);
+                }
+                at.skip()?;
+                // Of half of it nobody knows that it is not.
+                self.schema.say(structured);
+                Some(())
             }
             "metadata" if data_key.is_some() && at.opens(b'{')? => {
                 at.members(&mut |key, at| self.datum(key, at, data_key))
@@ -95,7 +142,7 @@ impl Body {
     }
 
     fn datum(&mut self, key: &str, at: &mut Cursor<'_>, data_key: Option<&str>) -> Option<()> {
-        if data_key == Some(key) { at.text(|text| self.data.say(text)) } else { at.skip() }
+        if data_key == Some(key) { at.text(|text| self.data.say_text(text)) } else { at.skip() }
     }
 
     /// Adds this to what the headers say. A trusted header is believed more; a claim in a header less, because the body
@@ -136,7 +183,7 @@ struct Cursor<'a> {
     at: usize,
 }
 
-impl Cursor<'_> {
+impl<'a> Cursor<'a> {
     fn peek(&mut self) -> Option<u8> {
         while matches!(self.bytes.get(self.at)?, b' ' | b'\t' | b'\n' | b'\r') {
             self.at += 1;
@@ -152,10 +199,13 @@ impl Cursor<'_> {
         Some(self.peek()? == bracket)
     }
 
-    /// Whether a list that begins here has nothing in it.
-    fn empty_list(&self) -> bool {
+    /// Whether a list begins here that has something in it; unknown where the bytes end before that shows.
+    fn holds_any(&mut self) -> Option<bool> {
+        if !self.opens(b'[')? {
+            return Some(false);
+        }
         let rest = self.bytes.get(self.at + 1..).unwrap_or_default();
-        rest.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b']')
+        rest.iter().find(|b| !b.is_ascii_whitespace()).map(|&first| first != b']')
     }
 
     /// Whether these bytes come within the next few.
@@ -171,9 +221,7 @@ impl Cursor<'_> {
             return self.take(b'}');
         }
         loop {
-            let key = self.string()?;
-            self.take(b':')?;
-            member(&key, self)?;
+            self.member(member)?;
             match self.peek()? {
                 b',' => self.at += 1,
                 _ => return self.take(b'}'),
@@ -181,8 +229,15 @@ impl Cursor<'_> {
         }
     }
 
+    /// One key, and its value to `member`.
+    fn member(&mut self, member: &mut dyn FnMut(&str, &mut Self) -> Option<()>) -> Option<()> {
+        let key = self.string()?;
+        self.take(b':')?;
+        member(&key, self)
+    }
+
     /// A string value.
-    fn text(&mut self, say: impl FnOnce(String)) -> Option<()> {
+    fn text(&mut self, say: impl FnOnce(Cow<'a, str>)) -> Option<()> {
         if self.peek()? != b'"' {
             return self.skip();
         }
@@ -202,23 +257,30 @@ impl Cursor<'_> {
         Some(())
     }
 
-    /// A string with its escapes resolved; of a long one the beginning, which is then no name that anybody knows.
-    fn string(&mut self) -> Option<String> {
+    /// A string with its escapes resolved; of a long one the beginning, which is then no name that anybody knows. Without
+    /// escapes it is borrowed: who sends thousands of keys has nothing made of each.
+    fn string(&mut self) -> Option<Cow<'a, str>> {
         self.take(b'"')?;
-        let mut bytes = Vec::new();
-        loop {
-            let byte = *self.bytes.get(self.at)?;
-            self.at += 1;
-            match byte {
-                b'"' => return Some(String::from_utf8_lossy(&bytes).into_owned()),
-                b'\\' => {
-                    let escaped = self.escape()?;
-                    bytes.extend_from_slice(escaped.encode_utf8(&mut [0; 4]).as_bytes());
-                }
-                _ => bytes.push(byte),
-            }
-            bytes.truncate(MOST_NAME);
+        let (from, mut inside) = (self.at, Cursor { bytes: self.bytes, at: self.at });
+        self.at -= 1;
+        self.skip_string()?;
+        let whole = self.bytes.get(from..self.at - 1)?;
+        if !whole.contains(&b'\\') {
+            return Some(String::from_utf8_lossy(whole.get(..MOST_NAME).unwrap_or(whole)));
         }
+        let mut bytes = Vec::with_capacity(whole.len().min(MOST_NAME) + 4);
+        while inside.at + 1 < self.at && bytes.len() < MOST_NAME {
+            let byte = *self.bytes.get(inside.at)?;
+            inside.at += 1;
+            if byte == b'\\' {
+                bytes.extend_from_slice(inside.escape()?.encode_utf8(&mut [0; 4]).as_bytes());
+            } else {
+                bytes.push(byte);
+            }
+        }
+        bytes.truncate(MOST_NAME);
+        let lossy = |wrong: std::string::FromUtf8Error| String::from_utf8_lossy(wrong.as_bytes()).into_owned();
+        Some(Cow::Owned(String::from_utf8(bytes).unwrap_or_else(lossy)))
     }
 
     fn escape(&mut self) -> Option<char> {
@@ -321,6 +383,21 @@ mod tests {
     }
 
     #[test]
+    fn a_body_that_comes_in_pieces_says_what_it_says_at_once() {
+        let odd = r#"{"tools": [ ], "response_format": {"a": 1}, "model": "\u0061\"b", "model": "a\"b", "x": [{"tools": [1]}]}"#;
+        for text in [WHOLE, odd, "{}", "\u{feff}{ \"stream\" : false , \"tools\":[1] }"] {
+            let whole = Body::read(text.as_bytes(), Some("data_class"));
+            for piece in [1, 2, 7, 50] {
+                let mut body = Body::default();
+                for end in (0..text.len()).step_by(piece).chain([text.len()]) {
+                    body.read_on(&text.as_bytes()[..end], Some("data_class"));
+                }
+                assert_eq!(body, whole, "{text} in pieces of {piece}");
+            }
+        }
+    }
+
+    #[test]
     fn a_key_that_is_there_twice_with_different_values_says_nothing() {
         let body = Body::read(br#"{"model": "a", "model": "b", "stream": true, "stream": true}"#, None);
         assert_eq!((body.model.get(), body.stream.get()), (None, Some(&true)));
@@ -360,7 +437,8 @@ mod tests {
     #[test]
     fn what_is_of_another_kind_is_stepped_over() {
         let body = Body::read(br#"{"model": {"x": 1}, "max_tokens": "9", "stream": 1, "tools": [], "n": null}"#, None);
-        assert_eq!(body, Body { tools: Once::Said(false), schema: Once::Absent, ended: true, ..Body::default() });
+        let said = Body { tools: Once::Said(false), ended: true, read: body.read, ..Body::default() };
+        assert_eq!(body, said);
     }
 
     #[test]

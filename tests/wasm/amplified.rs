@@ -306,7 +306,7 @@ fn no_header_makes_a_request_cost_a_hundred_times_the_usual_one_under_the_worst_
 }
 
 /// The most of a body that may be looked at, and so the most that a client can have looked at.
-const PREFIX: usize = 1 << 16;
+const PREFIX: usize = 1 << 14;
 
 /// A body that is as much of one thing as is looked at.
 fn hostile_bodies() -> Vec<(&'static str, Vec<u8>)> {
@@ -373,12 +373,11 @@ fn no_body_makes_a_request_cost_a_hundred_times_the_usual_one() {
         let chat = br#"{"model": "llama-3.3-70b", "messages": [{"role": "user", "content": "Why is the sky blue?"}], "max_tokens": 200}"#;
         let mut costs = || world.usual.iter().map(|h| body_cost(&mut vm, &host, &json(h), chat, chat.len())).collect();
         let (_, usual) = (median(costs()), median(costs()));
-        for frame in [PREFIX, 1_024, 1] {
+        for frame in [PREFIX, 1_024, 64] {
             let mut most = (0, "");
             for (what, body) in hostile_bodies() {
                 let cost = body_cost(&mut vm, &host, &json(&world.usual[0]), &body, frame);
                 most = most.max((cost, what));
-                println!("DBG {} {frame} {what} {cost}", world.name);
             }
             let (worst, what) = most;
             println!("{:24} {usual:>8} {worst:>9} {:>6.1}  {what}, in frames of {frame}", world.name, worst as f64 / usual as f64);

@@ -17,9 +17,7 @@ impl Placement {
         let Some(body) = self.held.body(context) else { return Verdict::Continue };
         body.read_on(&prefix, source.data_key.as_deref());
         let released = if whole || body.ended { self.held.release(context) } else { None };
-        released.map_or(Verdict::Held, |(headers, body)| {
-            self.decide(host, context, &headers, Known::Body(&body, size))
-        })
+        released.map_or(Verdict::Held, |(headers, body)| self.decide(host, context, &headers, Known::Body(&body, size)))
     }
 
     /// Clients that stall are decided by their headers.

@@ -45,7 +45,7 @@ const SHUNNED_MS: u64 = OPEN_MS + OPEN_MS / 5 + 1_500;
 /// An open circuit is only known to have closed by asking: where nobody did, the first who need it wait for a probe.
 const PROBED_MS: u64 = 3_000;
 /// What a connection that the proxy keeps open may cost it.
-const CONNECTION_KIB: f64 = 32.0;
+const CONNECTION_KIB: f64 = 20.0;
 /// How finely that is looked at.
 const STEP_MS: u64 = 100;
 /// The most that may be refused: a substrate fails whose only alternative is shunned still.
@@ -448,11 +448,9 @@ impl World {
         let newest_ms = faults.iter().flatten().map(|(from_ms, _)| *from_ms).max().unwrap_or(0);
         permitted.iter().zip(faults).all(|(name, fault)| {
             fault.is_some_and(|(_, until_ms)| {
-                let asked = || {
-                    served
-                        .get(*name)
-                        .is_some_and(|at| at.range(until_ms / STEP_MS..begun_ms / STEP_MS).next().is_some())
-                };
+                // Between its fault and the one that makes it needed.
+                let (from, to) = ((until_ms + BLURRED_MS) / STEP_MS + 1, newest_ms / STEP_MS);
+                let asked = || served.get(*name).is_some_and(|at| from < to && at.range(from..to).next().is_some());
                 until_ms + SHUNNED_MS >= begun_ms || (newest_ms + PROBED_MS >= begun_ms && !asked())
             })
         })

@@ -163,7 +163,7 @@ fn many_envelopes() -> World {
         json!({"name": format!("e{n}"), "applies_to": {"tenants": tenants}, "permit": {}, "spillover": "any"})
     };
     policy["envelopes"].as_array_mut().unwrap().extend((0..62).map(envelope));
-    let tenant = |n: usize| if n % 3 == 0 { "initech" } else { "acme" };
+    let tenant = |n: usize| if n.is_multiple_of(3) { "initech" } else { "acme" };
     let request =
         |n: usize| [first_lines(), vec![pair("x-tenant", tenant(n)), pair("x-model", "llama-3.3-70b")]].concat();
     World {

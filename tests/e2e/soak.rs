@@ -536,7 +536,9 @@ fn read_log(world: &World) -> Logged {
     for line in lines(world) {
         logged.lines += 1;
         let decision = line["decision"].as_str().unwrap_or_default();
-        let member = |name: &str| decision.split(", ").find_map(|member| member.strip_prefix(name)).unwrap_or("none");
+        let found = |name: &str| decision.split(", ").find_map(|member| member.strip_prefix(name));
+        // Without how the class was found.
+        let member = |name: &str| found(name).and_then(|value| value.split(';').next()).unwrap_or("none");
         let outcome = if decision.contains("refused=") { "refused" } else { "placed" };
         let series = format!("class.{}.substrate.{}.outcome.{outcome}", member("class="), member("substrate="));
         *logged.decisions.entry(series).or_default() += 1;

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+#[path = "wasm/amplified.rs"]
+mod amplified;
 #[path = "wasm/budget.rs"]
 mod budget;
 #[path = "wasm/differential.rs"]

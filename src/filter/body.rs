@@ -4,8 +4,12 @@
 
 use crate::health::decimal::{self, Number};
 use crate::model::{Fact, FactName, Feature};
+use std::borrow::Cow;
 
 use super::facts::Found;
+use cursor::Cursor;
+
+mod cursor;
 
 /// How the body is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct Body {
     data: Once<String>,
     /// The top level has ended: nothing more will be found.
     pub ended: bool,
+    /// Where the last key of the top level that is whole has ended: from here it goes on when more has come.
+    read: usize,
 }
 
 /// A key that is there once. One that is there twice with different values says nothing.
@@ -50,6 +56,18 @@ impl<T: PartialEq> Once<T> {
         }
     }
 
+    /// The same of a text, which is only kept where it is the first.
+    fn say_text(&mut self, value: Cow<'_, str>)
+    where
+        T: AsRef<str> + From<String>,
+    {
+        match self {
+            Self::Absent => *self = Self::Said(T::from(value.into_owned())),
+            Self::Said(old) if old.as_ref() == value => {}
+            _ => *self = Self::Contradicted,
+        }
+    }
+
     const fn get(&self) -> Option<&T> {
         if let Self::Said(value) = self { Some(value) } else { None }
     }
@@ -60,32 +78,64 @@ impl Body {
     #[must_use]
     pub fn read(prefix: &[u8], data_key: Option<&str>) -> Self {
         let mut body = Self::default();
-        // Not part of JSON, and yet there are clients that send it and servers that overlook it.
-        let bytes = prefix.strip_prefix(b"\xef\xbb\xbf").unwrap_or(prefix);
-        let mut at = Cursor { bytes, at: 0 };
-        if at.members(&mut |key, at| body.member(key, at, data_key)).is_some() {
-            body.ended = true;
-        }
+        body.read_on(prefix, data_key);
         body
+    }
+
+    /// Goes on with a longer prefix of the same body. What is whole is not looked at again, so that a body which comes in
+    /// many pieces costs little more than one that comes at once; what is not may say what it has said before.
+    pub fn read_on(&mut self, prefix: &[u8], data_key: Option<&str>) {
+        if !self.ended {
+            // Where the bytes end, so does the scan.
+            let _ = self.scan(prefix, data_key);
+        }
+    }
+
+    fn scan(&mut self, prefix: &[u8], data_key: Option<&str>) -> Option<()> {
+        // A mark of byte order is no part of JSON, and yet there are clients that send it and servers that overlook it.
+        let begin = if prefix.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        let mut at = Cursor { bytes: prefix, at: self.read.max(begin) };
+        if self.read == 0 {
+            at.take(b'{')?;
+            if at.peek()? == b'}' {
+                self.ended = true;
+                return Some(());
+            }
+            at.member(&mut |key, at| self.member(key, at, data_key))?;
+            self.read = at.at;
+        }
+        while at.peek()? != b'}' {
+            at.take(b',')?;
+            at.member(&mut |key, at| self.member(key, at, data_key))?;
+            self.read = at.at;
+        }
+        self.ended = true;
+        Some(())
     }
 
     /// Takes what a key of the top level says; anything else is stepped over.
     fn member(&mut self, key: &str, at: &mut Cursor<'_>, data_key: Option<&str>) -> Option<()> {
         match key {
-            "model" => at.text(|text| self.model.say(text)),
+            "model" => at.text(|text| self.model.say_text(text)),
             "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
                 at.plain(whole, |tokens| self.output_tokens = self.output_tokens.max(Some(tokens)))
             }
             "stream" => at.plain(|text| text.parse().ok(), |stream| self.stream.say(stream)),
             "tools" | "functions" => {
-                let some = at.opens(b'[')? && !at.empty_list();
-                self.tools.say(some);
+                if let Some(some) = at.holds_any() {
+                    self.tools.say(some);
+                }
                 at.skip()
             }
             "response_format" => {
-                let structured = at.opens(b'{')?;
-                self.schema.say(structured && at.holds(b"\"json_schema\""));
-                at.skip()
+                let structured = at.opens(b'{')? && at.holds(b"\"json_schema\"");
+                if structured {
+                    self.schema.say(true);
+                }
+                at.skip()?;
+                // Of half of it nobody knows that it is not.
+                self.schema.say(structured);
+                Some(())
             }
             "metadata" if data_key.is_some() && at.opens(b'{')? => {
                 at.members(&mut |key, at| self.datum(key, at, data_key))
@@ -95,7 +145,7 @@ impl Body {
     }
 
     fn datum(&mut self, key: &str, at: &mut Cursor<'_>, data_key: Option<&str>) -> Option<()> {
-        if data_key == Some(key) { at.text(|text| self.data.say(text)) } else { at.skip() }
+        if data_key == Some(key) { at.text(|text| self.data.say_text(text)) } else { at.skip() }
     }
 
     /// Adds this to what the headers say. A trusted header is believed more; a claim in a header less, because the body
@@ -116,9 +166,6 @@ impl Body {
     }
 }
 
-/// The most bytes of a key or value that are kept: more than any word of a policy has.
-const MOST_NAME: usize = 1_024;
-
 /// A whole number, also one that is written with a point or an exponent; the largest there is for one beyond it.
 fn whole(text: &str) -> Option<u32> {
     match decimal::parse(text.as_bytes()) {
@@ -127,167 +174,6 @@ fn whole(text: &str) -> Option<u32> {
         }
         Number::TooLarge => Some(u32::MAX),
         _ => None,
-    }
-}
-
-/// A place in the bytes. Every step is forward, so a scan ends; `None` is the end of what there is, or nonsense.
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Cursor<'_> {
-    fn peek(&mut self) -> Option<u8> {
-        while matches!(self.bytes.get(self.at)?, b' ' | b'\t' | b'\n' | b'\r') {
-            self.at += 1;
-        }
-        self.bytes.get(self.at).copied()
-    }
-
-    fn take(&mut self, wanted: u8) -> Option<()> {
-        (self.peek()? == wanted).then(|| self.at += 1)
-    }
-
-    fn opens(&mut self, bracket: u8) -> Option<bool> {
-        Some(self.peek()? == bracket)
-    }
-
-    /// Whether a list that begins here has nothing in it.
-    fn empty_list(&self) -> bool {
-        let rest = self.bytes.get(self.at + 1..).unwrap_or_default();
-        rest.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b']')
-    }
-
-    /// Whether these bytes come within the next few.
-    fn holds(&self, wanted: &[u8]) -> bool {
-        let near = self.bytes.get(self.at..).unwrap_or_default();
-        near.get(..near.len().min(128)).unwrap_or_default().windows(wanted.len()).any(|window| window == wanted)
-    }
-
-    /// Hands each key of the object that begins here to `member`, which moves on past the value.
-    fn members(&mut self, member: &mut dyn FnMut(&str, &mut Self) -> Option<()>) -> Option<()> {
-        self.take(b'{')?;
-        if self.peek()? == b'}' {
-            return self.take(b'}');
-        }
-        loop {
-            let key = self.string()?;
-            self.take(b':')?;
-            member(&key, self)?;
-            match self.peek()? {
-                b',' => self.at += 1,
-                _ => return self.take(b'}'),
-            }
-        }
-    }
-
-    /// A string value.
-    fn text(&mut self, say: impl FnOnce(String)) -> Option<()> {
-        if self.peek()? != b'"' {
-            return self.skip();
-        }
-        say(self.string()?);
-        Some(())
-    }
-
-    /// A number or a word, if it is one that `read` understands.
-    fn plain<T>(&mut self, read: impl FnOnce(&str) -> Option<T>, say: impl FnOnce(T)) -> Option<()> {
-        self.peek()?;
-        let from = self.at;
-        self.skip()?;
-        let text = self.bytes.get(from..self.at).and_then(|bytes| core::str::from_utf8(bytes).ok());
-        if let Some(value) = text.and_then(read) {
-            say(value);
-        }
-        Some(())
-    }
-
-    /// A string with its escapes resolved; of a long one the beginning, which is then no name that anybody knows.
-    fn string(&mut self) -> Option<String> {
-        self.take(b'"')?;
-        let mut bytes = Vec::new();
-        loop {
-            let byte = *self.bytes.get(self.at)?;
-            self.at += 1;
-            match byte {
-                b'"' => return Some(String::from_utf8_lossy(&bytes).into_owned()),
-                b'\\' => {
-                    let escaped = self.escape()?;
-                    bytes.extend_from_slice(escaped.encode_utf8(&mut [0; 4]).as_bytes());
-                }
-                _ => bytes.push(byte),
-            }
-            bytes.truncate(MOST_NAME);
-        }
-    }
-
-    fn escape(&mut self) -> Option<char> {
-        let byte = *self.bytes.get(self.at)?;
-        self.at += 1;
-        Some(match byte {
-            b'n' => '\n',
-            b't' => '\t',
-            b'r' => '\r',
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'u' => {
-                let digits = self.bytes.get(self.at..self.at.checked_add(4)?)?;
-                self.at += 4;
-                let code = u32::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok()?;
-                // Half of a pair: no name has one.
-                char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
-            }
-            other => char::from(other),
-        })
-    }
-
-    /// Steps over a value of any kind and depth.
-    fn skip(&mut self) -> Option<()> {
-        let mut depth = 0usize;
-        loop {
-            match self.peek()? {
-                b'"' => self.skip_string()?,
-                b'{' | b'[' => {
-                    depth += 1;
-                    self.at += 1;
-                }
-                b'}' | b']' => {
-                    depth = depth.checked_sub(1)?;
-                    self.at += 1;
-                }
-                b',' | b':' if depth > 0 => {
-                    self.at += 1;
-                    continue;
-                }
-                _ => self.skip_word()?,
-            }
-            if depth == 0 {
-                return Some(());
-            }
-        }
-    }
-
-    fn skip_string(&mut self) -> Option<()> {
-        self.at += 1;
-        loop {
-            match *self.bytes.get(self.at)? {
-                b'"' => {
-                    self.at += 1;
-                    return Some(());
-                }
-                b'\\' => self.at += 2,
-                _ => self.at += 1,
-            }
-        }
-    }
-
-    /// A number or a word; at the end of the bytes it may go on, so it does not count.
-    fn skip_word(&mut self) -> Option<()> {
-        let from = self.at;
-        while !matches!(*self.bytes.get(self.at)?, b',' | b'}' | b']' | b':' | b' ' | b'\t' | b'\n' | b'\r') {
-            self.at += 1;
-        }
-        (self.at > from).then_some(())
     }
 }
 
@@ -317,6 +203,21 @@ mod tests {
             assert!(!part.ended);
             assert!(part.model == Once::Absent || part.model == whole.model, "{cut}: {:?}", part.model);
             assert!(part.output_tokens.is_none() || part.output_tokens == whole.output_tokens, "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_comes_in_pieces_says_what_it_says_at_once() {
+        let odd = r#"{"tools": [ ], "response_format": {"a": 1}, "model": "\u0061\"b", "model": "a\"b", "x": [{"tools": [1]}]}"#;
+        for text in [WHOLE, odd, "{}", "\u{feff}{ \"stream\" : false , \"tools\":[1] }"] {
+            let whole = Body::read(text.as_bytes(), Some("data_class"));
+            for piece in [1, 2, 7, 50] {
+                let mut body = Body::default();
+                for end in (0..text.len()).step_by(piece).chain([text.len()]) {
+                    body.read_on(&text.as_bytes()[..end], Some("data_class"));
+                }
+                assert_eq!(body, whole, "{text} in pieces of {piece}");
+            }
         }
     }
 
@@ -360,7 +261,8 @@ mod tests {
     #[test]
     fn what_is_of_another_kind_is_stepped_over() {
         let body = Body::read(br#"{"model": {"x": 1}, "max_tokens": "9", "stream": 1, "tools": [], "n": null}"#, None);
-        assert_eq!(body, Body { tools: Once::Said(false), schema: Once::Absent, ended: true, ..Body::default() });
+        let said = Body { tools: Once::Said(false), ended: true, read: body.read, ..Body::default() };
+        assert_eq!(body, said);
     }
 
     #[test]

@@ -45,6 +45,13 @@ pub struct Sources {
     pub trust_path: bool,
 }
 
+/// The most bytes of a value that are looked at. No word of a policy is half as long, so nothing compares otherwise for what
+/// is cut off, and nobody has 60 KiB searched, checked and summed up by sending them.
+const MOST_VALUE: usize = 1_024;
+
+/// The most letters of a number: more are noughts in front of it.
+const MOST_DIGITS: usize = 32;
+
 /// The most headers that predicates may ask for; the configuration refuses more.
 pub const MOST_PREDICATES: usize = 64;
 
@@ -101,14 +108,14 @@ impl Sources {
                 if is_reserved(text) {
                     found.forged.push(text);
                     if text == BUDGET_HEADER {
-                        found.budget = core::str::from_utf8(value).ok();
+                        found.budget = beginning(value);
                     }
                     continue;
                 }
             }
             self.take_known(&mut found, name, value);
             if asked_for & length_bit(name.len()) != 0
-                && let Ok(value) = core::str::from_utf8(value)
+                && let Some(value) = beginning(value)
             {
                 self.take_asked(&mut found, name, value);
             }
@@ -126,7 +133,7 @@ impl Sources {
 
     /// Headers that mean something to every configuration.
     fn take_known<'a>(&self, found: &mut Found<'a>, name: &[u8], value: &'a [u8]) {
-        let text = || core::str::from_utf8(value).ok();
+        let text = || beginning(value);
         match name {
             b":path" => {
                 if let Some(value) = text() {
@@ -140,9 +147,9 @@ impl Sources {
                 found.grpc = value.starts_with(b"application/grpc");
                 found.json = value.starts_with(b"application/json");
             }
-            b"content-length" => found.content_bytes = text().and_then(|text| text.parse().ok()),
+            b"content-length" => found.content_bytes = text().and_then(number),
             b"x-envoy-expected-rq-timeout-ms" | b"x-envoy-upstream-rq-timeout-ms" => {
-                found.hurry(text().and_then(|text| text.parse().ok()));
+                found.hurry(text().and_then(number));
             }
             b"grpc-timeout" => found.hurry(text().and_then(grpc_timeout_ms)),
             b"accept" => found.takes_events |= value.starts_with(b"text/event-stream"),
@@ -167,6 +174,24 @@ impl Sources {
             found.keep(at, key, Fact { value, trusted: *trusted });
         }
     }
+}
+
+/// The text that a value begins with; none where that is no text.
+pub(super) fn beginning(value: &[u8]) -> Option<&str> {
+    let begun = value.get(..MOST_VALUE).unwrap_or(value);
+    match core::str::from_utf8(begun) {
+        Ok(text) => Some(text),
+        // Cut within a letter.
+        Err(cut) if cut.error_len().is_none() && begun.len() < value.len() => {
+            begun.get(..cut.valid_up_to()).and_then(|text| core::str::from_utf8(text).ok())
+        }
+        Err(_) => None,
+    }
+}
+
+/// A number, if that is one.
+fn number<T: core::str::FromStr>(text: &str) -> Option<T> {
+    if text.len() > MOST_DIGITS { None } else { text.parse().ok() }
 }
 
 /// A bit for a length; very long names share theirs.
@@ -299,6 +324,25 @@ mod tests {
             let features = sources.read(&found).facts().features;
             assert!(Feature::ALL.into_iter().all(|f| features.with(f) == features), "{features:?}");
         }
+    }
+
+    #[test]
+    fn of_a_long_value_its_beginning_counts_and_a_long_number_is_none() {
+        let most = super::MOST_VALUE;
+        for (value, text) in [
+            ("a".repeat(most - 1), Some("a".repeat(most - 1))),
+            ("a".repeat(60_000), Some("a".repeat(most))),
+            // The cut falls within a letter.
+            ("a".to_string() + &"é".repeat(30_000), Some("a".to_string() + &"é".repeat(most / 2 - 1))),
+        ] {
+            assert_eq!(super::beginning(value.as_bytes()), text.as_deref());
+        }
+        assert_eq!(super::beginning(&[0xff; 2_000]), None);
+        assert_eq!(super::beginning(b"a\xc3"), None, "the end of it is not ours");
+        let long = "0".repeat(60_000) + "7";
+        let (sources, headers) = (sources(), headers(&[("x-prompt-tokens", &long), ("content-length", &long)]));
+        let found = sources.read(&headers);
+        assert_eq!((found.facts().input_tokens, found.facts().content_bytes), (None, None));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Requests that wait for the beginning of their body, each with the headers that were read when it came.
 
 use super::Headers;
+use super::body::Body;
 
 /// The most that wait in one VM; the next are decided by their headers.
 const MOST: usize = 1_024;
@@ -17,10 +18,12 @@ struct Request {
     /// How much of its body was looked at the last time, and in all.
     looked: usize,
     spent: usize,
+    /// What it has said so far.
+    body: Body,
 }
 
 /// How often as many bytes as are ever looked at of one body may be gone over again, as more of it comes.
-const BUDGET: usize = 8;
+const BUDGET: usize = 3;
 
 impl Held {
     pub(super) const fn has_room(&self) -> bool {
@@ -28,7 +31,7 @@ impl Held {
     }
 
     pub(super) fn keep(&mut self, context: u32, since_ms: u64, headers: Headers) {
-        self.0.push(Request { context, since_ms, headers, looked: 0, spent: 0 });
+        self.0.push(Request { context, since_ms, headers, looked: 0, spent: 0, body: Body::default() });
     }
 
     /// Whether it is worth to look at a body of which so much has come; `None` if nobody waits for it. However small the
@@ -43,10 +46,16 @@ impl Held {
         Some(worth)
     }
 
-    /// A request's headers; it waits no longer.
-    pub(super) fn release(&mut self, context: u32) -> Option<Headers> {
+    /// What the body of a request has said so far.
+    pub(super) fn body(&mut self, context: u32) -> Option<&mut Body> {
+        self.0.iter_mut().find(|request| request.context == context).map(|request| &mut request.body)
+    }
+
+    /// A request's headers, and what its body has said; it waits no longer.
+    pub(super) fn release(&mut self, context: u32) -> Option<(Headers, Body)> {
         let at = self.0.iter().position(|request| request.context == context)?;
-        Some(self.0.remove(at).headers)
+        let request = self.0.remove(at);
+        Some((request.headers, request.body))
     }
 
     /// The next that has waited for so long. A clock that jumped back makes nobody wait longer than the jump.

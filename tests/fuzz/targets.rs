@@ -320,6 +320,12 @@ fn request(bytes: &[u8]) {
 fn body(bytes: &[u8]) {
     let whole = Body::read(bytes, Some("data_class"));
     assert_eq!(whole, Body::read(bytes, Some("data_class")));
+    // It says the same if it comes in pieces.
+    let mut pieces = Body::default();
+    [bytes.len() / 3, bytes.len() / 2, bytes.len()]
+        .iter()
+        .for_each(|&end| pieces.read_on(&bytes[..end], Some("data_class")));
+    assert_eq!(pieces, whole);
     // A shorter piece never panics, and has not ended where the whole has not.
     for at in [bytes.len() / 2, bytes.len().saturating_sub(1)] {
         assert!(!Body::read(&bytes[..at], Some("data_class")).ended || whole.ended);

@@ -243,6 +243,21 @@ impl FakeHost {
         self.vm.borrow().responses.clone()
     }
 
+    /// All that lies in filter state.
+    pub fn all_filter_state(&self) -> BTreeMap<String, Vec<u8>> {
+        self.vm.borrow().filter_state.clone()
+    }
+
+    /// A whole header map, in its order.
+    pub fn all_headers(&self, map: MapKind) -> Vec<(String, String)> {
+        self.vm.borrow().headers.get(&(map as u32)).cloned().unwrap_or_default()
+    }
+
+    /// The answers given since the last time this was asked.
+    pub fn take_responses(&self) -> Vec<Response> {
+        std::mem::take(&mut self.vm.borrow_mut().responses)
+    }
+
     pub fn calls(&self) -> Vec<SentCall> {
         self.vm.borrow().sent.clone()
     }
@@ -286,6 +301,11 @@ impl FakeHost {
 
     pub fn metric_names(&self) -> Vec<String> {
         self.world.borrow().metrics.iter().map(|m| m.name.clone()).collect()
+    }
+
+    /// All metrics, in the order in which they were declared.
+    pub fn metrics(&self) -> Vec<Metric> {
+        self.world.borrow().metrics.clone()
     }
 
     /// Counts the call and gives the fault that was ordered for it.

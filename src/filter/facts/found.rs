@@ -1,6 +1,6 @@
 //! What the headers and the body say, and what counts of it.
 
-use super::{Found, MOST_LISTED, MOST_PREDICATES};
+use super::{Found, MOST_LISTED, MOST_PREDICATES, number};
 use crate::model::{Fact, FactName, Facts, Feature};
 
 impl<'a> Found<'a> {
@@ -84,7 +84,7 @@ impl<'a> Found<'a> {
     /// A number; what is not one counts as absent.
     fn number(&self, fact: FactName) -> Option<Fact<u32>> {
         let text = self.text(fact)?;
-        Some(Fact { value: text.value.trim().parse().ok()?, trusted: text.trusted })
+        Some(Fact { value: number(text.value.trim())?, trusted: text.trusted })
     }
 
     /// The facts.

@@ -1,6 +1,6 @@
 //! Facts that no header carries: a claim of a verified token, the peer's identity, metadata of the route or the node.
 
-use super::{Found, Sources};
+use super::{Found, Sources, beginning};
 use crate::filter::Host;
 use crate::model::FactName;
 
@@ -24,8 +24,8 @@ impl Sources {
     pub(in crate::filter) fn ask<H: Host>(&self, host: &H) -> Answers {
         let text = |property: &Property| {
             let path: Vec<&str> = property.path.iter().map(String::as_str).collect();
-            let text = String::from_utf8(host.property(&path).ok()?).ok()?;
-            Some((property.fact, property.trusted, text))
+            let value = host.property(&path).ok()?;
+            Some((property.fact, property.trusted, String::from(beginning(&value)?)))
         };
         Answers(self.properties.iter().filter_map(text).collect())
     }

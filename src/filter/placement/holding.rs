@@ -2,7 +2,6 @@
 
 use super::{Known, Placement, Verdict};
 use crate::filter::Host;
-use crate::filter::body::Body;
 
 impl Placement {
     /// More of a held request's body has come; `size` is all of it so far. Decides as soon as nothing more is wanted.
@@ -15,9 +14,10 @@ impl Placement {
             return Verdict::Held;
         }
         let prefix = host.request_body(0, size.min(source.prefix_bytes)).unwrap_or_default();
-        let body = Body::read(&prefix, source.data_key.as_deref());
-        let headers = if whole || body.ended { self.held.release(context) } else { None };
-        headers.map_or(Verdict::Held, |headers| self.decide(host, context, &headers, Known::Body(&body, size)))
+        let Some(body) = self.held.body(context) else { return Verdict::Continue };
+        body.read_on(&prefix, source.data_key.as_deref());
+        let released = if whole || body.ended { self.held.release(context) } else { None };
+        released.map_or(Verdict::Held, |(headers, body)| self.decide(host, context, &headers, Known::Body(&body, size)))
     }
 
     /// Clients that stall are decided by their headers.

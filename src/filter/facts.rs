@@ -178,11 +178,17 @@ impl Sources {
 
 /// The text that a value begins with; none where that is no text.
 pub(super) fn beginning(value: &[u8]) -> Option<&str> {
-    let begun = value.get(..MOST_VALUE).unwrap_or(value);
+    if value.len() <= MOST_VALUE { core::str::from_utf8(value).ok() } else { cut(value) }
+}
+
+/// The same of one that is too long, and hardly ever comes.
+#[cold]
+fn cut(value: &[u8]) -> Option<&str> {
+    let begun = value.get(..MOST_VALUE)?;
     match core::str::from_utf8(begun) {
         Ok(text) => Some(text),
         // Cut within a letter.
-        Err(cut) if cut.error_len().is_none() && begun.len() < value.len() => {
+        Err(cut) if cut.error_len().is_none() => {
             begun.get(..cut.valid_up_to()).and_then(|text| core::str::from_utf8(text).ok())
         }
         Err(_) => None,

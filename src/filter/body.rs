@@ -128,14 +128,14 @@ impl Body {
                 at.skip()
             }
             "response_format" => {
-                let structured = at.opens(b'{')? && at.holds(b"\"json_schema\"");
-                if structured {
-                    self.schema.say(true);
-                }
-                at.skip()?;
+                let (object, from) = (at.opens(b'{')?, at.at);
+                let whole = at.skip();
+                let structured = object && at.holds(from, b"\"json_schema\"");
                 // Of half of it nobody knows that it is not.
-                self.schema.say(structured);
-                Some(())
+                if structured || whole.is_some() {
+                    self.schema.say(structured);
+                }
+                whole
             }
             "metadata" if data_key.is_some() && at.opens(b'{')? => {
                 at.members(&mut |key, at| self.datum(key, at, data_key))
@@ -209,7 +209,9 @@ mod tests {
     #[test]
     fn a_body_that_comes_in_pieces_says_what_it_says_at_once() {
         let odd = r#"{"tools": [ ], "response_format": {"a": 1}, "model": "\u0061\"b", "model": "a\"b", "x": [{"tools": [1]}]}"#;
-        for text in [WHOLE, odd, "{}", "\u{feff}{ \"stream\" : false , \"tools\":[1] }"] {
+        let behind = r#"{"response_format": {"type": "text"}, "x": "json_schema"}"#;
+        assert_eq!(Body::read(behind.as_bytes(), None).schema, Once::Said(false));
+        for text in [WHOLE, odd, behind, "{}", "\u{feff}{ \"stream\" : false , \"tools\":[1] }"] {
             let whole = Body::read(text.as_bytes(), Some("data_class"));
             for piece in [1, 2, 7, 50] {
                 let mut body = Body::default();

@@ -36,10 +36,10 @@ impl<'a> Cursor<'a> {
         rest.iter().find(|b| !b.is_ascii_whitespace()).map(|&first| first != b']')
     }
 
-    /// Whether these bytes come within the next few.
-    pub(super) fn holds(&self, wanted: &[u8]) -> bool {
-        let near = self.bytes.get(self.at..).unwrap_or_default();
-        near.get(..near.len().min(128)).unwrap_or_default().windows(wanted.len()).any(|window| window == wanted)
+    /// Whether what was stepped over since has these bytes near its beginning.
+    pub(super) fn holds(&self, from: usize, wanted: &[u8]) -> bool {
+        let near = self.bytes.get(from..self.at.min(from + 128)).unwrap_or_default();
+        near.windows(wanted.len()).any(|window| window == wanted)
     }
 
     /// Hands each key of the object that begins here to `member`, which moves on past the value.

@@ -201,7 +201,7 @@ fn endpoint<S: Source>(s: &mut S) -> Option<Endpoint> {
     );
     let connect_ms = s.optional(
         "connect_ms",
-        "How long a connection to it may take, in milliseconds. Without it a second, and to a substrate no more than the least part of its deadline that an attempt of any class has which may run there, of which 50 remain, 100 with TLS.",
+        "How long a connection to it may take, in milliseconds. Without it a second, and to a substrate no more than the least part of its deadline that an attempt of any class has which may run there, and no less than it is declared to take, 50, or 100 with TLS.",
         whole(10, 60_000),
     );
     let hosts = hosts?;

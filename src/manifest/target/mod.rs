@@ -114,9 +114,10 @@ impl<'a> Subject<'a> {
         let most = |class: &Class| u32::from(class.attempts.most.min(self.policy.settings.selection.plan).max(1));
         let part = |class: &Class| {
             let part = class.deadline_ms / most(class);
-            class.attempts.per_try_ms.map_or(part, |ms| part.min(ms))
+            // A plan has fewer attempts rather than any that is shorter than an answer is declared to take.
+            class.attempts.per_try_ms.map_or(part, |ms| part.min(ms)).max(first_ms)
         };
-        // Who has less time than the substrate declares to take is never sent there.
+        // By what is declared nobody is sent there who has less time than that.
         let sent = classes.iter().filter(|class| class.deadline_ms >= first_ms);
         let least = if tls { 2 * NEAR_MS } else { NEAR_MS };
         sent.map(|class| part(class)).min().filter(|&ms| ms < USUAL_MS).map(|ms| ms.max(least))

@@ -139,9 +139,9 @@ fn settings(port: u16, endpoint: &Endpoint) -> Value {
         },
     });
     if let (Some(ms), Some(pool)) =
-        (endpoint.connect_ms, policy.pointer_mut("/connectionPool").and_then(Value::as_object_mut))
+        (endpoint.connect_ms, policy.pointer_mut("/connectionPool/tcp").and_then(Value::as_object_mut))
     {
-        pool.insert("tcp".into(), json!({"connectTimeout": format!("{ms}ms")}));
+        pool.insert("connectTimeout".into(), json!(format!("{ms}ms")));
     }
     if let (Some(tls), Value::Object(policy)) = (&endpoint.tls, &mut policy) {
         let mut settings =

@@ -247,19 +247,40 @@ fn ends_beyond_the_most_that_are_awaited_are_not_looked_at() {
 #[test]
 fn a_tenant_that_the_ledger_has_no_room_for_is_counted_by_each_worker_for_itself() {
     let host = FakeHost::new();
-    let claim = |tenant| Claim { tenant, window_ms: 60_000, fresh_uusd: 5, spent_uusd: 0 };
+    let claim = |tenant| Claim { tenant, window_ms: 60_000, fresh_uusd: 5, ..Claim::default() };
     let mut all: Vec<Claim> = (1..=4_096).map(claim).collect();
     exchange(&host, &mut all, 120_000).unwrap();
     assert!(all.iter().all(|claim| (claim.fresh_uusd, claim.spent_uusd) == (0, 5)));
     let mut late = [claim(9_999)];
     exchange(&host, &mut late, 120_000).unwrap();
     assert_eq!((late[0].fresh_uusd, late[0].spent_uusd), (5, 5), "it still counts here");
+    host.reset_counts();
+    late[0].fresh_uusd += 2;
+    exchange(&host, &mut late, 130_000).unwrap();
+    assert_eq!((late[0].fresh_uusd, late[0].spent_uusd), (7, 7), "and what is spent later with it");
+    assert_eq!(host.count("shared_set"), 0, "a ledger that did not change is not written");
     let mut elsewhere = [Claim { fresh_uusd: 0, ..claim(9_999) }];
     exchange(&host.another_vm(), &mut elsewhere, 120_000).unwrap();
     assert_eq!(elsewhere[0].spent_uusd, 0);
-    // With the next window there is room.
+    // With the next window there is room: for what was spent since, not for what was spent in the one that is over.
+    late[0].fresh_uusd += 3;
     exchange(&host, &mut late, 180_000).unwrap();
-    assert_eq!((late[0].fresh_uusd, late[0].spent_uusd), (0, 5));
+    assert_eq!((late[0].fresh_uusd, late[0].spent_uusd), (0, 3));
+    exchange(&host.another_vm(), &mut elsewhere, 180_000).unwrap();
+    assert_eq!(elsewhere[0].spent_uusd, 3);
+}
+
+#[test]
+fn what_could_not_be_shared_is_shared_later_within_its_window_and_forgotten_with_it() {
+    let host = FakeHost::new();
+    for (later_ms, spent_uusd) in [(130_000, 5), (240_000, 0)] {
+        let mut claims = [Claim { tenant: later_ms, window_ms: 60_000, fresh_uusd: 5, ..Claim::default() }];
+        host.fail_always("shared_set", berth::filter::HostError::Internal);
+        assert!(exchange(&host, &mut claims, 120_000).is_err());
+        host.heal();
+        exchange(&host, &mut claims, later_ms).unwrap();
+        assert_eq!((claims[0].fresh_uusd, claims[0].spent_uusd), (0, spent_uusd), "at {later_ms}");
+    }
 }
 
 #[test]

@@ -243,6 +243,33 @@ fn what_tenants_have_used_of_their_budgets_shows_the_same_from_every_worker_and_
 }
 
 #[test]
+fn a_tenant_whose_budget_is_taken_away_shows_nothing_used() {
+    let host = FakeHost::new();
+    host.set_now_ms(120_000);
+    let used = |tenant: &str| host.metric_value(&format!("berth.budget.used_ppm.tenant.{tenant}"));
+    let configuration = |budgets: &[(&str, f64)]| {
+        let mut policy = with_budgets(budgets);
+        policy["envelopes"][0]["applies_to"]["tenants"] = json!(["acme", "globex"]);
+        policy::placement(&policy)
+    };
+    let mut before = started(&host, &configuration(&[("acme", 1.0), ("globex", 1.0)]));
+    let paid = [asked(&host, &mut before, "acme"), asked(&host, &mut before, "globex")];
+    before.on_tick(&host);
+    assert!(paid[0] > 0 && paid[1] > 0);
+    assert_eq!([used("acme"), used("globex")], paid);
+    let mut after = started(&host, &configuration(&[("globex", 1.0)]));
+    after.on_tick(&host);
+    // What is told for one that was not heard is no end.
+    before.tell(&host);
+    assert_eq!([used("acme"), used("globex")], paid);
+    before.leave(&host);
+    assert_eq!(used("acme"), 0);
+    host.advance_ms(10_000);
+    after.on_tick(&host);
+    assert_eq!([used("acme"), used("globex")], [0, paid[1]]);
+}
+
+#[test]
 fn what_does_not_change_is_told_again_only_now_and_then() {
     let host = FakeHost::new();
     let configuration = policy::placement(&with_budgets(&[("acme", 1.0), ("globex", 1.0)]));

@@ -120,7 +120,12 @@ impl Account {
         self.metrics.canary(host, state);
     }
 
-    /// There will be no other tick: what was counted is told now.
+    /// There may be no other tick: what was counted is told now.
+    pub(super) fn flush<H: Host>(&mut self, host: &H) {
+        self.metrics.flush(host);
+    }
+
+    /// There will be no other tick: that, and what only lives as long as the configuration goes.
     pub(super) fn leave<H: Host>(&mut self, host: &H) {
         self.metrics.leave(host);
     }

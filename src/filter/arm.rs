@@ -132,6 +132,12 @@ impl Arm {
     }
 
     /// What was counted, where there may be no other tick.
+    pub(super) fn flush<H: Host>(&mut self, host: &H) {
+        self.tally();
+        self.account.flush(host);
+    }
+
+    /// What was counted, where there will be no other tick.
     pub(super) fn leave<H: Host>(&mut self, host: &H) {
         self.tally();
         self.account.leave(host);

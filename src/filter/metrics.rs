@@ -188,9 +188,15 @@ impl Metrics {
         self.budgets.show(host, policy, spent, now_ms);
     }
 
-    /// What was counted since the last tick, where there will be no other.
+    /// What was counted since the last tick, where there may be no other.
+    pub(super) fn flush<H: Host>(&mut self, host: &H) {
+        self.cells.flush(host);
+    }
+
+    /// There will be no other tick: gauges that only a configuration with the same tenants would set again are let go.
     pub(super) fn leave<H: Host>(&mut self, host: &H) {
         self.cells.flush(host);
+        self.budgets.leave(host);
     }
 
     /// What was counted since the last tick, what this VM knows of the substrates, and how old that is.

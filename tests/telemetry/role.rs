@@ -601,6 +601,13 @@ fn a_signal_that_is_gone_shows_by_its_age_and_a_substrate_by_its_silence_whateve
     assert!((10_000..14_000).contains(&shown(&vm, "queue_depth_age_ms")), "{}", shown(&vm, "queue_depth_age_ms"));
     assert!(shown(&vm, "first_token_age_ms") < 2_000, "{}", shown(&vm, "first_token_age_ms"));
     assert_eq!(shown(&vm, "silent"), 1);
+    // What was heard once is told from what never was, however old it is.
+    vm.host.advance_ms(2 * 86_400_000);
+    for _ in 0..3 {
+        vm.host.advance_ms(TICK_MS);
+        vm.tick();
+    }
+    assert_eq!(["queue_depth_age_ms", "accelerator_use_age_ms"].map(|of| shown(&vm, of)), [DAY_MS - 1, DAY_MS]);
 }
 
 #[test]

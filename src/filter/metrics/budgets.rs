@@ -1,6 +1,6 @@
 //! How much of their budgets tenants have used: gauges, which every VM of the proxy sets to what all of them have
 //! spent. They are set when that changes, so that many tenants at rest cost nothing; and now and then again, because a
-//! configuration that is on its way out may have set them last.
+//! configuration that is on its way out may have set them last. One that goes sets them to nothing.
 
 use super::declare::word;
 use super::runs::place;
@@ -75,6 +75,15 @@ impl Budgets {
             shown.told_ppm = Some(shown.used_ppm);
         }
         set(host, self.age_ms, age_ms.min(MOST_AGE_MS));
+    }
+
+    /// The configuration goes, and a gauge would keep its last value for as long as the proxy lives: those of tenants
+    /// that have no budget any more stay at nothing, the others are soon shown again by who has taken over.
+    pub(super) fn leave<H: Host>(&mut self, host: &H) {
+        for shown in &mut self.shown {
+            set(host, shown.id, 0);
+            shown.told_ppm = None;
+        }
     }
 }
 

@@ -53,7 +53,7 @@ impl Placement {
 
     /// What was counted since the last tick is told.
     pub fn tell<H: Host>(&mut self, host: &H) {
-        self.arms().for_each(|arm| arm.leave(host));
+        self.arms().for_each(|arm| arm.flush(host));
     }
 
     /// A stream is gone.

@@ -23,6 +23,22 @@ pub struct Claim {
     pub fresh_uusd: i64,
     /// Spent by all within this window: the answer.
     pub spent_uusd: i64,
+    /// Of what is fresh, what could not be added the last time. It is of the window that began then, and ends with it.
+    pub kept_uusd: i64,
+    /// When that window began.
+    pub began_ms: u64,
+}
+
+impl Claim {
+    /// What was kept of a window that is over is let go.
+    fn turn(&mut self, now_ms: u64) {
+        let began_ms = began_ms(self, now_ms);
+        if self.began_ms != began_ms {
+            self.fresh_uusd = self.fresh_uusd.saturating_sub(self.kept_uusd);
+            self.began_ms = began_ms;
+        }
+        self.kept_uusd = self.fresh_uusd;
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +58,14 @@ impl Entry {
 /// Adds what was spent here to what all have, and takes over what all have. Nothing is written where nothing is new.
 ///
 /// # Errors
-/// Why it could not: what is fresh stays so, and the next tick adds it.
+/// Why it could not: what is fresh stays so, and the next tick within its window adds it.
 pub fn exchange<H: Host>(host: &H, claims: &mut [Claim], now_ms: u64) -> Result<(), HostError> {
+    claims.iter_mut().for_each(|claim| claim.turn(now_ms));
     for _ in 0..TRIES {
         let (bytes, token) = read(host, LEDGER)?;
         let mut entries = parse(bytes.as_deref().unwrap_or_default(), now_ms);
-        claims.iter().for_each(|claim| add(&mut entries, claim, now_ms));
-        if claims.iter().any(|claim| claim.fresh_uusd > 0) {
+        let added = claims.iter().filter(|claim| add(&mut entries, claim, now_ms)).count();
+        if added > 0 {
             match host.shared_set(LEDGER, &write(&entries), Some(token)) {
                 Ok(()) => {}
                 Err(HostError::CasMismatch) => continue,
@@ -57,9 +74,9 @@ pub fn exchange<H: Host>(host: &H, claims: &mut [Claim], now_ms: u64) -> Result<
         }
         for claim in claims.iter_mut() {
             if let Some(entry) = find(&entries, claim, now_ms) {
-                (claim.fresh_uusd, claim.spent_uusd) = (0, entry.spent_uusd);
+                (claim.fresh_uusd, claim.kept_uusd, claim.spent_uusd) = (0, 0, entry.spent_uusd);
             } else {
-                // Nothing was spent; or there was no room for it, and it counts here until there is.
+                // Nothing was spent; or there was no room for it, and it counts here until there is or its window ends.
                 claim.spent_uusd = claim.fresh_uusd;
             }
         }
@@ -78,9 +95,10 @@ fn find<'a>(entries: &'a [Entry], claim: &Claim, now_ms: u64) -> Option<&'a Entr
     entries.iter().find(same)
 }
 
-fn add(entries: &mut Vec<Entry>, claim: &Claim, now_ms: u64) {
+/// Adds what is fresh, where there is any and room for it.
+fn add(entries: &mut Vec<Entry>, claim: &Claim, now_ms: u64) -> bool {
     if claim.fresh_uusd <= 0 {
-        return;
+        return false;
     }
     let (tenant, began_ms, window_ms) = (claim.tenant, began_ms(claim, now_ms), claim.window_ms);
     let same = |e: &&mut Entry| (e.tenant, e.began_ms, e.window_ms) == (tenant, began_ms, window_ms);
@@ -88,7 +106,10 @@ fn add(entries: &mut Vec<Entry>, claim: &Claim, now_ms: u64) {
         entry.spent_uusd = entry.spent_uusd.saturating_add(claim.fresh_uusd);
     } else if entries.len() < MOST {
         entries.push(Entry { tenant, began_ms, window_ms, spent_uusd: claim.fresh_uusd });
+    } else {
+        return false;
     }
+    true
 }
 
 /// Entries of windows that are not over. Bytes that are no ledger hold none.

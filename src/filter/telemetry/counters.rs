@@ -23,7 +23,7 @@ const SHOWN: [Signal; 12] = [
     Signal::Oscillation,
     Signal::SpeedFactor,
 ];
-/// The age that shows of a signal that nobody has heard, and the most of any: a day.
+/// The age that shows of a signal that nobody has heard: a day. One that was heard is younger, however long ago that was.
 const UNKNOWN_MS: u64 = 86_400_000;
 /// With more substrates than these, no gauges are declared for each.
 const MOST_SHOWN: usize = 256;
@@ -164,7 +164,7 @@ impl Counters {
                 if let Some(reading) = reading {
                     set(host, *id, reading.value);
                 }
-                let age_ms = reading.map_or(UNKNOWN_MS, |r| snapshot.at_ms.saturating_sub(r.at_ms).min(UNKNOWN_MS));
+                let age_ms = reading.map_or(UNKNOWN_MS, |r| snapshot.at_ms.saturating_sub(r.at_ms).min(UNKNOWN_MS - 1));
                 set(host, *age_id, age_ms.cast_signed());
             }
             let [circuit, admission] = standing(health).map(|at| i64::try_from(at).unwrap_or(0));

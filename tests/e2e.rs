@@ -54,6 +54,8 @@ mod lanes;
 mod loops;
 #[path = "e2e/many.rs"]
 mod many;
+#[path = "e2e/markers.rs"]
+mod markers;
 #[path = "e2e/memory.rs"]
 mod memory;
 #[path = "e2e/mesh.rs"]

@@ -63,7 +63,7 @@ pub fn health(name: &str, queue_depth: u64) -> Script {
 }
 
 /// The shipped formats, as Envoy's configuration has them.
-fn file_log(path: &str, format: &str) -> Value {
+pub fn file_log(path: &str, format: &str) -> Value {
     let format: Value = serde_json::from_str(&shipped(format)).unwrap();
     json!([{"name": "file", "typed_config": {"@type": FILE_LOG, "path": path, "log_format": {"json_format": format}}}])
 }

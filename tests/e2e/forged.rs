@@ -9,7 +9,7 @@ use crate::support::client::Http;
 use crate::support::envoy::{Envoy, workdir};
 use crate::support::patches::{self, yaml};
 use crate::support::raw::{Coding, Fate, Line, http1, http2};
-use crate::support::upstream::{Script, Upstream};
+use crate::support::upstream::{Received, Script, Upstream};
 use berth::manifest::envoy::cluster::Endpoint;
 use berth::manifest::envoy::route::Way;
 use berth::model::contract::{
@@ -100,6 +100,7 @@ fn forms_of_http2(name: &str) -> Vec<(&'static str, Vec<Line>, Vec<Line>, Coding
         after("a list", vec![line(name, &format!("{value}, ,{value}"))]),
         after("long", vec![line(name, &"f".repeat(LONG))]),
         after("mixed case", vec![line(&mixed(name), value)]),
+        after("upper case", vec![line(&name.to_uppercase(), value), plain()]),
         after("a pseudo-header", vec![line(&format!(":{name}"), value)]),
         after("a pseudo-header after the others", vec![line("x-other", "x"), line(":path", "/elsewhere"), plain()]),
         after("two authorities", vec![plain(), line("host", "elsewhere")]),
@@ -129,6 +130,8 @@ enum Around {
     Nothing,
     Removal,
     Rendered,
+    /// The same with `attach: simple`.
+    Simple,
     Sidecar,
     Gateway,
 }
@@ -166,7 +169,7 @@ impl World {
         bootstrap = bootstrap.filter(filter).routes(Way::Full, &["a", "b", "c", "forbidden"], None);
         let (listener, host) = match around {
             Around::Nothing | Around::Removal => (INGRESS, "berth.test"),
-            Around::Rendered => ("ingress", "berth.test"),
+            Around::Rendered | Around::Simple => ("ingress", "berth.test"),
             Around::Sidecar => ("0.0.0.0_80", HOST),
             Around::Gateway => ("inference/eg/http", "berth.test"),
         };
@@ -185,8 +188,9 @@ impl World {
         fs::write(dir.join("policy.yaml"), fields.remove("policy").unwrap().to_string()).unwrap();
         fields.retain(|name, value| !["role", "attach"].contains(&name.as_str()) && !value.is_null());
         let module = built("berth-placement.wasm");
+        let way = if around == Around::Simple { "simple" } else { "full" };
         let mut deployment = format!(
-            "berth: 1\npolicy: policy.yaml\nmodule: {{file: '{}'}}\nlisten: {{at: '127.0.0.1:0'}}\nadmin: '127.0.0.1:0'\n\
+            "berth: 1\nattach: {way}\npolicy: policy.yaml\nmodule: {{file: '{}'}}\nlisten: {{at: '127.0.0.1:0'}}\nadmin: '127.0.0.1:0'\n\
              istio: {{namespace: inference, place: sidecar, host: '{HOST}'}}\ngateway: {{name: eg, namespace: inference}}\n\
              placement: {configuration}\nsubstrates:\n",
             module.display()
@@ -309,13 +313,16 @@ const NOT_LET_IN: [(Http, &[&str]); 2] = [
             "connection names it",
             "mixed case",
             "nul in the value",
+            "upper case",
         ],
     ),
 ];
 
 #[tokio::test]
 async fn whatever_a_client_sends_under_our_names_and_in_whatever_form_changes_nothing() {
-    for around in [Around::Removal, Around::Nothing, Around::Rendered, Around::Sidecar, Around::Gateway] {
+    let by_hand = [Around::Removal, Around::Nothing];
+    let rendered = [Around::Rendered, Around::Simple, Around::Sidecar, Around::Gateway];
+    for around in by_hand.into_iter().chain(rendered) {
         let world = Arc::new(World::start(around).await);
         for (http, not_let_in) in NOT_LET_IN {
             let (case, fate) = match http {
@@ -343,6 +350,12 @@ async fn whatever_a_client_sends_under_our_names_and_in_whatever_form_changes_no
             assert_eq!(refused, expected, "{around:?} {http:?}: not let in, and for how many headers");
         }
         for upstream in &world.all {
+            for Received { lines, .. } in upstream.received() {
+                let ours = lines.iter().find(|(name, value)| {
+                    OWN.contains(&name.as_str()) && (value.contains("forged") || *value == value_of(name))
+                });
+                assert!(ours.is_none(), "{around:?}: {ours:?} at {}", upstream.name);
+            }
             let elsewhere = upstream.received().into_iter().find(|r| !r.path.contains("-"));
             assert!(elsewhere.is_none(), "{elsewhere:?} at {}", upstream.name);
         }

@@ -1,6 +1,8 @@
 //! What a fuzzer begins with: real documents of this repository, and what was kept of earlier runs.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests fail the test")]
 
+use berth::policy::canonical::canonical;
+use berth::policy::yaml;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +41,16 @@ pub(crate) fn documents(target: &str) -> Vec<Vec<u8>> {
         }
         "cases" => files("policies", ".cases.yaml"),
         "scenario" => files("examples/simulate", ".yaml"),
+        "deployment" => {
+            let examples = ["edge", "envoy", "envoy-gateway", "grpc", "istio"];
+            let read = |name| fs::read(root().join("examples").join(name).join("deployment.yaml")).unwrap();
+            [examples.map(read).to_vec(), texts(&DEPLOYMENTS)].concat()
+        }
+        "doctor" => {
+            let rendered = fs::read_to_string(root().join("examples/envoy/rendered/envoy.yaml")).unwrap();
+            let rendered = canonical(&yaml::parse(&rendered).unwrap().node);
+            [dump(&rendered), dump(DUMPED)].into()
+        }
         "configuration" => policies()
             .into_iter()
             .flat_map(|policy| {
@@ -66,6 +78,11 @@ pub(crate) fn documents(target: &str) -> Vec<Vec<u8>> {
         "log" => texts(&LOGS),
         _ => texts(&[""]),
     }
+}
+
+/// What a proxy says of itself that was told this.
+fn dump(told: &str) -> Vec<u8> {
+    format!("{{\"dump\":{{\"configs\":[{told},{CLUSTERS_DUMPED}]}},{SAID}}}").into_bytes()
 }
 
 /// What is behind the header of a frame.
@@ -110,6 +127,13 @@ fn unescape(line: &str) -> Vec<u8> {
 
 const PLACEMENT: &str = r#""role":"placement","attach":"full","replay":true,"keys":["class"],"facts":{"tenant":{"header":"x-tenant","trusted":true}},"body":{"headers_stop":true,"prefix_bytes":4096},"hops":{"tell":true,"trust":["spiffe://mesh/sidecar"]},"features_header":"x-needs","trusted_headers":["x-workload"]"#;
 const TELEMETRY: &str = r#""role":"telemetry","tick_ms":50,"sources":[{"cluster":"a","path":"/metrics","format":"vllm","substrate":"local"},{"cluster":"p","path":"/q","format":"query"}],"listener":{"headers_stop":true,"read":"anyone","writers":[{"name":"agent","token":"0123456789abcdef","reports":["*"],"rollout":true}]}"#;
+const DEPLOYMENTS: [&str; 2] = [
+    "berth: 1\npolicy: p.yaml\nmodule: {file: /b.wasm, image: 'oci://i/b:1@sha256:0d0c3a4be5c1f2a96b6f7d1e8a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b'}\nistio: {namespace: n, place: sidecar, host: 'llm.n.svc.cluster.local:80'}\ngateway: {name: eg, namespace: n}\nkubernetes: {namespace: n}\nplacement:\n  facts: {tenant: {header: x-tenant, trusted: true}}\nsubstrates:\n  gpu-de: {hosts: ['10.0.0.1:80']}\n  gpu-fr: {hosts: ['fr.n.svc.cluster.local:80'], http2: true}\n  provider-us: {hosts: ['api.example:443'], authority: api.example, path_prefix: /o, tls: {sni: api.example, ca: /ca}}\n",
+    "berth: 1\npolicy: p.yaml\nenvoy: '1.37'\nattach: lanes\nlisten: {at: '127.0.0.1:0'}\nadmin: '127.0.0.1:0'\ndesk: '127.0.0.1:0'\notherwise: gpu-de\nmodule: {file: /b.wasm}\nplacement:\n  replay: true\n  lanes: [{cluster: eu, substrates: [gpu-de, gpu-fr]}]\n  body: {prefix_bytes: 4096}\ntelemetry:\n  sources: [{cluster: gpu-de, path: /m, format: vllm, substrate: gpu-de}]\nsubstrates:\n  gpu-de: {hosts: ['10.0.0.1:80']}\n  gpu-fr: {hosts: ['10.0.0.2:80']}\n  provider-us: {hosts: ['10.0.0.3:80'], credential: {sds_file: /s.yaml, secret: p}}\n",
+];
+const DUMPED: &str = r#"{"@type":"x.ListenersConfigDump","static_listeners":[{"listener":{"filters":[{"typed_config":{"@type":"x.HttpConnectionManager","stat_prefix":"in","early_header_mutation_extensions":[{"remove":"x-placement-cluster"}],"http_filters":[{"name":"p","typed_config":{"config":{"name":"p","root_id":"placement","vm_config":{"vm_id":"v","configuration":{"value":"p"},"code":{}},"configuration":{"value":{"role":"placement","attach":"full","body":{},"policy":{}}}}}},{"name":"t","typed_config":{"config":{"root_id":"telemetry","vm_config":{"vm_id":"w"},"configuration":{"value":"{\"role\":\"telemetry\",\"listener\":{}}"},"failure_policy":"FAIL_RELOAD","allow_on_headers_stop_iteration":true}}}],"route_config":{"virtual_hosts":[{"routes":[{"route":{"cluster_specifier_plugin":"b","retry_policy":{"refresh_cluster_on_retry":false}}},{"route":{"cluster_header":"x-placement-cluster"}}]}]}}}]}},{"error_state":{"details":"no such thing","failed_configuration":{"name":"l"}}}]}"#;
+const CLUSTERS_DUMPED: &str = r#"{"@type":"x.ClustersConfigDump","static_clusters":[{"cluster":{"name":"gpu-de"}}],"dynamic_active_clusters":[{"cluster":{"name":"gpu-fr"}}]}"#;
+const SAID: &str = r#""stats":{"stats":[{"name":"wasmcustom.berth.policy.fingerprint","value":7},{"name":"wasmcustom.berth.snapshot.epoch","value":0},{"name":"wasmcustom.berth.snapshot.age_ms","value":40000},{"name":"listener_manager.total_listeners_draining","value":1},{"histograms":{}}]},"server":{"version":"abc/1.38.2/Clean/RELEASE/BoringSSL"}"#;
 const PROMETHEUS: &str = "# HELP vllm:num_requests_waiting x\n# TYPE vllm:num_requests_waiting gauge\nvllm:num_requests_waiting{engine=\"0\",model_name=\"m \\\"q\\\"\"} 3.0\nvllm:kv_cache_usage_perc{engine=\"0\"} 4.2e-1 1790000000000\nvllm:time_to_first_token_seconds_sum 12.5\nvllm:time_to_first_token_seconds_count 40\nDCGM_FI_DEV_GPU_UTIL{gpu=\"0\"} 87\nDCGM_FI_DEV_FB_USED 10\nDCGM_FI_DEV_FB_FREE 90\nnode_load1 NaN\nnode_memory_MemAvailable_bytes +Inf\nup 1";
 const QUERY: &str = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{"substrate":"metal-fr","signal":"queue_depth"},"value":[1789999999.5,"3"]},{"metric":{"substrate":"x","signal":"memory_pressure"},"value":[1,"NaN"]}]}}"#;
 const CLUSTERS: &str = r#"{"cluster_statuses":[{"name":"a","host_statuses":[{"health_status":{"eds_health_status":"HEALTHY"}},{"health_status":{"failed_active_health_check":true}}]},{"name":"b\"c"}]}"#;

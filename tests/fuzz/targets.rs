@@ -19,6 +19,9 @@ use berth::health::inbox::Tray;
 use berth::health::prometheus::Scrape;
 use berth::health::query::Labels;
 use berth::health::{answer, codec, json as picture, orca, presets, query, report};
+use berth::manifest::deployment;
+use berth::manifest::doctor::{Patient, examine, policies};
+use berth::manifest::target::{self, File, Subject};
 use berth::model::{FactName, Local, Signal, Snapshot};
 use berth::place::replay::Replay;
 use berth::policy::canonical::canonical;
@@ -52,12 +55,19 @@ const fn claiming(target: Target) -> Target {
     Target { fixed: 17 << 20, ..target }
 }
 
+/// A short file is rendered into long ones, all of which are held at once.
+const fn rendering(target: Target) -> Target {
+    Target { fixed: 1 << 20, ..target }
+}
+
 /// All of them.
-pub(crate) const TARGETS: [Target; 18] = [
+pub(crate) const TARGETS: [Target; 20] = [
     target("policy-json", policy_json, 16_384, 400),
     target("policy-yaml", policy_yaml, 8_192, 400),
     target("cases", policy_cases, 4_096, 400),
     target("scenario", scenario, 4_096, 400),
+    rendering(target("deployment", deployment_file, 4_096, 400)),
+    target("doctor", doctor, 40_960, 400),
     target("configuration", configuration, 16_384, 400),
     target("struct", proto_struct, 4_096, 400),
     claiming(target("snapshot", snapshot, 4_096, 400)),
@@ -115,11 +125,12 @@ thread_local! {
     static STARTER: OnceCell<Policy> = const { OnceCell::new() };
 }
 
+const STARTER_TEXT: &str = include_str!("../../policies/starter.yaml");
+
 fn with_starter<T>(what: impl FnOnce(&Policy) -> T) -> T {
-    const TEXT: &str = include_str!("../../policies/starter.yaml");
     STARTER.with(|starter| {
         what(starter.get_or_init(|| {
-            let checked = read_yaml(TEXT).unwrap();
+            let checked = read_yaml(STARTER_TEXT).unwrap();
             Policy::new(checked.document, checked.digest.0)
         }))
     })
@@ -139,6 +150,65 @@ fn scenario(bytes: &[u8]) {
     if let Err(errors) = berth::simulate::read(text) {
         said(&errors);
     }
+}
+
+/// A deployment file beside the starter policy: what is accepted is rendered for every target, the same each time.
+fn deployment_file(bytes: &[u8]) {
+    let Ok(text) = core::str::from_utf8(bytes) else { return };
+    let read = match deployment::read(text) {
+        Ok(read) => read,
+        Err(errors) => return said(&errors),
+    };
+    let file = berth::policy::yaml::parse(text).unwrap();
+    let node = berth::policy::yaml::parse(STARTER_TEXT).unwrap().node;
+    with_starter(|policy| {
+        let subject = Subject {
+            deployment: &read,
+            policy: policy.document(),
+            text: STARTER_TEXT,
+            node: &node,
+            label: policy.label(),
+        };
+        let mistakes = subject.mistakes(&file.node);
+        if !mistakes.is_empty() {
+            return said(&mistakes);
+        }
+        subject.suspicious(&file.node).iter().for_each(|warning| assert!(warning.to_string().len() < 2_000));
+        for render in RENDERED {
+            match render(&subject) {
+                Ok(files) => {
+                    assert!(!files.is_empty() && files.iter().all(|file| !file.text.is_empty()));
+                    assert_eq!(render(&subject).as_ref(), Ok(&files), "the same each time");
+                }
+                Err(why) => assert!(!why.is_empty() && why.len() < 2_000, "{why}"),
+            }
+        }
+    });
+}
+
+/// How one target is rendered.
+type Rendering = fn(&Subject<'_>) -> Result<Vec<File>, String>;
+
+const RENDERED: [Rendering; 5] = [
+    target::envoy::whole,
+    target::envoy::discovered,
+    target::istio::render,
+    target::gateway::render,
+    target::kustomize::render,
+];
+
+/// What a proxy says of itself, in one document, alone and beside another proxy.
+fn doctor(bytes: &[u8]) {
+    let Ok(mut all) = serde_json::from_slice::<serde_json::Value>(bytes) else { return };
+    let mut part = |name: &str| all.get_mut(name).map(serde_json::Value::take).unwrap_or_default();
+    let patient = Patient { name: String::from("a"), dump: part("dump"), stats: part("stats"), server: part("server") };
+    let other = Patient { name: String::from("b"), dump: patient.stats.clone(), ..patient.clone() };
+    let findings = examine(core::slice::from_ref(&patient));
+    assert_eq!(examine(core::slice::from_ref(&patient)), findings, "the same each time");
+    assert!(findings.iter().all(|finding| finding.proxy == "a" && !finding.what.is_empty()));
+    assert!(!policies(&patient).is_empty() || !findings.is_empty(), "nothing to place by, and all is well");
+    let both = examine(&[patient, other]);
+    assert!(findings.iter().all(|finding| both.contains(finding)), "another proxy does not make this one well");
 }
 
 fn configuration(bytes: &[u8]) {

@@ -1,7 +1,7 @@
 //! What is exactly at a bound: the last microsecond, token, place and pico-dollar, and the first one beyond it.
 
 use super::build::*;
-use berth::model::settings::{Approval, Budget, Thresholds};
+use berth::model::settings::{Approval, Budget, Link, Thresholds};
 use berth::model::*;
 use berth::place::record::record;
 use berth::place::replay::{Inputs, MOST_BYTES, Replay, write_replay};
@@ -269,6 +269,27 @@ fn burst_capacity_of_one_waits_for_the_only_one_that_is_paid_for() {
     assert_eq!(reasons(1, 0), []);
     let full = Reason { code: Code::BurstCeiling, needed: 1_000_000, has: 1_000_000 };
     assert!(reasons(1, 1).contains(&full), "{:?}", reasons(1, 1));
+    // Fuller than full, and by more than a column holds.
+    for over in [2, i64::from(i32::MAX) + 1, i64::from(u32::MAX)] {
+        let codes: Vec<Code> = reasons(1, over).iter().map(|reason| reason.code).collect();
+        assert!(codes.contains(&Code::BurstCeiling) && codes.contains(&Code::Headroom), "{over}: {codes:?}");
+    }
+}
+
+/// Two in one zone, one in another; the path from the caller's zone to the first bears half.
+#[test]
+fn a_path_that_is_as_busy_as_it_may_be_is_taken_and_a_busier_one_is_not() {
+    let mut document = alike(3);
+    document.substrates[2].location.zone = name("eu-b");
+    let (from, to) = (name("office"), name("eu-a"));
+    document.settings.links = vec![Link { from, to, latency_us: 0, pusd_per_byte: 0, ceiling_ppm: 500_000 }];
+    let from = Facts { zone: Some(Fact::trusted("office")), ..ten() };
+    let busy = |n, ppm| health(n, &[(Signal::Interconnect, ppm)]);
+    let known = snapshot(vec![busy("s0", 500_000), busy("s1", 500_001), busy("s2", 900_000)]);
+    let seen = look(&document, Some(&known), &Local::default(), &from, 1);
+    let congested = Reason { code: Code::Congested, needed: 500_000, has: 500_001 };
+    assert_eq!([0, 1, 2].map(|at| seen.rows[at].reasons.clone()), [vec![], vec![congested], vec![]]);
+    assert_eq!(codes(&look(&document, Some(&known), &Local::default(), &ten(), 1), 1), [], "from nowhere known");
 }
 
 #[test]

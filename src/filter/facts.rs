@@ -5,6 +5,7 @@
 //! where an envelope asks for it.
 
 use crate::model::contract::{ATTEMPT_HEADER, BUDGET_HEADER, ORIGINAL_PATH_HEADER, OWN_HEADERS};
+use crate::model::facts::number_of;
 use crate::model::{Fact, FactName, Features};
 
 mod found;
@@ -48,9 +49,6 @@ pub struct Sources {
 /// The most bytes of a value that are looked at. No word of a policy is half as long, so nothing compares otherwise for what
 /// is cut off, and nobody has 60 KiB searched, checked and summed up by sending them.
 const MOST_VALUE: usize = 1_024;
-
-/// The most letters of a number: more are noughts in front of it.
-const MOST_DIGITS: usize = 32;
 
 /// The most headers that predicates may ask for; the configuration refuses more.
 pub const MOST_PREDICATES: usize = 64;
@@ -147,9 +145,9 @@ impl Sources {
                 found.grpc = value.starts_with(b"application/grpc");
                 found.json = value.starts_with(b"application/json");
             }
-            b"content-length" => found.content_bytes = text().and_then(number),
+            b"content-length" => found.content_bytes = text().and_then(number_of),
             b"x-envoy-expected-rq-timeout-ms" | b"x-envoy-upstream-rq-timeout-ms" => {
-                found.hurry(text().and_then(number));
+                found.hurry(text().and_then(number_of));
             }
             b"grpc-timeout" => found.hurry(text().and_then(grpc_timeout_ms)),
             b"accept" => found.takes_events |= value.starts_with(b"text/event-stream"),
@@ -193,11 +191,6 @@ fn cut(value: &[u8]) -> Option<&str> {
         }
         Err(_) => None,
     }
-}
-
-/// A number, if that is one.
-fn number<T: core::str::FromStr>(text: &str) -> Option<T> {
-    if text.len() > MOST_DIGITS { None } else { text.parse().ok() }
 }
 
 /// A bit for a length; very long names share theirs.

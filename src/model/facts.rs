@@ -2,6 +2,14 @@
 
 use super::{FactName, Features};
 
+/// The most letters of a number: more are noughts in front of it, which a thousand bounds would go over again and again.
+const MOST_DIGITS: usize = 32;
+
+/// The number that a value says, if it says one.
+pub fn number_of<T: core::str::FromStr>(text: &str) -> Option<T> {
+    if text.len() > MOST_DIGITS { None } else { text.parse().ok() }
+}
+
 /// A value with the trust of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fact<T> {

@@ -1,6 +1,7 @@
 //! What the headers and the body say, and what counts of it.
 
-use super::{Found, MOST_LISTED, MOST_PREDICATES, number};
+use super::{Found, MOST_LISTED, MOST_PREDICATES};
+use crate::model::facts::number_of;
 use crate::model::{Fact, FactName, Facts, Feature};
 
 impl<'a> Found<'a> {
@@ -84,7 +85,7 @@ impl<'a> Found<'a> {
     /// A number; what is not one counts as absent.
     fn number(&self, fact: FactName) -> Option<Fact<u32>> {
         let text = self.text(fact)?;
-        Some(Fact { value: number(text.value.trim())?, trusted: text.trusted })
+        Some(Fact { value: number_of(text.value.trim())?, trusted: text.trusted })
     }
 
     /// The facts.

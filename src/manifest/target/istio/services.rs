@@ -155,3 +155,16 @@ fn settings(port: u16, endpoint: &Endpoint) -> Value {
     }
     policy
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Endpoint, settings};
+    use serde_json::json;
+
+    #[test]
+    fn a_connection_s_time_stands_beside_the_pool_s_bound() {
+        let endpoint = Endpoint { concurrency: 4_000, connect_ms: Some(1_500), ..Endpoint::default() };
+        let rendered = settings(443, &endpoint);
+        assert_eq!(rendered["connectionPool"]["tcp"], json!({"maxConnections": 8_000, "connectTimeout": "1500ms"}));
+    }
+}

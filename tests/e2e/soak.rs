@@ -685,6 +685,15 @@ async fn under_load_and_faults_every_answer_is_explained_and_nothing_leaves_its_
         deviation
     );
 
+    let mut kinds = BTreeMap::<String, u64>::new();
+    for line in &logged.unexplained {
+        let reason = line["decision"].as_str().and_then(|decision| decision.split("reason=").nth(1));
+        let reason = reason.and_then(|rest| rest.split([',', ';']).next()).or_else(|| line["details"].as_str());
+        *kinds.entry(format!("{} {}", line["status"], reason.unwrap_or("-"))).or_default() += 1;
+    }
+    if !kinds.is_empty() {
+        println!("| unexplained, by status and reason | {kinds:?} |");
+    }
     let some = &logged.unexplained[..logged.unexplained.len().min(5)];
     println!(
         "| held at rest after warm-up, at the end | {:.2} MiB with {} connections, {:.2} MiB with {} |",

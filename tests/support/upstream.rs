@@ -205,7 +205,10 @@ pub struct Chunks(mpsc::Receiver<Result<Frame<Bytes>, io::Error>>);
 impl Chunks {
     fn of(text: String) -> Self {
         let (tx, rx) = mpsc::channel(1);
-        let _ = tx.try_send(Ok(Frame::data(Bytes::from(text))));
+        // An empty frame on HTTP/2 is a flood to Envoy when the next one is empty too, and ends the connection for all.
+        if !text.is_empty() {
+            let _ = tx.try_send(Ok(Frame::data(Bytes::from(text))));
+        }
         Self(rx)
     }
 

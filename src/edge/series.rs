@@ -10,7 +10,7 @@ use std::cell::RefCell;
 const MOST: usize = 1 << 16;
 
 thread_local! {
-    static DECLARED: RefCell<HashMap<(u32, Box<str>), u32>> = RefCell::new(HashMap::new());
+    static DECLARED: RefCell<HashMap<String, u32>> = RefCell::new(HashMap::new());
 }
 
 /// The number of a series, from the proxy if it is new.
@@ -19,7 +19,7 @@ pub(super) fn number(
     name: &str,
     declare: impl FnOnce() -> Result<u32, HostError>,
 ) -> Result<u32, HostError> {
-    let key = (kind as u32, Box::from(name));
+    let key = format!("{}{name}", kind as u32);
     DECLARED.with_borrow_mut(|declared| {
         if let Some(number) = declared.get(&key) {
             return Ok(*number);

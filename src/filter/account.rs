@@ -1,7 +1,7 @@
 //! What a decision leaves behind besides its record: the replay record and single keys, where they are asked for, and
 //! the counts.
 
-use super::Host;
+use super::{CALLBACKS, Host};
 use super::arm::Stream;
 use super::config::Accounting;
 use super::ends::{End, Ends};
@@ -74,7 +74,7 @@ impl Account {
                 let _ = host.set_filter_state(key.state(), self.text.as_bytes());
             }
         }
-        if decision.outcome == Outcome::Placed && one_in(self.config.outcomes, decision.id >> 40) {
+        if CALLBACKS && decision.outcome == Outcome::Placed && one_in(self.config.outcomes, decision.id >> 40) {
             self.ends.keep(stream, decision, self.metrics.origin(facts), host.now_ns());
         }
         if one_in(self.config.sample, decision.id >> 32) {

@@ -30,3 +30,6 @@ pub use placement::Verdict;
 pub use role::{Kept, Role};
 pub use telemetry::Visit;
 pub use vm::{Vm, identity};
+
+/// Whether this build has callbacks besides a request's headers and a tick: for bodies, answers and ends.
+const CALLBACKS: bool = cfg!(feature = "telemetry");

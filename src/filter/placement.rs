@@ -18,7 +18,7 @@ use super::held::Held;
 use super::hop::Told;
 use super::metrics::Cause;
 use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
-use super::{Headers, Host, MapKind, Vm};
+use super::{CALLBACKS, Headers, Host, MapKind, Vm};
 use crate::model::{Fact, Facts};
 use crate::policy::Policy;
 use seed::seed;
@@ -224,7 +224,7 @@ impl Placement {
         if self.config.mode == Mode::Passthrough || self.rollout.rollout().switch == Switch::Passthrough {
             return Some(Verdict::Continue);
         }
-        let waits = self.config.body.is_some() && !ends && found.json && self.held.has_room();
+        let waits = CALLBACKS && self.config.body.is_some() && !ends && found.json && self.held.has_room();
         waits.then_some(Verdict::Held)
     }
 

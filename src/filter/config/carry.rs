@@ -2,6 +2,7 @@
 
 use super::raw::{RawBody, RawHops};
 use super::{TICK_MS, refuse, within};
+use crate::filter::CALLBACKS;
 use crate::filter::body::BodySource;
 use crate::filter::hop::Hops;
 use crate::policy::tree::shorten;
@@ -13,6 +14,10 @@ const DEFAULT_PREFIX_BYTES: u32 = 16_384;
 const DEFAULT_HOLD_MS: u32 = 250;
 
 pub(super) fn body(raw: &RawBody) -> Result<BodySource, String> {
+    // It would hold each request until its time is over.
+    if !CALLBACKS {
+        return Err(refuse("body: this file sees no bodies, expected it to be absent or `berth.wasm`, which does"));
+    }
     if !raw.headers_stop {
         return Err(refuse(
             "body.headers_stop: expected `true`, and beside it `allow_on_headers_stop_iteration: true` in the proxy's \
@@ -29,7 +34,7 @@ pub(super) fn body(raw: &RawBody) -> Result<BodySource, String> {
 }
 
 pub(super) fn hops(raw: RawHops) -> Result<Hops, String> {
-    match raw.trust.iter().enumerate().find(|(_, identity)| !identity.contains("://")) {
+    match raw.trust.iter().enumerate().find(|(_, identity)| !identity.as_bytes().windows(3).any(|part| part == b"://")) {
         Some((at, identity)) => Err(refuse(&format!(
             "hops.trust[{at}]: found `{}`, expected an identity such as `spiffe://mesh/ns/apps/sa/gateway`",
             shorten(identity)

@@ -22,10 +22,14 @@ pub(super) struct Cells {
 }
 
 impl Cells {
-    /// Declares a counter; its place comes back.
-    pub(super) fn counter<H: Host>(&mut self, host: &H, family: &Family, values: &[&str]) -> usize {
+    /// How many there are: the place of the next one.
+    pub(super) const fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Declares a counter.
+    pub(super) fn counter<H: Host>(&mut self, host: &H, family: &Family, values: &[&str]) {
         self.cells.push(Cell { id: define(host, MetricKind::Counter, family, values), pending: 0 });
-        self.cells.len() - 1
     }
 
     /// After this, counting takes no memory.

@@ -13,109 +13,127 @@ use crate::place::routers::Router;
 use crate::place::stage::Stage;
 use crate::policy::Policy;
 
-/// Rows of labels' values, one a series.
-pub(super) type Rows<'a> = Vec<Vec<&'a str>>;
-
-/// Every pair of two lists, the first list's members outside.
-pub(super) fn pairs<'a>(outer: &[&'a str], inner: &[&'a str]) -> Rows<'a> {
-    outer.iter().flat_map(|o| inner.iter().map(move |i| vec![*o, *i])).collect()
+/// Values of labels: of one, or of several that go together and then stand side by side.
+#[derive(Clone, Copy)]
+pub(super) struct Values<'a> {
+    pub(super) words: &'a [&'a str],
+    pub(super) labels: usize,
 }
 
-/// Every row with every word behind it.
-pub(super) fn times<'a>(rows: &Rows<'a>, words: &[&'a str]) -> Rows<'a> {
-    rows.iter().flat_map(|row| words.iter().map(|word| [row.as_slice(), &[*word]].concat())).collect()
+/// Values of one label.
+pub(super) const fn each<'a>(words: &'a [&'a str]) -> Values<'a> {
+    Values { words, labels: 1 }
 }
 
-/// Every word with every row behind it, the words outside.
-fn beside<'a>(words: &[&'a str], rows: &Rows<'a>) -> Rows<'a> {
-    words.iter().flat_map(|word| rows.iter().map(move |row| [&[*word], row.as_slice()].concat())).collect()
+/// Declares a series for every way to take one of each list, the last list's members innermost; says where they begin.
+pub(super) type Declare<'d> = dyn FnMut(&Family, &[Values<'_>]) -> usize + 'd;
+
+/// One row for every way to take one of each list.
+fn rows<'a>(lists: &[Values<'a>], row: &mut Vec<&'a str>, one: &mut dyn FnMut(&[&str])) {
+    let Some((outer, inner)) = lists.split_first() else { return one(row) };
+    let before = row.len();
+    for values in outer.words.chunks(outer.labels.max(1)) {
+        row.extend_from_slice(values);
+        rows(inner, row, one);
+        row.truncate(before);
+    }
 }
 
-fn each<'a>(words: &[&'a str]) -> Rows<'a> {
-    words.iter().map(|word| vec![*word]).collect()
-}
+const ALL: [&str; 1] = ["all"];
 
 /// The names, or one for all of them where they would be too many.
-pub(super) fn at_most(most: usize, names: Vec<&str>) -> Vec<&str> {
-    if names.len() > most { vec!["all"] } else { names }
+pub(super) fn at_most<'a, 'n: 'a>(most: usize, names: &'a [&'n str]) -> &'a [&'n str] {
+    if names.len() > most { &ALL } else { names }
 }
 
 impl Metrics {
     #[inline(never)]
     pub(in crate::filter) fn declare<H: Host>(host: &H, policy: &Policy, config: &Accounting) -> Self {
+        let mut cells = Cells::default();
+        // A list of series lies together: where it begins is enough to find each.
+        let mut these = |family: &Family, lists: &[Values<'_>]| {
+            let first = cells.len();
+            rows(lists, &mut Vec::new(), &mut |values| cells.counter(host, family, values));
+            first
+        };
+        let mut metrics = Self::counters(policy, config, &mut these);
+        cells.seal();
+        metrics.cells = cells;
+        let gauge = |family| define(host, MetricKind::Gauge, family, &[]);
+        (metrics.epoch, metrics.age_ms) = (gauge(&metric::EPOCH), gauge(&metric::AGE_MS));
+        metrics.canary = gauge(&metric::CANARY);
+        // One policy speaks for the proxy.
+        if !config.aside {
+            metrics.budgets = Budgets::declare(host, policy, config.hash_tenants);
+            stand(host, policy);
+        }
+        metrics
+    }
+
+    #[inline(never)]
+    fn counters(policy: &Policy, config: &Accounting, these: &mut Declare<'_>) -> Self {
         let (aside, ends) = (config.aside, config.outcomes > 0);
         let document = policy.document();
-        let substrates = at_most(MOST_SERIES, document.substrates.iter().map(|s| s.name.as_str()).collect());
+        let substrates: Vec<&str> = document.substrates.iter().map(|s| s.name.as_str()).collect();
+        let substrates = at_most(MOST_SERIES, &substrates);
         let named: Vec<&str> = document.classes.iter().map(|c| c.name.as_str()).collect();
         let named = if named.is_empty() { vec![document.default_class.as_str()] } else { named };
-        let classes = at_most(MOST_SERIES / (substrates.len() + 1), named.clone());
-        let cost_classes = at_most(MOST_SERIES / Regime::ALL.len(), named.clone());
-        let spill_classes = at_most(MOST_SERIES / BORDERS, named.clone());
-        let refusal_classes = at_most(MOST_SERIES / Code::ALL.len(), named.clone());
-        let grid = pairs(&classes, &substrates);
-        let grid: Rows = grid.into_iter().map(|row| [row, vec!["placed"]].concat()).collect();
-        let refused: Rows = classes.iter().map(|class| vec![*class, "none", "refused"]).collect();
-        let codes: Rows = Code::ALL.iter().map(|c| vec![c.dimension().as_str(), c.as_str()]).collect();
-        let binding = [codes.clone(), vec![vec!["none", "none"]]].concat();
-        let crossed = [Border::ALL.map(Border::as_str).as_slice(), &["none"]].concat();
-        let (borders, spilled) = (each(&crossed), pairs(&spill_classes, &crossed));
-        let refusals = beside(&refusal_classes, &codes);
-        let routers = Router::ALL.map(Router::as_str);
-        let (alone, mut cells) = (vec![Vec::new()], Cells::default());
-        // A list of series lies together: where it begins is enough to find each.
-        let mut these = |family: &Family, rows: &Rows| {
-            rows.iter().map(|values| cells.counter(host, family, values)).min().unwrap_or(0)
-        };
-        let mut metrics = Self {
-            placed: these(&metric::DECISIONS, &grid),
-            refused: these(&metric::DECISIONS, &refused),
-            refusals: these(&metric::REFUSALS, &refusals),
+        let classes = at_most(MOST_SERIES / (substrates.len() + 1), &named);
+        let cost_classes = at_most(MOST_SERIES / Regime::ALL.len(), &named);
+        let spill_classes = at_most(MOST_SERIES / BORDERS, &named);
+        let refusal_classes = at_most(MOST_SERIES / Code::ALL.len(), &named);
+        let mut binding: Vec<&str> = Code::ALL.iter().flat_map(|c| [c.dimension().as_str(), c.as_str()]).collect();
+        binding.extend(["none", "none"]);
+        let codes = Values { words: binding.get(..2 * Code::ALL.len()).unwrap_or_default(), labels: 2 };
+        let binding = Values { words: &binding, labels: 2 };
+        let mut crossed = Border::ALL.map(Border::as_str).to_vec();
+        crossed.push("none");
+        let (borders, none) = (each(&crossed), each(&["none"]));
+        let (routers, regimes) = (Router::ALL.map(Router::as_str), Regime::ALL.map(Regime::as_str));
+        Self {
+            cells: Cells::default(),
+            placed: these(&metric::DECISIONS, &[each(classes), each(substrates), each(&["placed"])]),
+            refused: these(&metric::DECISIONS, &[each(classes), none, each(&["refused"])]),
+            refusals: these(&metric::REFUSALS, &[each(refusal_classes), codes]),
             refusal_classes: refusal_classes.len(),
-            binding: these(&metric::BINDING, &binding),
-            spilled: these(&metric::SPILLOVERS, &spilled),
+            binding: these(&metric::BINDING, &[binding]),
+            spilled: these(&metric::SPILLOVERS, &[each(spill_classes), borders]),
             spill_classes: spill_classes.len(),
-            egress_added: these(&metric::SPILL_EGRESS_ADDED, &borders),
-            cost_added: these(&metric::SPILL_COST_ADDED, &borders),
-            cost_saved: these(&metric::SPILL_COST_SAVED, &borders),
-            time_added: these(&metric::SPILL_TIME_ADDED, &borders),
-            time_saved: these(&metric::SPILL_TIME_SAVED, &borders),
-            fresh: these(&metric::FRESHNESS, &each(&FRESH.map(Freshness::as_str))),
-            classified: these(&metric::CLASSIFIED, &each(&SOURCES)),
-            planned: these(&metric::PLANNED, &each(&ATTEMPTS)),
-            last_resort: these(&metric::LAST_RESORT, &alone),
-            undecided: these(&metric::UNDECIDED, &each(&CAUSES)),
-            unslotted: these(&metric::UNSLOTTED, &alone),
-            late: these(&metric::BODY_LATE, &alone),
-            cost: these(&metric::COST, &pairs(&cost_classes, &Regime::ALL.map(Regime::as_str))),
-            sampled: these(&metric::SAMPLED, &alone),
-            rejected: these(&metric::REJECTED, &codes),
-            routers: these(&metric::ROUTERS, &pairs(&routers, &VERDICTS)),
-            breaches: these(&metric::BREACHES, &pairs(&routers, &Dimension::ALL.map(Dimension::as_str))),
-            unreadable: these(&metric::UNREADABLE, &alone),
-            torn: these(&metric::TORN, &alone),
-            runs: Runs::declare(policy, &named, ends, &mut these),
-            ways: Ways::declare(policy, ends, &mut these),
-            crossed: if ends { these(&metric::CROSSED, &borders) } else { 0 },
-            went: if ends { these(&metric::WENT, &each(&WENT)) } else { 0 },
-            timed: these(&metric::TIMED, &alone),
-            stages: these(&metric::STAGE_NS, &each(&Stage::ALL.map(Stage::as_str))),
+            egress_added: these(&metric::SPILL_EGRESS_ADDED, &[borders]),
+            cost_added: these(&metric::SPILL_COST_ADDED, &[borders]),
+            cost_saved: these(&metric::SPILL_COST_SAVED, &[borders]),
+            time_added: these(&metric::SPILL_TIME_ADDED, &[borders]),
+            time_saved: these(&metric::SPILL_TIME_SAVED, &[borders]),
+            fresh: these(&metric::FRESHNESS, &[each(&FRESH.map(Freshness::as_str))]),
+            classified: these(&metric::CLASSIFIED, &[each(&SOURCES)]),
+            planned: these(&metric::PLANNED, &[each(&ATTEMPTS)]),
+            last_resort: these(&metric::LAST_RESORT, &[]),
+            undecided: these(&metric::UNDECIDED, &[each(&CAUSES)]),
+            unslotted: these(&metric::UNSLOTTED, &[]),
+            late: these(&metric::BODY_LATE, &[]),
+            cost: these(&metric::COST, &[each(cost_classes), each(&regimes)]),
+            sampled: these(&metric::SAMPLED, &[]),
+            rejected: these(&metric::REJECTED, &[codes]),
+            routers: these(&metric::ROUTERS, &[each(&routers), each(&VERDICTS)]),
+            breaches: these(&metric::BREACHES, &[each(&routers), each(&Dimension::ALL.map(Dimension::as_str))]),
+            unreadable: these(&metric::UNREADABLE, &[]),
+            torn: these(&metric::TORN, &[]),
+            runs: Runs::declare(policy, &named, ends, these),
+            ways: Ways::declare(policy, ends, these),
+            crossed: if ends { these(&metric::CROSSED, &[borders]) } else { 0 },
+            went: if ends { these(&metric::WENT, &[each(&WENT)]) } else { 0 },
+            timed: these(&metric::TIMED, &[]),
+            stages: these(&metric::STAGE_NS, &[each(&Stage::ALL.map(Stage::as_str))]),
             classes: classes.len(),
             substrates: substrates.len(),
             cost_classes: cost_classes.len(),
             seen: (0, 0),
             aside,
-            epoch: define(host, MetricKind::Gauge, &metric::EPOCH, &[]),
-            age_ms: define(host, MetricKind::Gauge, &metric::AGE_MS, &[]),
-            canary: define(host, MetricKind::Gauge, &metric::CANARY, &[]),
-            // One policy speaks for the proxy.
-            budgets: if aside { Budgets::default() } else { Budgets::declare(host, policy, config.hash_tenants) },
-            cells,
-        };
-        metrics.cells.seal();
-        if !aside {
-            stand(host, policy);
+            epoch: None,
+            age_ms: None,
+            canary: None,
+            budgets: Budgets::default(),
         }
-        metrics
     }
 }
 

@@ -1,10 +1,10 @@
 //! What work is placed on: by class and the labels `hardware` and `revision` of the substrates, and from zone to zone.
 
 use super::cells::Cells;
-use super::declare::{Rows, at_most, label, pairs, times};
+use super::declare::{Declare, Values, at_most, each, label};
 use super::{Metrics, amount};
 use crate::filter::ends::Came;
-use crate::model::metric::{self, Family, MOST_SERIES};
+use crate::model::metric::{self, MOST_SERIES};
 use crate::model::{ClassId, Decision, Facts, SubstrateId};
 use crate::policy::Policy;
 
@@ -34,12 +34,7 @@ pub(super) fn place<T: PartialEq>(list: &mut Vec<T>, one: T) -> usize {
 
 impl Runs {
     #[inline(never)]
-    pub(super) fn declare<'p>(
-        policy: &Policy,
-        names: &[&'p str],
-        ends: bool,
-        these: &mut impl FnMut(&Family, &Rows<'_>) -> usize,
-    ) -> Self {
+    pub(super) fn declare(policy: &Policy, names: &[&str], ends: bool, these: &mut Declare<'_>) -> Self {
         let mut found: Vec<(String, String)> = Vec::new();
         let substrates = policy.document().substrates.iter();
         let mut kind: Vec<usize> =
@@ -49,15 +44,15 @@ impl Runs {
             found = vec![(String::from("all"), String::from("all"))];
             kind.fill(0);
         }
-        let classes = at_most(most / found.len().max(1), names.to_vec());
-        let kinds = || found.iter().map(|(hardware, revision)| [hardware.as_str(), revision.as_str()]);
-        let of = |class: &&'p str| kinds().map(|[h, r]| vec![*class, h, r]).collect::<Vec<_>>();
-        let rows: Vec<Vec<&str>> = classes.iter().flat_map(of).collect();
+        let classes = at_most(most / found.len().max(1), names);
+        let kinds: Vec<&str> = found.iter().flat_map(|(hardware, revision)| [&**hardware, &**revision]).collect();
+        let lists = [each(classes), Values { words: &kinds, labels: 2 }];
+        let [of_class, of_kind] = lists;
         Self {
-            placed: these(&metric::RUN, &rows),
-            quality: these(&metric::RUN_QUALITY, &rows),
-            cost: these(&metric::RUN_COST, &rows),
-            answers: if ends { these(&metric::ANSWERS, &times(&rows, &Came::WORDS)) } else { 0 },
+            placed: these(&metric::RUN, &lists),
+            quality: these(&metric::RUN_QUALITY, &lists),
+            cost: these(&metric::RUN_COST, &lists),
+            answers: if ends { these(&metric::ANSWERS, &[of_class, of_kind, each(&Came::WORDS)]) } else { 0 },
             classes: classes.len(),
             kinds: found.len(),
             kind,
@@ -98,7 +93,7 @@ pub(super) struct Ways {
 
 impl Ways {
     #[inline(never)]
-    pub(super) fn declare(policy: &Policy, ends: bool, these: &mut impl FnMut(&Family, &Rows<'_>) -> usize) -> Self {
+    pub(super) fn declare(policy: &Policy, ends: bool, these: &mut Declare<'_>) -> Self {
         let mut zones: Vec<&str> = Vec::new();
         let substrates = policy.document().substrates.iter();
         let mut zone: Vec<usize> = substrates.map(|s| place(&mut zones, s.location.zone.as_str())).collect();
@@ -109,10 +104,10 @@ impl Ways {
         }
         let several = (zones.len() + 2) * zones.len() <= most;
         let origins = if several { [zones.as_slice(), &["other", "none"]].concat() } else { vec!["all"] };
-        let rows = pairs(&origins, &zones);
+        let (from, to) = (each(&origins), each(&zones));
         Self {
-            first: these(&metric::WAYS, &rows),
-            bytes: if ends { these(&metric::WAY_BYTES, &times(&rows, &FLOWS)) } else { 0 },
+            first: these(&metric::WAYS, &[from, to]),
+            bytes: if ends { these(&metric::WAY_BYTES, &[from, to, each(&FLOWS)]) } else { 0 },
             origins: if several { zones.iter().map(|&zone| zone.into()).collect() } else { Vec::new() },
             destinations: zones.len(),
             zone,

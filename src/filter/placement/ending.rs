@@ -1,7 +1,7 @@
 //! What becomes of a request after it was decided: its answer, its end; and what is left to tell when the role ends. Only the full module has callbacks for these.
 
 use super::{Placement, Side};
-use crate::filter::{Host, MapKind};
+use crate::filter::{CALLBACKS, Host, MapKind};
 use crate::model::Decision;
 
 impl Placement {
@@ -16,7 +16,8 @@ impl Placement {
         else {
             return;
         };
-        if let Some(ticket) = canary.decided(decision, side == Side::Candidate, host.now_ns()) {
+        let ticket = canary.decided(decision, side == Side::Candidate, host.now_ns());
+        if let (true, Some(ticket)) = (CALLBACKS, ticket) {
             self.tickets.keep(context, ticket);
         }
     }

@@ -1,7 +1,7 @@
 //! Requests that are held until their body says more. Only the full module has callbacks for these.
 
 use super::{Known, Placement, Verdict};
-use crate::filter::Host;
+use crate::filter::{CALLBACKS, Host};
 
 impl Placement {
     /// More of a held request's body has come; `size` is all of it so far. Decides as soon as nothing more is wanted.
@@ -23,6 +23,9 @@ impl Placement {
     /// Clients that stall are decided by their headers.
     #[inline(never)]
     pub(super) fn hasten<H: Host>(&mut self, host: &H) {
+        if !CALLBACKS {
+            return;
+        }
         let Some(hold_ms) = self.config.body.as_ref().map(|body| body.hold_ms) else { return };
         while let Some((context, headers)) = self.held.overdue(self.now_ms, hold_ms) {
             self.current.account.late();

@@ -23,8 +23,7 @@ const NAMED: [&str; 10] = [
 ];
 
 /// Those of them that come with the telemetry role or the SDK's streams only.
-const OF_TELEMETRY: [&str; 3] =
-    ["env.proxy_close_stream", "env.proxy_enqueue_shared_queue", "env.proxy_set_header_map_pairs"];
+const OF_TELEMETRY: [&str; 2] = ["env.proxy_close_stream", "env.proxy_set_header_map_pairs"];
 
 const PLACEMENT: [&str; 7] = [
     "_initialize",

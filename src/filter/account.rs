@@ -1,12 +1,12 @@
 //! What a decision leaves behind besides its record: the replay record and single keys, where they are asked for, and
 //! the counts.
 
-use super::{CALLBACKS, Host};
 use super::arm::Stream;
 use super::config::Accounting;
 use super::ends::{End, Ends};
 use super::metrics::{Cause, Metrics, Stopwatch};
 use super::store::SnapshotReader;
+use super::{CALLBACKS, Host};
 use crate::model::contract::REPLAY_STATE;
 use crate::model::{Code, Decision, Facts, Local, Outcome};
 use crate::place::replay::{Identity, Inputs, write_replay};

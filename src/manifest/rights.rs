@@ -26,8 +26,8 @@ const CALLED: [&str; 19] = [
     "proxy_set_tick_period_milliseconds",
 ];
 
-/// What only the telemetry role calls: a placement filter has no business with it.
-const OF_TELEMETRY: [&str; 1] = ["proxy_http_call"];
+/// What only the file with both roles calls: the other pulls nothing, and holds no request that would have to go on.
+const OF_BOTH: [&str; 3] = ["proxy_continue_stream", "proxy_http_call", "proxy_set_effective_context"];
 
 /// What only the file with the placement role alone calls, which is not told which configuration a stream belongs to.
 pub const ALONE: &str = "proxy_call_foreign_function";
@@ -39,7 +39,7 @@ pub const SYSTEM: [&str; 4] = ["environ_get", "environ_sizes_get", "fd_write", "
 pub fn called(cut: Cut) -> impl Iterator<Item = &'static str> {
     CALLED.into_iter().filter(move |name| match cut {
         Cut::Full => *name != ALONE,
-        Cut::Placement => !OF_TELEMETRY.contains(name),
+        Cut::Placement => !OF_BOTH.contains(name),
     })
 }
 

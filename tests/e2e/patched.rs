@@ -1,14 +1,17 @@
 //! A mesh and a gateway around what is rendered for them: clusters that the mesh made itself, requests to other hosts,
 //! filters of others.
 
+use crate::hops::pem;
+use crate::identity::TLS;
 use crate::rendered::{HASTE, berth};
 use crate::support::client::{Ask, BOTH};
 use crate::support::envoy::{Envoy, validate, workdir};
-use crate::support::patches::{self, yaml};
+use crate::support::patches::{self, OTHER, yaml};
 use crate::support::upstream::{Received, Script, Upstream};
 use crate::support::{built, eventually};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Where the applications send what is to be placed.
@@ -135,13 +138,13 @@ const ROUTERS: [&str; 3] = ["x-envoy-max-retries", "x-envoy-upstream-rq-timeout-
 
 /// What is sent to other hosts is neither refused nor changed nor tried again, whatever the policy says and whatever happens
 /// there.
-async fn leaves_others_alone(envoy: &Envoy, listener: &str, elsewhere: &Upstream) {
+async fn leaves_others_alone(at: SocketAddr, elsewhere: &Upstream) {
     for (script, status) in [(Script::ok("elsewhere"), 200), (Script::status(503), 503)] {
         elsewhere.does(script);
         for http in BOTH {
             for tenant in ["acme", "initech"] {
                 elsewhere.take_received();
-                let ask = Ask::post(envoy.listener(listener), "/other", "{}").over(http).header("host", patches::OTHER);
+                let ask = Ask::post(at, "/other", "{}").over(http).header("host", OTHER);
                 let ask = ask.header("authorization", "Bearer theirs").header("cookie", "theirs");
                 let seen = ask.header("x-tenant", tenant).send().await.unwrap();
                 assert_eq!(seen.status, status, "{}", seen.text());
@@ -194,12 +197,17 @@ async fn others_by(cluster: &str) {
     };
     assert_eq!(ask("acme").send().await.unwrap().status, 403, "it is placed, which here is refused");
     assert_eq!(ask("initech").send().await.unwrap().status, 200);
-    leaves_others_alone(&envoy, "0.0.0.0_80", elsewhere).await;
+    leaves_others_alone(envoy.listener("0.0.0.0_80"), elsewhere).await;
 }
 
 /// A gateway with two servers, each with two hosts, as a mesh has them.
 async fn gateway_of(world: &World, host: &str, elsewhere: &Upstream) -> Envoy {
-    let mut gateway = patches::mesh_gateway_with_servers(host, "elsewhere");
+    let (certificate, key) = (json!({"filename": pem("gateway.pem")}), json!({"filename": pem("gateway.key")}));
+    let secret = json!({"@type": format!("{TLS}.Secret"), "name": patches::CREDENTIAL,
+        "tls_certificate": {"certificate_chain": certificate, "private_key": key}});
+    let secrets = world.dir.join("secrets.json");
+    fs::write(&secrets, json!({"resources": [secret]}).to_string()).unwrap();
+    let mut gateway = patches::mesh_gateway_with_servers(host, "elsewhere", &secrets);
     for (cluster, upstream) in [
         ("outbound|8000||gpu-de.inference.svc.cluster.local", &world.de),
         ("outbound|8443||metal.par.example", &world.fr),
@@ -212,9 +220,29 @@ async fn gateway_of(world: &World, host: &str, elsewhere: &Upstream) -> Envoy {
     world.start(&gateway).await
 }
 
+/// Clients that speak TLS to a server and ask it for one of these hosts each: what they are sent they send on.
+async fn clients_of(server: SocketAddr, hosts: &[&str]) -> Envoy {
+    let address = |port: u16| json!({"socket_address": {"address": server.ip().to_string(), "port_value": port}});
+    let listener = |host: &&str| {
+        let proxy = json!({"@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+            "stat_prefix": "client", "cluster": host});
+        json!({"name": host, "address": address(0), "filter_chains": [{"filters": [{"name": "tcp", "typed_config": proxy}]}]})
+    };
+    let cluster = |host: &&str| {
+        let trusted = json!({"validation_context": {"trusted_ca": {"filename": pem("ca.pem")}}});
+        let tls = json!({"@type": format!("{TLS}.UpstreamTlsContext"), "sni": host, "common_tls_context": trusted});
+        json!({"name": host, "type": "STATIC", "connect_timeout": "5s",
+            "load_assignment": {"cluster_name": host, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(server.port())}}]}]},
+            "transport_socket": {"name": "tls", "typed_config": tls}})
+    };
+    let (listeners, clusters): (Vec<_>, Vec<_>) = hosts.iter().map(|host| (listener(host), cluster(host))).unzip();
+    let resources = json!({"listeners": listeners, "clusters": clusters});
+    Envoy::start(&json!({"admin": {"address": address(0)}, "static_resources": resources})).await
+}
+
 /// By whom a request of this customer is answered, and how.
-async fn asked(envoy: &Envoy, listener: &str, host: &str, tenant: &str) -> (u16, String) {
-    let ask = Ask::post(envoy.listener(listener), "/other", "{}").header("host", host).header("x-tenant", tenant);
+async fn asked(at: SocketAddr, host: &str, tenant: &str) -> (u16, String) {
+    let ask = Ask::post(at, "/other", "{}").header("host", host).header("x-tenant", tenant);
     let seen = ask.send().await.unwrap();
     (seen.status, if seen.status == 200 { seen.text().to_string() } else { String::new() })
 }
@@ -233,20 +261,25 @@ async fn of_a_gateway_with_several_servers_one_host_at_one_port_is_placed_or_all
         let envoy = gateway_of(&world, named, &elsewhere).await;
         let host = named.replace('*', "a");
         elsewhere.does(Script::ok("elsewhere"));
-        assert_eq!(asked(&envoy, SECURE, &host, "acme").await, refused, "{host} is placed, which here is refused");
-        let (status, by) = asked(&envoy, SECURE, &host, "initech").await;
+        let (plain, clients) = (envoy.listener(PLAIN), clients_of(envoy.listener(SECURE), &[&host, OTHER]).await);
+        let secure = clients.listener(&host);
+        assert_eq!(asked(secure, &host, "acme").await, refused, "{host} is placed, which here is refused");
+        let (status, by) = asked(secure, &host, "initech").await;
         assert!(status == 200 && by != "elsewhere", "{host}: {status} by {by}");
-        assert_eq!(asked(&envoy, PLAIN, &host, "acme").await, to_elsewhere, "at the other port it goes where it went");
-        for listener in [PLAIN, SECURE] {
-            leaves_others_alone(&envoy, listener, &elsewhere).await;
+        assert_eq!(asked(plain, &host, "acme").await, to_elsewhere, "at the other port it goes where it went");
+        assert!(Ask::post(envoy.listener(SECURE), "/other", "{}").send().await.is_err(), "only TLS is spoken there");
+        for at in [plain, clients.listener(OTHER)] {
+            leaves_others_alone(at, &elsewhere).await;
         }
     }
     // Without a host: all of them, at every port.
     let world = World::open(&closed(), &place(""), "", "").await;
     let envoy = gateway_of(&world, "llm.example", &elsewhere).await;
-    for listener in [PLAIN, SECURE] {
-        for host in ["llm.example", patches::OTHER] {
-            assert_eq!(asked(&envoy, listener, host, "acme").await, refused, "{listener} {host}");
+    let hosts = ["llm.example", OTHER];
+    let clients = clients_of(envoy.listener(SECURE), &hosts).await;
+    for host in hosts {
+        for at in [envoy.listener(PLAIN), clients.listener(host)] {
+            assert_eq!(asked(at, host, "acme").await, refused, "{host}");
         }
     }
 }
@@ -280,5 +313,5 @@ async fn a_gateway_s_own_filters_mutations_and_hosts_go_on() {
         assert!(!came.headers.keys().any(|name| name.starts_with("x-placement-")));
     }
     assert!(came(&world.us).is_empty());
-    leaves_others_alone(&envoy, "inference/eg/http", &elsewhere).await;
+    leaves_others_alone(envoy.listener("inference/eg/http"), &elsewhere).await;
 }

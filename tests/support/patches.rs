@@ -14,6 +14,8 @@ const ROUTER: &str = "type.googleapis.com/envoy.extensions.filters.http.router.v
 const CORS: &str = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors";
 
 const EARLY: &str = "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation";
+const INSPECTOR: &str = "type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector";
+const DOWNSTREAM_TLS: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
 const LUA: &str = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua";
 
 /// A text in YAML as a value.
@@ -88,9 +90,9 @@ pub fn mesh_gateway() -> Value {
     })
 }
 
-/// The same with two servers, one of which would speak TLS: each has routes of its own, and the same two hosts, whose
-/// requests go to one cluster.
-pub fn mesh_gateway_with_servers(host: &str, cluster: &str) -> Value {
+/// The same with two servers, one of which speaks TLS with what the agent hands over for a `credentialName`: here a secret
+/// in a file. Each has routes of its own, and the same two hosts, whose requests go to one cluster.
+pub fn mesh_gateway_with_servers(host: &str, cluster: &str, secrets: &Path) -> Value {
     let mut bootstrap = mesh_gateway();
     let server = |(routes, port): (&str, u16)| {
         let of = |host: &str| {
@@ -101,7 +103,13 @@ pub fn mesh_gateway_with_servers(host: &str, cluster: &str) -> Value {
         json!({"name": format!("0.0.0.0_{port}"), "address": any_port(), "traffic_direction": "OUTBOUND",
             "filter_chains": [http(&format!("outbound_0.0.0.0_{port}"), &routes)]})
     };
-    let servers = [("http.8080", 8080), ("https.8443.tls.edge.inference", 8443)].map(server);
+    let mut servers = [("http.8080", 8080), ("https.8443.tls.edge.inference", 8443)].map(server);
+    let secret = json!({"name": CREDENTIAL, "sds_config": {"resource_api_version": "V3", "path_config_source": {"path": secrets}}});
+    let tls = json!({"common_tls_context": {"alpn_protocols": ["h2", "http/1.1"], "tls_certificate_sds_secret_configs": [secret]}});
+    servers[1]["listener_filters"] = json!([extension("envoy.filters.listener.tls_inspector", INSPECTOR, json!({}))]);
+    let chain = &mut servers[1]["filter_chains"][0];
+    chain["filter_chain_match"] = json!({"server_names": [host, OTHER]});
+    chain["transport_socket"] = extension("envoy.transport_sockets.tls", DOWNSTREAM_TLS, tls);
     bootstrap["static_resources"]["listeners"] = servers.into_iter().collect();
     bootstrap
 }
@@ -138,6 +146,9 @@ pub fn gateway_with_its_own(other: &str) -> Value {
     listener.insert("filter_chains".into(), json!([chain]));
     bootstrap
 }
+
+/// What Istio calls the secret of a server with `credentialName: edge`.
+pub const CREDENTIAL: &str = "kubernetes://edge";
 
 /// A host that is none of ours.
 pub const OTHER: &str = "other.example";

@@ -1,6 +1,6 @@
 //! What a request costs in entries into the VM and in host calls: the bill, whatever the machine.
 
-use super::{FULL, PLACEMENT, policy};
+use super::{FULL, PLACEMENT, policy, world};
 use crate::fake_host::FakeHost;
 use crate::wasm_host::{Built, Vm, Went};
 use berth::filter::MapKind;
@@ -167,6 +167,26 @@ fn a_timed_decision_asks_six_times_for_the_time() {
         ("proxy_set_property", 1),
     ];
     assert_eq!(bill, Bill { entries: entries(PLACEMENT), upcalls: 1, calls: counts(&calls) });
+}
+
+/// What `benches/` calls "Berth by default", and `noop/floor.rs` there makes without deciding.
+#[test]
+fn the_default_of_the_benchmark_is_ten_calls() {
+    let more = serde_json::json!({"attach": "full", "decision_upstream": true, "sample": 0});
+    let own = CHAT.into_iter().filter(|(name, _)| name.starts_with(':') || *name == "x-request-id");
+    let headers: Vec<_> = own.chain(world::HEADERS).collect();
+    let (bill, went) = bill(PLACEMENT, &world::placement(6, &more), &headers);
+    assert_eq!(went, Went::On);
+    let calls = [
+        ("proxy_get_header_map_pairs", 1),
+        // Both deadlines, how many more attempts and after what, the cluster, the decision.
+        ("proxy_replace_header_map_value", 6),
+        // The decision, the second attempt and the third.
+        ("proxy_set_property", 3),
+    ];
+    assert_eq!(bill, Bill { entries: entries(PLACEMENT), upcalls: 1, calls: counts(&calls) });
+    let floor = include_str!("../../benches/noop/floor.rs");
+    assert!(floor.contains("const STATES: [(&str, &str); 3]") && floor.contains("const HEADERS: [(&str, &str); 6]"));
 }
 
 #[test]

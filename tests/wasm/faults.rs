@@ -255,3 +255,37 @@ fn a_configuration_that_is_refused_is_said_in_one_line_without_its_values() {
     assert_eq!(log.len(), 1, "{log:?}");
     assert!(log[0].1.len() < 400 && log[0].1.lines().count() == 1, "{log:?}");
 }
+
+/// It has no callback for them: each request would be held until its time is over, for nothing.
+#[test]
+fn the_file_that_sees_no_bodies_refuses_to_wait_for_them() {
+    let mut configuration = policy::placement(&policy::policy());
+    configuration["body"] = json!({"headers_stop": true});
+    for (module, takes) in [(PLACEMENT, false), (FULL, true)] {
+        let (vm, taken) = Built::load(module).start(&FakeHost::new(), &configuration.to_string()).unwrap();
+        assert_eq!(taken, takes, "{module}: {:?}", vm.log());
+        assert_eq!(
+            vm.log().iter().any(|(_, line)| line.contains("body: this file sees no bodies")),
+            !takes,
+            "{module}"
+        );
+    }
+}
+
+/// Nobody tells that file of answers and ends, so what waited for them would wait for ever.
+#[test]
+fn the_file_that_hears_of_no_answers_keeps_nothing_for_them() {
+    let mut configuration = policy::placement(&policy::policy());
+    configuration["outcomes"] = 1.into();
+    configuration["candidate"] = policy::policy();
+    configuration["candidate"]["rollout"] = json!({"share": 0.5});
+    let host = FakeHost::new();
+    let (mut vm, taken) = Built::load(PLACEMENT).start(&host, &configuration.to_string()).unwrap();
+    assert!(taken, "{:?}", vm.log());
+    host.set_headers(MapKind::RequestHeaders, &CHAT);
+    let mut kept = |requests: usize| {
+        (0..requests).for_each(|_| assert_eq!(vm.request().unwrap(), Went::On));
+        vm.memory()
+    };
+    assert_eq!(kept(50), kept(5_000));
+}

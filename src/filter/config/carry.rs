@@ -34,7 +34,8 @@ pub(super) fn body(raw: &RawBody) -> Result<BodySource, String> {
 }
 
 pub(super) fn hops(raw: RawHops) -> Result<Hops, String> {
-    match raw.trust.iter().enumerate().find(|(_, identity)| !identity.as_bytes().windows(3).any(|part| part == b"://")) {
+    match raw.trust.iter().enumerate().find(|(_, identity)| !identity.as_bytes().windows(3).any(|part| part == b"://"))
+    {
         Some((at, identity)) => Err(refuse(&format!(
             "hops.trust[{at}]: found `{}`, expected an identity such as `spiffe://mesh/ns/apps/sa/gateway`",
             shorten(identity)

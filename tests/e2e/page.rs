@@ -56,8 +56,8 @@ fn report(signals: Value, attested: &str) -> String {
 /// One that is well, one that is full, one that rests on its provider's limit.
 async fn fill(harbour: &Harbour) {
     let metal = json!({"queue_depth": 3, "memory_pressure": 0.62, "interconnect": 0.31, "rack_congestion": 0.12,
-        "power_headroom": 0.44, "cooling_headroom": 0.38, "running": 21, "first_token_ms": 212, "drift": 0.04, "speed_factor": 1.06, "hosts": 8});
-    let onprem = json!({"queue_depth": 480, "memory_pressure": 0.94, "interconnect": 0.81, "running": 64,
+        "power_headroom": 0.44, "cooling_headroom": 0.38, "cpu_use": 0.27, "accelerator_use": 0.71, "running": 21, "first_token_ms": 212, "drift": 0.04, "speed_factor": 1.06, "hosts": 8});
+    let onprem = json!({"queue_depth": 480, "memory_pressure": 0.94, "interconnect": 0.81, "accelerator_use": 0.98, "running": 64,
         "first_token_ms": 1904, "drift": 0.37, "speed_factor": 4.7, "oscillation": 0.22, "hosts": 4});
     let provider = json!({"rate_remaining": 1_840, "tokens_remaining": 2_200_000, "first_token_ms": 98, "input_price_usd_per_mtok": 0.15,
         "output_price_usd_per_mtok": 0.6, "link": 0.999});
@@ -143,6 +143,8 @@ async fn the_page_is_drawn_in_a_browser_and_shows_what_is_known() {
             "what stands alone",
             r#"<td>nothing to compare</td><td><b></b></td><td><span class="pill calm">gpu, provider<"#,
         ),
+        ("how busy processors are", "cpu use"),
+        ("and accelerators", "accelerator use"),
         ("an attestation", "attested DE"),
         ("the epoch", "<dt>epoch</dt>"),
         ("the writer", "<dt>writer</dt>"),

@@ -53,7 +53,7 @@ down: rust ## stop what `make up` left running
 
 # --- to build ---
 
-# Two builds of one version are told apart by what they were built of.
+# Two builds of one version are told apart by what they were built of. What was optimised before is not optimised again.
 wasm: export BERTH_SOURCES = $(shell cat Cargo.toml Cargo.lock $$(find src -type f | LC_ALL=C sort) | sha256sum | cut -c1-12)
 wasm: rust ## build dist/berth.wasm and dist/berth-placement.wasm
 	@echo "== the module, with both roles"
@@ -67,10 +67,11 @@ wasm: rust ## build dist/berth.wasm and dist/berth-placement.wasm
 	  $(NATIVE)/debug/berth trim target/wasip1/$$made --full dist/.berth.wasm && \
 	  $(NATIVE)/debug/berth trim target/wasip1-placement/$$made --placement dist/.berth-placement.wasm
 	@opt=$$($(TOOLS) wasm-opt); for name in berth berth-placement; do \
-	  if [ -n "$$opt" ]; then \
-	    "$$opt" $(WASM_OPT_FLAGS) dist/.$$name.wasm -o dist/.$$name.opt && mv dist/.$$name.opt dist/.$$name.wasm; \
-	  fi && mv dist/.$$name.wasm dist/$$name.wasm && \
-	  echo "dist/$$name.wasm: $$(wc -c < dist/$$name.wasm) bytes" || exit 1; done
+	  of=$$({ echo "$$opt $(WASM_OPT_FLAGS)" && cat dist/.$$name.wasm; } | sha256sum) && made=target/$$name.made && \
+	  if [ "$$(cat $$made 2>/dev/null)" = "$$of $$(cat dist/$$name.wasm 2>/dev/null | sha256sum)" ]; then rm dist/.$$name.wasm; else \
+	    { [ -z "$$opt" ] || { "$$opt" $(WASM_OPT_FLAGS) dist/.$$name.wasm -o dist/.$$name.opt && mv dist/.$$name.opt dist/.$$name.wasm; }; } && \
+	    mv dist/.$$name.wasm dist/$$name.wasm && echo "$$of $$(sha256sum < dist/$$name.wasm)" > $$made; \
+	  fi && echo "dist/$$name.wasm: $$(wc -c < dist/$$name.wasm) bytes" || exit 1; done
 
 cli: rust ## build dist/berth, the tool
 	@echo "== the tool"

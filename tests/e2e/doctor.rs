@@ -71,7 +71,9 @@ async fn every_other_finding_is_made_of_what_a_proxy_says() {
     let site = Site::open(&policy(), "").await;
     let file = site.dir.join("deployment.yaml");
     let text = fs::read_to_string(&file).unwrap();
-    fs::write(&file, text.replace("  tick_ms: 50\n", "  tick_ms: 50\n  listener: {read: anyone}\n")).unwrap();
+    let writer = format!("{{name: agent, token_sha256: '{}', reports: ['*']}}", "0".repeat(64));
+    let listener = format!("  tick_ms: 50\n  listener: {{read: anyone, writers: [{writer}]}}\n");
+    fs::write(&file, text.replace("  tick_ms: 50\n", &listener)).unwrap();
     site.render("envoy");
     let envoy = Envoy::start_file(site.dir.clone(), "envoy.yaml").await;
     envoy.await_stat("wasmcustom.berth.snapshot.epoch", |epoch| epoch > 0).await;

@@ -1,5 +1,6 @@
 //! The examples, run as their pages say: what they print is what the pages show. `BLESS=1` writes it there anew.
 
+use crate::rendered::berth;
 use crate::support::TRIES;
 use crate::support::bootstrap::INGRESS;
 use crate::support::client::Ask;
@@ -84,6 +85,10 @@ async fn the_openai_client_chats_and_the_demo_s_hints_work() {
         let said = printed("sh", vec!["-c".into(), script.into()]).await;
         assert!(expected.iter().any(|words| said.contains(words)), "{command}: {said}");
     }
+    let doctor =
+        hint.lines().find(|line| line.contains("berth doctor")).and_then(|line| line.split_whitespace().nth(2));
+    let (well, found) = berth(&["doctor", doctor.expect("the proxy's own address")], root());
+    assert!(well && found.contains("0 errors, 0 warnings"), "{found}");
     let page = hint.lines().find_map(|line| line.strip_prefix("  http://")).expect("the page's address");
     let page = Ask::get(page.trim_end_matches('/').parse().unwrap(), "/").send().await.unwrap();
     assert!(page.status == 200 && page.text().contains("<html"), "{}: {}", page.status, page.text());

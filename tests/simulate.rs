@@ -217,6 +217,56 @@ fn overload_that_nobody_sheds_stays_after_its_cause_is_gone_and_berth_is_back_by
     assert!(crowded.recovery_ms.is_none_or(|ms| ms > 3 * back), "{:?}", crowded.recovery_ms);
 }
 
+/// How many requests of a class run at a substrate, every tenth of a second, by what its answers say of when they were asked
+/// for and when they were there.
+fn in_flight(seen: &Figures, class: u16, substrate: u16) -> Vec<u32> {
+    let mut running = vec![0; 1_100];
+    for entry in seen.ledger.entries().filter(|e| e.good() && e.class == class && e.substrate == substrate) {
+        let (from, until) = (entry.at_ms / 100, (entry.at_ms + entry.whole_us / 1_000) / 100);
+        running.iter_mut().zip(0..).filter(|(_, at)| (from..until).contains(at)).for_each(|(n, _)| *n += 1);
+    }
+    // Without the warm-up and what it leaves running.
+    running.split_off(300)
+}
+
+#[test]
+fn a_noisy_tenant_keeps_to_its_share_of_each_proxy_and_the_others_are_answered() {
+    let (crawl, chat, gpu) = (0, 1, 0);
+    for ((proxies, workers), seed) in [((1, 1), 1), ((1, 4), 1), ((1, 4), 2), ((2, 2), 3)] {
+        let fleet = format!("{{proxies: {proxies}, workers: {workers},");
+        let mut setup = setup("noisy-tenant", &[("{proxies: 1, workers: 4,", &fleet)]);
+        setup.scenario.seed = seed;
+        let shared = figures(&setup, plain("berth"));
+        assert_eq!(setup.document.substrates[0].capacity.tenant_share_ppm.len(), 1);
+        setup.document.substrates[0].capacity.tenant_share_ppm.clear();
+        let free = figures(&setup, plain("berth"));
+        let mean = |seen: &Figures| {
+            let running = in_flight(seen, crawl, gpu);
+            running.iter().sum::<u32>() / running.len() as u32
+        };
+        let answered = |seen: &Figures| {
+            let class = seen.by_class[chat];
+            class.good * 1_000 / class.offered
+        };
+        // A quarter of the substrate, for each proxy: what is under way is an estimate, and so right on average.
+        let share = 16 * proxies;
+        let (running, most) = (mean(&shared), in_flight(&shared, crawl, gpu).into_iter().max().unwrap());
+        println!(
+            "{proxies} of {workers}, seed {seed}: {running} and at most {most} with {share}, {} without",
+            mean(&free)
+        );
+        assert!(
+            running <= share && most <= share + share / 2,
+            "{running} and at most {most} where {share} is the share"
+        );
+        assert!(mean(&free) > share * 3 / 2, "{}", mean(&free));
+        let (kept, lost) = (answered(&shared), answered(&free));
+        println!("of a thousand chats {kept} and {lost} are answered");
+        assert!(kept > 850 && lost < 780, "{kept} {lost}");
+        assert!(shared.whys.iter().any(|(why, n)| *why == "tenant-share" && *n > 100), "{:?}", shared.whys);
+    }
+}
+
 /// The best rivals that keep the envelope, with what the grid found for them, as in the report; and by how much Berth may be
 /// short of them: luck in the first, requests refused that some would have answered in time in the other (see the report).
 #[test]

@@ -63,6 +63,8 @@ struct Proxy {
 struct Worker {
     local: Local,
     underway: Underway,
+    /// The same of each tenant's share, which no snapshot counts.
+    shares: Underway,
     /// The time of its last tick: what it takes for now.
     ticked_ms: u64,
     observer: Observer,
@@ -78,6 +80,7 @@ impl Worker {
         let passed_us = i64::try_from(tick.saturating_sub(self.ticked_ms) * 1_000).unwrap_or(i64::MAX);
         if passed_us > 0 {
             self.underway.elapse(passed_us, &mut self.local.placed);
+            self.shares.elapse(passed_us, &mut self.local.tenant_placed);
             self.ticked_ms = tick;
         }
     }
@@ -123,6 +126,7 @@ impl Ours {
                 ..Local::default()
             },
             underway: Underway::default(),
+            shares: Underway::default(),
             ticked_ms: now_ms,
             observer: Observer::new(policy.document().substrates.iter().map(|s| s.name.as_str())),
             record: SlotRecord {
@@ -173,6 +177,10 @@ impl Router for Ours {
         if let Some(first) = decision.plan.first() {
             worker.observer.placed(usize::from(first.substrate));
             worker.underway.begin(first.substrate, decision.expected_us, &mut worker.local.placed);
+            let share = ask.facts.tenant.and_then(|t| proxy.placer.policy().share_of(t.value, first.substrate));
+            if let Some(share) = share.and_then(|at| u16::try_from(at).ok()) {
+                worker.shares.begin(share, decision.expected_us, &mut worker.local.tenant_placed);
+            }
         }
         let mut stops = [None; 3];
         for (stop, attempt) in stops.iter_mut().zip(decision.plan.iter()) {

@@ -215,8 +215,8 @@ fn a_session_s_home_is_left_only_for_who_is_better_by_all_that_it_counts_more() 
         worse(&mut document, 0, uusd, pusd);
         document.substrates[0].capacity.concurrency = 1;
         document.settings.headroom_ppm = 0;
-        let (mut all, mut sessions) = (Vec::new(), (0..200).map(|n| n.to_string()));
-        while let Some(session) = sessions.next() {
+        let mut all = Vec::new();
+        for session in (0..200).map(|n| n.to_string()) {
             let facts = Facts {
                 session: Some(Fact::trusted(&session)),
                 input_tokens: Some(Fact::trusted(1)),

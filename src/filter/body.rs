@@ -151,7 +151,7 @@ impl Body {
     /// Adds this to what the headers say. A trusted header is believed more; a claim in a header less, because the body
     /// is the work itself.
     #[inline(never)]
-    pub(super) fn tell<'a>(&'a self, size: usize, found: &mut Found<'a>) {
+    pub fn tell<'a>(&'a self, size: usize, found: &mut Found<'a>) {
         found.weighs(size);
         found.instead(FactName::Model, self.model.get().map(String::as_str));
         found.instead(FactName::Data, self.data.get().map(String::as_str));

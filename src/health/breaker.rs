@@ -43,8 +43,17 @@ pub struct Evidence {
     pub window: Answers,
     /// Whatever differs from case to case: jitter comes of it.
     pub seed: u64,
+    /// Who may probe.
+    pub prober: Prober,
+}
+
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prober {
     /// The VM that may probe next.
-    pub prober: u8,
+    pub slot: u8,
+    /// Whoever has the turn now is asked for nothing, and others are.
+    pub lost: bool,
 }
 
 impl Breaker {
@@ -77,13 +86,13 @@ impl Breaker {
                 }
                 None
             }
-            Circuit::Open { .. } => Some(self.probe(now_ms, seen.prober, rules)),
+            Circuit::Open { .. } => Some(self.probe(now_ms, seen.prober.slot, rules)),
             Circuit::HalfOpen { .. } if fresh.failed > 0 => Some(self.open(now_ms, seen.seed, rules)),
             Circuit::HalfOpen { .. } if fresh.good > 0 || fresh.overloaded > 0 => Some(self.close(now_ms)),
             Circuit::HalfOpen { until_ms, .. } => {
-                // Nobody probed: somebody else's turn. Or the clock has jumped back: begin the turn again.
-                let over = now_ms >= until_ms || until_ms - now_ms > PROBE_MS;
-                over.then(|| self.probe(now_ms, seen.prober, rules))
+                // Nobody probed, or could: somebody else's turn. Or the clock has jumped back: begin the turn again.
+                let over = seen.prober.lost || now_ms >= until_ms || until_ms - now_ms > PROBE_MS;
+                over.then(|| self.probe(now_ms, seen.prober.slot, rules))
             }
         }
     }
@@ -140,7 +149,7 @@ pub fn mix(seed: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Breaker, Evidence, PROBE_MS, Turn};
+    use super::{Breaker, Evidence, PROBE_MS, Prober, Turn};
     use crate::health::slot::Answers;
     use crate::model::Circuit;
     use crate::model::settings::Breaking;
@@ -167,7 +176,7 @@ mod tests {
     }
 
     fn at(now_ms: u64, fresh: Answers) -> Evidence {
-        Evidence { now_ms, fresh, window: fresh, seed: 7, prober: 3 }
+        Evidence { now_ms, fresh, window: fresh, seed: 7, prober: Prober { slot: 3, lost: false } }
     }
 
     fn until(breaker: &Breaker) -> u64 {
@@ -248,9 +257,17 @@ mod tests {
         let mut breaker = opened(0);
         let end = until(&breaker);
         breaker.judge(&at(end, answers(0, 0, 0)), &RULES);
-        let next = Evidence { prober: 9, ..at(end + PROBE_MS, answers(0, 0, 0)) };
-        assert_eq!(breaker.judge(&next, &RULES), Some(Turn::Probing));
-        assert!(matches!(breaker.circuit(), Circuit::HalfOpen { slot: 9, .. }));
+        let next = |now_ms, slot, lost| Evidence { prober: Prober { slot, lost }, ..at(now_ms, answers(0, 0, 0)) };
+        assert_eq!(breaker.judge(&next(end + PROBE_MS - 1, 9, false), &RULES), None);
+        assert_eq!(breaker.judge(&next(end + PROBE_MS, 9, false), &RULES), Some(Turn::Probing));
+        let turn = |slot, from_ms| Circuit::HalfOpen { slot, probes: 1, until_ms: from_ms + PROBE_MS };
+        assert_eq!(breaker.circuit(), turn(9, end + PROBE_MS));
+        // At once where it is asked for nothing, and not where it has answered.
+        let later = end + PROBE_MS + 1_000;
+        assert_eq!(breaker.judge(&next(later, 4, true), &RULES), Some(Turn::Probing));
+        assert_eq!(breaker.circuit(), turn(4, later));
+        let failed = Evidence { fresh: answers(0, 1, 0), ..next(later, 5, true) };
+        assert_eq!(breaker.judge(&failed, &RULES), Some(Turn::Opened));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod domains;
 mod measured;
+mod turns;
 
 use super::breaker::{Turn, mix};
 use super::heard::{Dropped, Heard};
@@ -17,8 +18,6 @@ use domains::{Domain, domains};
 pub const SHARE_MS: u32 = 1_000;
 /// How long the counters of a VM that has fallen silent are remembered, should it speak again.
 const REMEMBER_MS: u64 = 60_000;
-/// Who has placed nothing for so long, while others have, is passed over: a configuration that was replaced.
-const RECENT_MS: u64 = 10_000;
 /// The most VMs that are remembered.
 const MOST_KNOWN: usize = 256;
 
@@ -181,12 +180,13 @@ impl Fold {
         // The clock may have jumped back.
         self.known.iter_mut().for_each(|k| k.placed_ms = k.placed_ms.map(|ms| ms.min(now_ms)));
         self.level();
-        let prober = self.next_prober();
+        let turns = self.turns(now_ms);
         let fallen = self.judge_domains(now_ms);
         for (at, (state, watched)) in self.states.iter_mut().zip(&self.watch.substrates).enumerate() {
             let before = (state.health.circuit, state.health.admission);
             let rules = &self.watch.breaking;
             let seed = mix(self.seed ^ key_of(&watched.name));
+            let prober = turns.next(self.asked, state.breaker.circuit());
             let evidence = state.evidence(now_ms, rules.window_ms, seed, prober);
             let mut turn = state.breaker.judge(&evidence, rules);
             let drawn = fallen.contains(&at) && state.breaker.circuit() == Circuit::Closed && evidence.window.good == 0;
@@ -236,23 +236,6 @@ impl Fold {
                 }
             }
         }
-    }
-
-    /// The slots that requests come to, about as late as to any. A proxy also runs the role where none ever do, on its
-    /// main thread, and where none do any more, in a configuration that was replaced.
-    fn placing(&self) -> impl Iterator<Item = u8> {
-        let placed_ms = |k: &Known| k.placed_ms.filter(|_| k.live && k.record.places);
-        let last_ms = self.known.iter().filter_map(placed_ms).max().unwrap_or(0);
-        let recently = move |k: &&Known| placed_ms(k).is_some_and(|ms| last_ms - ms < RECENT_MS);
-        self.known.iter().filter(recently).map(|k| k.slot)
-    }
-
-    /// The VM whose turn it is to probe; slot 0 as long as none has placed anything.
-    fn next_prober(&self) -> u8 {
-        let mut slots: Vec<u8> = self.placing().collect();
-        slots.sort_unstable();
-        let turn = self.asked.checked_rem(slots.len()).unwrap_or(0);
-        slots.get(turn).copied().unwrap_or(0)
     }
 
     /// The members of failure domains that fall together: failures by the rule of a circuit, in two of them or more.

@@ -1,7 +1,7 @@
 //! The state of one substrate between folds: what the snapshot shows is written from it.
 
 use super::admission::Gate;
-use super::breaker::{Breaker, Evidence};
+use super::breaker::{Breaker, Evidence, Prober};
 use super::drift::{Drift, FAST_MS, Swing, Trend};
 use super::ewma::Average;
 use super::heard::{Drop, is_stale, scale};
@@ -153,7 +153,7 @@ impl State {
     }
 
     /// What the circuit is judged by.
-    pub(super) fn evidence(&mut self, now_ms: u64, window_ms: u32, seed: u64, prober: u8) -> Evidence {
+    pub(super) fn evidence(&mut self, now_ms: u64, window_ms: u32, seed: u64, prober: Prober) -> Evidence {
         self.window.add(&self.fresh.answers, now_ms, window_ms);
         Evidence { now_ms, fresh: self.fresh.answers, window: self.window.sum(now_ms, window_ms), seed, prober }
     }

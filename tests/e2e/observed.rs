@@ -2,11 +2,12 @@
 
 use crate::mesh::{Mesh, health};
 use crate::support::bootstrap::{INGRESS, listener_by_lds};
-use crate::support::client::{Ask, Http, Line, Seen};
+use crate::support::client::{Ask, BOTH, Http, Line, Seen};
 use crate::support::envoy::replace_file;
 use crate::support::policy::{observe, placement, policy, telemetry};
 use crate::support::upstream::Script;
 use crate::support::{PATIENCE, RUN, eventually, everywhere};
+use berth::model::contract::OWN;
 use berth::model::metric::{labels, tag_rule};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -94,6 +95,23 @@ async fn a_circuit_opens_by_answers_alone_is_probed_within_bounds_and_closes_aga
 /// A good answer with one more header.
 fn saying(name: &str, header: &str, value: &str) -> Script {
     Script::Answer(200, vec![(header.into(), value.into())], name.into())
+}
+
+#[tokio::test]
+async fn what_an_answer_carries_under_our_names_is_nobody_s_word_and_the_next_go_where_they_went() {
+    let mesh = silent(&quick()).await;
+    let ours = OWN.iter().map(|name| (name.to_string(), "onprem-de".to_string())).collect();
+    mesh.metal.does(Script::Answer(200, ours, "metal-fr".into()));
+    for http in BOTH {
+        let mut seen = Vec::new();
+        for _ in 0..10 {
+            seen.push(mesh.chat().over(http).send().await.unwrap());
+        }
+        assert_eq!(turns(&seen), ["metal-fr"]);
+        // As it came: whoever is behind the proxy may say what it likes in its answers.
+        assert!(seen.iter().all(|seen| seen.header(OWN[0]) == Some("onprem-de")));
+    }
+    assert!(mesh.onprem.received().is_empty());
 }
 
 /// Where requests went, one after another, without repetitions.

@@ -192,6 +192,70 @@ fn few_requests_try_somebody_and_those_that_give_way_to_who_grows_do_not() {
     // Nobody has grown that it could give way to.
     known.substrates[1].since_ms = Some(NOW_MS);
     assert!(trial(&document, &known, TRYING));
+    // Nor is somebody else tried where a third one is who gives the others a rest.
+    let mut document = alike(3);
+    worse(&mut document, 1, 5_000, 0);
+    worse(&mut document, 2, 9_000, 0);
+    let mut known = snapshot(vec![health("s0", &[]), health("s1", &[]), health("s2", &[])]);
+    known.substrates[0].since_ms = Some(NOW_MS);
+    known.substrates[2].set(Signal::FirstToken, Reading { value: 100_000, at_ms: NOW_MS - 60_000 });
+    let first = |floor, document: &mut Document| {
+        document.settings.selection.ramp_floor_ppm = floor;
+        look(document, Some(&known), &Local::default(), &ten(), TRYING).decision.plan.first().unwrap().substrate
+    };
+    assert_eq!([442_054, 442_053].map(|floor| first(floor, &mut document)), [2, 1]);
+}
+
+/// A session's home counts for a twentieth of what an answer is worth more: 1,000 micro-dollars, where the margin is 800. So
+/// who is better by 200 is its equal, and by a pico-dollar less is none, however much more there is free.
+#[test]
+fn a_session_s_home_is_left_only_for_who_is_better_by_all_that_it_counts_more() {
+    let to = |uusd: i64, pusd: i64| {
+        let mut document = alike(2);
+        worse(&mut document, 0, uusd, pusd);
+        document.substrates[0].capacity.concurrency = 1;
+        document.settings.headroom_ppm = 0;
+        let mut all = Vec::new();
+        for session in (0..200).map(|n| n.to_string()) {
+            let facts = Facts {
+                session: Some(Fact::trusted(&session)),
+                input_tokens: Some(Fact::trusted(1)),
+                ..Facts::default()
+            };
+            let seen = look(&document, None, &Local::default(), &facts, 1);
+            if seen.rows[0].affine {
+                all.push(seen.decision.plan.first().unwrap().substrate);
+            }
+        }
+        assert!(all.len() > 50, "{all:?}");
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    assert_eq!([to(0, 0), to(100, 0), to(199, 999_999)], [[0], [0], [0]]);
+    assert_eq!([to(200, 0), to(1_000, 0)], [[0, 1], [0, 1]]);
+}
+
+/// What the class and an envelope both ask for is not there, as it is not where one of them asks.
+#[test]
+fn an_air_gap_that_two_ask_for_is_asked_for() {
+    for (class, envelope) in [(false, false), (false, true), (true, false), (true, true)] {
+        let mut document = alike(1);
+        (document.classes[0].air_gapped, document.envelopes[0].require.air_gapped) = (class, envelope);
+        let expected = if class || envelope { vec![Code::AirGap] } else { vec![] };
+        assert_eq!(alone(&document, &[], &ten()), expected, "{class} {envelope}");
+    }
+}
+
+#[test]
+fn who_asks_to_be_left_alone_is_so_for_its_last_millisecond() {
+    let reasons = |ahead| {
+        let mut known = snapshot(vec![health("s0", &[])]);
+        known.substrates[0].retry_at_ms = Some(NOW_MS + ahead);
+        look(&alike(1), Some(&known), &Local::default(), &ten(), 1).rows[0].reasons.clone()
+    };
+    assert_eq!(reasons(0), []);
+    assert_eq!(reasons(1), [Reason { code: Code::RetryAfter, needed: 1, has: 0 }]);
 }
 
 /// A part of a million that was had in the last interval, and none may have more than that.
@@ -273,6 +337,8 @@ fn burst_capacity_of_one_waits_for_the_only_one_that_is_paid_for() {
     for over in [2, i64::from(i32::MAX) + 1, i64::from(u32::MAX)] {
         let codes: Vec<Code> = reasons(1, over).iter().map(|reason| reason.code).collect();
         assert!(codes.contains(&Code::BurstCeiling) && codes.contains(&Code::Headroom), "{over}: {codes:?}");
+        let headroom = reasons(1, over).into_iter().find(|reason| reason.code == Code::Headroom).unwrap();
+        assert_eq!(headroom.has, over.min(i64::from(i32::MAX)), "as much as a column holds");
     }
 }
 

@@ -162,6 +162,68 @@ fn only_who_places_now_shares_the_capacity_and_is_asked_to_probe() {
     assert_eq!(probers.into_iter().collect::<Vec<_>>(), [3, 4, 5]);
 }
 
+/// The lease of a half-open circuit of the only substrate: whose it is, and until when.
+fn lease(fold: &Fold) -> (u8, u64) {
+    match circuit(fold, "a", T) {
+        Circuit::HalfOpen { slot, until_ms, .. } => (slot, until_ms),
+        other => panic!("not half open: {other:?}"),
+    }
+}
+
+#[test]
+fn who_is_asked_first_after_a_rest_may_probe_with_the_next_picture_though_nobody_places_anything() {
+    let mut fold = started(watch(&["a"]));
+    // Slot 0 watches and never places.
+    let watcher = SlotRecord { places: false, ..slot(7, &[]) };
+    fold.absorb(0, watcher, T + 100);
+    fold.absorb(1, slot(1, &[("a", failed(9))]), T + 100);
+    fold.fold(T + 100);
+    let Circuit::Open { until_ms } = circuit(&fold, "a", T) else { panic!("nine failures in a row") };
+    // Nothing is asked for any more: the worker gives its slot back, and it is nobody's turn.
+    fold.gone(1);
+    fold.fold(until_ms);
+    assert_eq!(lease(&fold).0, 0);
+    let later = until_ms + 300_000;
+    fold.keep(0, later);
+    fold.fold(later);
+    assert_eq!(lease(&fold).0, 0);
+    // Two are asked, and all that they are asked is refused.
+    fold.absorb(4, slot(2, &[]), later + 3_000);
+    assert!(fold.fold(later + 3_000), "there is something to publish");
+    assert_eq!(lease(&fold), (4, later + 13_000));
+    fold.absorb(2, slot(3, &[]), later + 4_000);
+    fold.fold(later + 4_000);
+    assert_eq!(lease(&fold), (4, later + 13_000), "its turn lasts");
+    // The one rests: it is the other's turn at once.
+    fold.gone(4);
+    fold.fold(later + 5_000);
+    assert_eq!(lease(&fold), (2, later + 15_000));
+    fold.absorb(2, slot(3, &[("a", good(1))]), later + 5_100);
+    fold.fold(later + 5_100);
+    assert_eq!(circuit(&fold, "a", T), Circuit::Closed);
+}
+
+#[test]
+fn while_all_is_refused_whoever_is_asked_has_its_turn() {
+    let mut fold = started(watch(&["a"]));
+    fold.absorb(1, slot(1, &[("a", failed(9))]), T + 100);
+    fold.absorb(2, slot(2, &[]), T + 100);
+    fold.fold(T + 100);
+    let Circuit::Open { until_ms } = circuit(&fold, "a", T) else { panic!("nine failures in a row") };
+    let mut turns: Vec<u8> = (0..400)
+        .map(|n| {
+            let now_ms = until_ms.max(T + 20_000) + n * 100;
+            fold.keep(1, now_ms);
+            fold.keep(2, now_ms);
+            fold.fold(now_ms);
+            lease(&fold).0
+        })
+        .collect();
+    turns.dedup();
+    assert!(turns.windows(2).all(|two| two[0] != two[1]) && turns.len() >= 4, "{turns:?}");
+    assert!(turns.iter().all(|slot| [1, 2].contains(slot)), "{turns:?}");
+}
+
 #[test]
 fn a_worker_shares_from_the_first_picture_after_it_placed_and_not_before() {
     let mut fold = started(watch(&["a"]));

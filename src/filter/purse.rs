@@ -3,7 +3,7 @@
 use super::Host;
 use super::store::{Claim, exchange};
 use crate::health::slot::key_of;
-use crate::model::{Decision, Facts, Local, Outcome, SubstrateId};
+use crate::model::{Decision, Fact, Facts, Local, Outcome, SubstrateId};
 use crate::place::Underway;
 use crate::policy::Policy;
 
@@ -12,7 +12,7 @@ use crate::policy::Policy;
 pub(super) struct Purse {
     /// By the order of the policy's budgets.
     claims: Vec<Claim>,
-    /// By the order of its shares: what this VM placed and is probably still under way.
+    /// By the order of its shares and reserves: what this VM placed and is probably still under way.
     underway: Underway,
     /// When it was last known what all have spent.
     known_ms: u64,
@@ -42,16 +42,19 @@ impl Purse {
         }
     }
 
-    /// A request of a tenant was placed, whichever policy decided it: it takes of the tenant's share.
+    /// A request of a tenant was placed, whichever policy decided it: it takes of the tenant's share, and of what is kept
+    /// for it unless somebody only says to be it.
     pub(super) fn began(
         &mut self,
         policy: &Policy,
-        tenant: &str,
+        tenant: Fact<&str>,
         (substrate, expected_us): (SubstrateId, i64),
         local: &mut Local,
     ) {
-        if let Some(share) = policy.share_of(tenant, substrate).and_then(|at| u16::try_from(at).ok()) {
-            self.underway.begin(share, expected_us, &mut local.tenant_placed);
+        let kept = || policy.reserve_of(tenant.value, substrate).filter(|_| tenant.trusted);
+        let at = policy.share_of(tenant.value, substrate).or_else(kept);
+        if let Some(at) = at.and_then(|at| u16::try_from(at).ok()) {
+            self.underway.begin(at, expected_us, &mut local.tenant_placed);
         }
     }
 

@@ -74,3 +74,33 @@ impl Purse {
         now_ms.saturating_sub(self.known_ms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_only_says_to_be_a_tenant_takes_of_its_share_and_not_of_what_is_kept_for_it() {
+        let text = include_str!("../../policies/starter.yaml");
+        let mut document = crate::policy::read_yaml(text).unwrap().document;
+        let capacity = |at: usize, share: &[&str], kept: &[&str], document: &mut crate::model::Document| {
+            let each = |tenants: &[&str]| tenants.iter().map(|tenant| ((*tenant).to_owned(), 250_000)).collect();
+            let capacity = &mut document.substrates.get_mut(at).unwrap().capacity;
+            (capacity.tenant_share_ppm, capacity.keep_for_tenant_ppm) = (each(share), each(kept));
+        };
+        capacity(0, &["both"], &["both", "kept"], &mut document);
+        capacity(1, &["share"], &["other"], &mut document);
+        let policy = Policy::new(document, [0; 32]);
+        let after = |tenant: Fact<&str>| {
+            let (mut purse, mut local) = (Purse::new(&policy), Local::default());
+            [0, 1].map(|id| purse.began(&policy, tenant, (id, 1_000), &mut local));
+            local.tenant_placed
+        };
+        assert_eq!(
+            ["both", "kept", "other"].map(|t| after(Fact::trusted(t))),
+            [vec![1], vec![0, 0, 1], vec![0, 0, 0, 1]]
+        );
+        assert_eq!(["both", "kept", "other"].map(|t| after(Fact::claimed(t))), [vec![1], vec![], vec![]]);
+        assert_eq!((after(Fact::claimed("share")), after(Fact::trusted("nobody"))), (vec![0, 1], vec![]));
+    }
+}

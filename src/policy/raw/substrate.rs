@@ -207,7 +207,7 @@ fn capacity<S: Source>(s: &mut S) -> Option<Capacity> {
     );
     let kept = s.map(
         "keep_for_tenant",
-        "Shares that nobody but a tenant may use, if it is known by a trusted fact; with those of `keep_for` at most the whole. What a tenant has in flight counts as common first, and only what is more as its own.",
+        "Shares that nobody but a tenant may use, if it is known by a trusted fact; with those of `keep_for` at most the whole. While the tenant has less than that in flight, it is placed, whatever others run; to the others it counts as common first.",
         (Text(128), ratio()),
     );
     let tenants = s.map(

@@ -95,6 +95,11 @@ impl<'a> Scene<'a> {
         Room { limit, free: still.map(|n| left_of(limit, n)) }
     }
 
+    /// How much of a limit was free when what is in flight was counted, however long ago.
+    pub(crate) fn free_when_counted(&self, id: SubstrateId, limit: i32) -> i32 {
+        self.hearing(id).in_flight().map_or(limit, |n| left_of(limit, n))
+    }
+
     /// How many more of the places that are its own this worker gives the tenant, whoever else runs there: its even part
     /// of them, less what the tenant has in flight by it; within what its tier may use of all, and while any is free.
     #[inline(never)]

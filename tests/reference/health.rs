@@ -102,19 +102,21 @@ impl<'a> Heard<'a> {
         let free = (limit - self.still_in_flight()?).max(0);
         let snapshot = q.snapshot?;
         let slots = i128::from(snapshot.slots.max(1));
-        let ours = self.ours(free);
+        // What was free when it was counted, and what is free by now.
+        let counted = self.in_flight().map_or(free, |n| (limit - n).max(0)).min(free);
+        let ours = self.ours(free + counted, free);
         let turn = (i128::from(q.local.slot) + i128::from(snapshot.epoch) % slots) % slots;
         let even = ours / slots + if turn < ours % slots { 1 } else { 0 };
-        Some(even.max(free - limit / 2).min(free))
+        Some(even.max(counted - limit / 2).min(free))
     }
 
-    /// Twice this proxy's part of so many, a quarter at least.
-    fn ours(&self, all: i128) -> i128 {
+    /// This proxy's part of so many, a quarter of all at least.
+    fn ours(&self, most: i128, all: i128) -> i128 {
         let part = match (self.value(Signal::InFlight), self.value(Signal::Running), self.in_flight()) {
             (Some(own), Some(_), Some(there)) => ((own + 1) * 1_000_000 / (there + 1)).min(1_000_000),
             _ => 1_000_000,
         };
-        (2 * all * part / 1_000_000).max((all + 3) / 4)
+        (most * part / 1_000_000).max((all + 3) / 4)
     }
 
     /// Whether the tenant has fewer in flight by this worker than its even part of what is kept for it, and any is free.
@@ -127,7 +129,7 @@ impl<'a> Heard<'a> {
         let whole = i128::from(s.capacity.concurrency);
         let kept = (whole * i128::from(*ppm) / 1_000_000).min(limit(q, tier, s));
         let slots = i128::from(q.snapshot.map_or(1, |s| s.slots.max(1)));
-        let part = (self.ours(kept).min(kept) + slots - 1) / slots;
+        let part = (self.ours(2 * kept, kept).min(kept) + slots - 1) / slots;
         let most = whole * (1_000_000 - i128::from(q.document.settings.headroom_ppm)).max(0) / 1_000_000;
         let total = self.still_in_flight().unwrap_or(0) + placed(q, at);
         let used = if q.bug == Bug::OwnUseForgotten { 0 } else { counted(q, at, tenant.value) };

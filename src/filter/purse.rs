@@ -93,7 +93,7 @@ mod tests {
         let policy = Policy::new(document, [0; 32]);
         let after = |tenant: Fact<&str>| {
             let (mut purse, mut local) = (Purse::new(&policy), Local::default());
-            [0, 1].map(|id| purse.began(&policy, tenant, (id, 1_000), &mut local));
+            [0, 1].into_iter().for_each(|id| purse.began(&policy, tenant, (id, 1_000), &mut local));
             local.tenant_placed
         };
         assert_eq!(

@@ -199,7 +199,7 @@ fn cost<S: Source>(s: &mut S) -> Option<Cost> {
 #[inline(never)]
 fn capacity<S: Source>(s: &mut S) -> Option<Capacity> {
     let concurrency =
-        s.required("concurrency", "Requests in flight at most, over the whole proxy. Between two snapshots its workers may place once more what was free; each alone as much as is free below half of it.", whole::<u32>(1, 10_000_000));
+        s.required("concurrency", "Requests in flight at most, over the whole proxy. Between two snapshots its workers may place once more what was free; each alone as much as was free below half of it.", whole::<u32>(1, 10_000_000));
     let keep_for = s.section_or_empty(
         "keep_for",
         "Shares kept free for a tier and those above it; together at most the whole.",

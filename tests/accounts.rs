@@ -13,6 +13,8 @@ mod policy;
 
 use berth::explain::line::Line;
 use berth::filter::{MapKind, Role};
+use berth::model::{Fact, Facts, Local};
+use berth::place::replay::{Inputs, write_replay};
 use fake_host::FakeHost;
 use serde_json::{Value, json};
 use std::fs::{self, OpenOptions};
@@ -338,6 +340,35 @@ fn a_diff_says_what_changed_which_requests_move_and_what_becomes_forbidden() {
     assert!(page.contains("<svg") && page.contains("provider-us") && !page.contains("<script"), "{page}");
     let (output, text) = berth(&["diff", &old, &old, "--log", &file, "--snapshots", &folder.snapshots()]);
     assert!(output.status.success() && text.contains("0 of 300 requests move (0.0 %)"), "{text}");
+}
+
+/// What a tenant had in flight is counted by the order of either policy: here for what is kept for it, there for its share.
+#[test]
+fn a_diff_knows_what_a_tenant_had_in_flight_where_the_other_policy_counts_it_elsewhere() {
+    let folder = Folder::new("diff-kept");
+    let with = |capacity: Value| {
+        let mut policy = policy::policy();
+        policy["substrates"][0]["capacity"] = capacity;
+        policy.to_string()
+    };
+    let old = with(json!({"concurrency": 64, "tenant_share": {"initech": 0.5}, "keep_for_tenant": {"acme": 0.25}}));
+    let new = with(json!({"concurrency": 64, "tenant_share": {"acme": 0.25}}));
+    let checked = berth::policy::read_yaml(&old).unwrap();
+    let policy = berth::policy::Policy::new(checked.document, checked.digest.0);
+    let lines = [15, 16].map(|had| {
+        let local = Local { tenant_placed: vec![64, had], ..Local::default() };
+        let facts = Facts { tenant: Some(Fact::trusted("acme")), ..Facts::default() };
+        let inputs = Inputs { policy: &policy, snapshot: None, local: &local, facts: &facts, now_ms: 5, seed: 255 };
+        let mut replay = String::new();
+        write_replay(&inputs, false, &mut replay);
+        json!({"status": 200, "replay": replay})
+    });
+    let file = folder.write("access.log", as_lines(&lines));
+    let (old, new) = (folder.write("old.json", old), folder.write("new.json", new));
+    let (_, text) = berth(&["diff", &old, &new, "--log", &file, "--format", "json"]);
+    let sums: Value = serde_json::from_str(&text).unwrap();
+    let ran = &sums["requests"]["substrates"];
+    assert_eq!(ran["metal-fr"], json!({"before": 2, "after": 1}), "{text}");
 }
 
 #[test]

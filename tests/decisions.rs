@@ -88,11 +88,18 @@ fn scenarios() -> Vec<Scenario> {
     let busy = with(well.clone(), "metal-fr", |h| h.set(Signal::InFlight, now(42)));
     let mut spent = of("cost-budget", Some(well.clone()), Facts { tenant: Some(Fact::trusted("initech")), ..chat() });
     spent.local.spent_uusd = vec![0, 9_999_900];
+    // What is kept for the tenant there is its own, whoever runs there; until it has it.
+    let standard = Facts { tenant: Some(Fact::trusted("globex")), headers: &[], ..personal };
+    let own = of("availability-kept-for-its-tenant", Some(busy.clone()), standard);
+    let mut had = of("availability-kept-for-its-tenant-and-used", Some(busy.clone()), standard);
+    had.local.tenant_placed = vec![12];
     vec![
         of("nothing-binds", Some(well.clone()), chat()),
         of("sovereignty-personal-data", Some(well.clone()), personal),
         of("availability-queue", Some(full), chat()),
         of("availability-kept-for-another", Some(busy), personal),
+        own,
+        had,
         of("workload-context", Some(well.clone()), huge),
         of("governance-nobody-speaks", Some(well.clone()), Facts { tenant: None, ..chat() }),
         of("governance-claimed-tenant", Some(well.clone()), Facts { tenant: Some(Fact::claimed("acme")), ..chat() }),

@@ -255,6 +255,26 @@ fn what_is_written_of_a_value_is_read_as_it_was() {
     assert!(cut.contains(&format!(";P-{}*;", "x".repeat(127))), "{cut}");
 }
 
+/// One position where it has both, and nothing kept for one who only says to be the tenant.
+#[test]
+fn of_what_tenants_have_in_flight_the_tenants_own_is_written() {
+    let mut substrates = ["s", "t"].map(build::substrate);
+    substrates[0].capacity.tenant_share_ppm = vec![("b".into(), 500_000), ("a".into(), 500_000)];
+    substrates[0].capacity.keep_for_tenant_ppm = vec![("a".into(), 100_000), ("b".into(), 100_000)];
+    substrates[1].capacity.keep_for_tenant_ppm = vec![("b".into(), 100_000), ("a".into(), 100_000)];
+    let policy = Policy::new(build::document(substrates.into(), vec![build::class("c", &[])], vec![]), [7; 32]);
+    let local = Local { tenant_placed: vec![5, 6, 7, 8], ..Local::default() };
+    let written = |tenant| {
+        let facts = Facts { tenant: Some(tenant), ..Facts::default() };
+        let mut text = String::new();
+        let inputs = Inputs { policy: &policy, snapshot: None, local: &local, facts: &facts, now_ms: 5, seed: 255 };
+        write_replay(&inputs, false, &mut text);
+        text.split(';').find(|member| member.starts_with('u')).map(String::from)
+    };
+    let cases = [Fact::trusted("a"), Fact::claimed("a"), Fact::trusted("b"), Fact::trusted("c")].map(written);
+    assert_eq!(cases.each_ref().map(Option::as_deref), [Some("u1:6,3:8"), Some("u1:6"), Some("u0:5,2:7"), None]);
+}
+
 #[test]
 fn what_was_left_out_is_named_for_what_it_is() {
     let policy = asking(Predicate::Any(vec![]));

@@ -174,10 +174,12 @@ fn news_however_old_make_nothing_oscillate_with_the_defaults_that_ship() {
 }
 
 /// One of three is lost. What the others get then is what they have room for, by all proxies and workers together: each takes
-/// twice its part of what is free, and a proxy a quarter of it at least. Their limit is what they declare less what is kept
-/// free; all of that is free again, as far as anybody knows, once what was in flight could have ended and no news has come.
+/// its part of what was free when it was counted and of what is free by now, and a proxy a quarter of that at least. Their
+/// limit is what they declare less what is kept free; all of it is free again, as far as anybody knows, once what was in
+/// flight could have ended and no news has come. That is half as much again as the limit; more than four proxies, which have
+/// their quarter each, exceed it.
 #[test]
-fn a_survivor_gets_at_most_twice_its_limit_when_the_third_is_gone() {
+fn a_survivor_gets_little_more_than_half_as_much_again_as_its_limit_when_the_third_is_gone() {
     let gone = "events:\n  - {at_s: 40, until_s: 70, what: down, to: [b]}\n";
     for ((proxies, workers), rps) in [((1, 16), 40), ((4, 4), 40), ((8, 2), 40), ((4, 4), 55), ((8, 2), 70)] {
         let mut setup = unequal(rps, proxies, workers, 100, gone);
@@ -189,7 +191,8 @@ fn a_survivor_gets_at_most_twice_its_limit_when_the_third_is_gone() {
             let (ours, blind) = (figures(&setup, plain("berth")), figures(&setup, plain("round-robin")));
             let (peak, blindly) = (ours.peak_ppm * slots / 1_000_000, blind.peak_ppm * slots / 1_000_000);
             println!("{rps}/s, {proxies} proxies of {workers}: {peak} where {limit} is the limit, blindly {blindly}");
-            assert!(peak <= 2 * limit, "{rps}/s, {proxies} proxies of {workers}, seed {seed}: {peak}");
+            let most = if proxies <= 4 { 3 * limit / 2 } else { 5 * limit / 3 };
+            assert!(peak <= most, "{rps}/s, {proxies} proxies of {workers}, seed {seed}: {peak}");
             assert!(peak < blindly, "{peak} {blindly}");
         }
     }

@@ -74,13 +74,15 @@ fn laws(explanation: &Explanation, id: SubstrateId) -> String {
     format!("under the law of {}", list.join("+"))
 }
 
-/// What is kept for other tenants there.
+/// What is kept there for the tenant, of which nothing is left either, and for others.
 fn kept(explanation: &Explanation, id: SubstrateId) -> String {
     let own = explanation.facts.tenant.filter(|fact| fact.trusted).map(|fact| fact.value);
     let all = explanation.policy.substrate(id).map(|s| s.capacity.keep_for_tenant_ppm.as_slice()).unwrap_or_default();
-    let others = all.iter().filter(|(tenant, _)| Some(tenant.as_str()) != own);
-    let list: Vec<String> = others.map(|(tenant, ppm)| format!("{} for {tenant}", percent(i64::from(*ppm)))).collect();
-    if list.is_empty() { String::new() } else { format!("; kept {}", list.join(", ")) }
+    let (own, others): (Vec<_>, Vec<_>) = all.iter().partition(|(tenant, _)| Some(tenant.as_str()) == own);
+    let part = |ppm: &u32| percent(i64::from(*ppm));
+    let own: String = own.iter().map(|(_, ppm)| format!("; nothing left of its own {}", part(ppm))).collect();
+    let list: Vec<String> = others.iter().map(|(tenant, ppm)| format!("{} for {tenant}", part(ppm))).collect();
+    if list.is_empty() { own } else { format!("{own}; kept {}", list.join(", ")) }
 }
 
 fn missing(needed: i64, has: i64) -> String {

@@ -8,7 +8,7 @@ use super::metrics::Stopwatch;
 use super::probes::Probes;
 use super::purse::Purse;
 use super::store::SnapshotReader;
-use crate::model::{Decision, Facts, Local, Snapshot, SubstrateId};
+use crate::model::{Decision, Fact, Facts, Local, Snapshot, SubstrateId};
 use crate::place::{Placer, Underway};
 use crate::policy::Policy;
 use std::rc::Rc;
@@ -159,7 +159,7 @@ impl Arm {
     }
 
     /// Some arm has placed a request of this tenant on the substrate at this place among all.
-    pub(super) fn began(&mut self, at: usize, expected_us: i64, tenant: Option<&str>) {
+    pub(super) fn began(&mut self, at: usize, expected_us: i64, tenant: Option<Fact<&str>>) {
         if let Some(id) = self.from_all.get(at).copied().flatten() {
             if let Some(tenant) = tenant {
                 self.purse.began(self.placer.policy(), tenant, (id, expected_us), &mut self.local);

@@ -3,7 +3,7 @@
 use super::Host;
 use super::store::{Claim, exchange};
 use crate::health::slot::key_of;
-use crate::model::{Decision, Facts, Local, Outcome, SubstrateId};
+use crate::model::{Decision, Fact, Facts, Local, Outcome, SubstrateId};
 use crate::place::Underway;
 use crate::policy::Policy;
 
@@ -12,7 +12,7 @@ use crate::policy::Policy;
 pub(super) struct Purse {
     /// By the order of the policy's budgets.
     claims: Vec<Claim>,
-    /// By the order of its shares: what this VM placed and is probably still under way.
+    /// By the order of its shares and reserves: what this VM placed and is probably still under way.
     underway: Underway,
     /// When it was last known what all have spent.
     known_ms: u64,
@@ -42,16 +42,19 @@ impl Purse {
         }
     }
 
-    /// A request of a tenant was placed, whichever policy decided it: it takes of the tenant's share.
+    /// A request of a tenant was placed, whichever policy decided it: it takes of the tenant's share, and of what is kept
+    /// for it unless somebody only says to be it.
     pub(super) fn began(
         &mut self,
         policy: &Policy,
-        tenant: &str,
+        tenant: Fact<&str>,
         (substrate, expected_us): (SubstrateId, i64),
         local: &mut Local,
     ) {
-        if let Some(share) = policy.share_of(tenant, substrate).and_then(|at| u16::try_from(at).ok()) {
-            self.underway.begin(share, expected_us, &mut local.tenant_placed);
+        let kept = || policy.reserve_of(tenant.value, substrate).filter(|_| tenant.trusted);
+        let at = policy.share_of(tenant.value, substrate).or_else(kept);
+        if let Some(at) = at.and_then(|at| u16::try_from(at).ok()) {
+            self.underway.begin(at, expected_us, &mut local.tenant_placed);
         }
     }
 
@@ -69,5 +72,35 @@ impl Purse {
     /// How old is what is known of the other workers' spending.
     pub(super) const fn age_ms(&self, now_ms: u64) -> u64 {
         now_ms.saturating_sub(self.known_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_only_says_to_be_a_tenant_takes_of_its_share_and_not_of_what_is_kept_for_it() {
+        let text = include_str!("../../policies/starter.yaml");
+        let mut document = crate::policy::read_yaml(text).unwrap().document;
+        let capacity = |at: usize, share: &[&str], kept: &[&str], document: &mut crate::model::Document| {
+            let each = |tenants: &[&str]| tenants.iter().map(|tenant| ((*tenant).to_owned(), 250_000)).collect();
+            let capacity = &mut document.substrates.get_mut(at).unwrap().capacity;
+            (capacity.tenant_share_ppm, capacity.keep_for_tenant_ppm) = (each(share), each(kept));
+        };
+        capacity(0, &["both"], &["both", "kept"], &mut document);
+        capacity(1, &["share"], &["other"], &mut document);
+        let policy = Policy::new(document, [0; 32]);
+        let after = |tenant: Fact<&str>| {
+            let (mut purse, mut local) = (Purse::new(&policy), Local::default());
+            [0, 1].into_iter().for_each(|id| purse.began(&policy, tenant, (id, 1_000), &mut local));
+            local.tenant_placed
+        };
+        assert_eq!(
+            ["both", "kept", "other"].map(|t| after(Fact::trusted(t))),
+            [vec![1], vec![0, 0, 1], vec![0, 0, 0, 1]]
+        );
+        assert_eq!(["both", "kept", "other"].map(|t| after(Fact::claimed(t))), [vec![1], vec![], vec![]]);
+        assert_eq!((after(Fact::claimed("share")), after(Fact::trusted("nobody"))), (vec![0, 1], vec![]));
     }
 }

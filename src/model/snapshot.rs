@@ -160,6 +160,6 @@ pub struct Local {
     /// Reserved against each tenant budget since its window began.
     pub spent_uusd: Vec<i64>,
     /// Requests of a tenant in flight on a substrate, by the order in which the policy's `tenant_share` lines stand
-    /// (substrates in order, lines in order).
+    /// (substrates in order, lines in order), then its `keep_for_tenant` lines of tenants without a share there.
     pub tenant_placed: Vec<u32>,
 }

@@ -54,27 +54,47 @@ pub(crate) fn most_tokens(scene: &Scene, id: SubstrateId) -> i64 {
 }
 
 /// How many this worker may place since the snapshot before what this tier may use is full. The others know of the same
-/// room: each takes twice its even part of what is this proxy's, in turn where it does not divide. Only what lies below half
-/// of the limit is everybody's, so that a burst at one worker is not turned away from where hardly anything runs.
+/// room: each takes its even part of what is this proxy's, in turn where it does not divide. Only what lay below half of the
+/// limit when it was counted is everybody's, so that a burst at one worker is not turned away from where hardly anything ran.
 pub(crate) fn most_places(scene: &Scene, id: SubstrateId, Room { limit, free }: Room) -> u32 {
     let (picture, Some(free)) = (scene.picture, free) else { return u32::MAX };
-    let ours = i64::from(free) * i64::from(cell(&picture.part_ppm, id));
-    // Twice: requests do not come evenly, and who refuses while the others have room is worse than one too many.
-    let all = i64::from(free);
-    // And a quarter at least: who has had nothing there yet must not be turned away from what stands empty.
-    let ours = (2 * ours / WHOLE_PPM).min(2 * all).max((all + 3) / 4);
+    let counted = scene.free_when_counted(id, limit).min(free);
+    // Twice what was free: requests do not come evenly, and who refuses while the others have room is worse than one too
+    // many. What is free by now because those that ran there have probably ended is there once: as long as nobody has
+    // counted again, all workers believe in it.
+    let (all, both) = (i64::from(free), i64::from(free) + i64::from(counted));
+    let ours = ours(scene, id, both, all);
     let slots = i64::from(picture.slots.max(1));
     let turn = i64::from(scene.local.slot) + (picture.epoch % u64::from(picture.slots.max(1))) as i64;
     let even = ours / slots + i64::from(turn % slots < ours % slots);
-    u32::try_from(even.max(i64::from(free - limit / 2)).min(all)).unwrap_or(0)
+    u32::try_from(even.max(i64::from(counted - limit / 2)).min(all)).unwrap_or(0)
+}
+
+/// What this proxy may use of what it shares with others: its part, and a quarter of what there is at least. Who has had
+/// nothing there yet must not be turned away from what stands empty.
+fn ours(scene: &Scene, id: SubstrateId, most: i64, all: i64) -> i64 {
+    let part_ppm = i64::from(cell(&scene.picture.part_ppm, id)).min(WHOLE_PPM);
+    (most * part_ppm / WHOLE_PPM).max((all + 3) / 4)
+}
+
+/// This worker's even part of what is kept for a tenant, rounded up. All have as much, so of one proxy's they exceed the
+/// whole by less than one each.
+pub(crate) fn even_part(scene: &Scene, id: SubstrateId, all: i64) -> i64 {
+    let slots = i64::from(scene.picture.slots.max(1));
+    (ours(scene, id, 2 * all, all).min(all) + slots - 1) / slots
 }
 
 /// What this request's size and what was placed since the snapshot leave.
 pub(crate) fn now(scene: &Scene, id: SubstrateId) -> u64 {
     let tokens = scene.asked.input + scene.asked.output;
-    bit(Code::Headroom, scene.placed(id) >= most_places(scene, id, scene.room(id)))
+    bit(Code::Headroom, is_full(scene, id))
         | bit(Code::ContextRoom, tokens > cell(&scene.picture.room, id))
         | bit(Code::RateLimited, tokens > cell(&scene.picture.tokens_left, id))
+}
+
+/// Whether it is full for the tier, and for the tenant, which has what is its own there whoever else runs.
+fn is_full(scene: &Scene, id: SubstrateId) -> bool {
+    scene.placed(id) >= most_places(scene, id, scene.room(id)) && (scene.reserves.is_empty() || scene.kept(id) == 0)
 }
 
 /// The few exceptions: half-open circuits that this VM may try, and tenants that have their share.

@@ -124,6 +124,8 @@ fn weight(scene: &Scene, id: SubstrateId, usage: &Use) -> u64 {
 #[inline(never)]
 fn own_weight(scene: &Scene, id: SubstrateId, usage: &Use, placed: u32) -> u64 {
     let (room, shrinks) = rows::weighed(scene, scene.room(id));
+    let left = i32::try_from(scene.kept(id)).unwrap_or(i32::MAX);
+    let room = if shrinks { room.max(left.saturating_add_unsigned(placed)) } else { room };
     weigh(&Use { room, shrinks, ..*usage }, placed)
 }
 

@@ -13,7 +13,7 @@ pub use read::{Replay, Resolved, Unreadable};
 
 use crate::model::{Fact, FactName, Facts, Local};
 use crate::policy::Policy;
-use crate::policy::index::hash_text;
+use crate::policy::index::{Share, hash_text};
 use core::fmt::Write;
 use sha2::{Digest as _, Sha256};
 
@@ -148,7 +148,7 @@ fn facts(facts: &Facts, hash_tenants: bool, pen: &mut Pen) {
     }
 }
 
-/// What of this VM's own counts could matter: all of placements and probes, of money and shares the tenant's own.
+/// What of this VM's own counts could matter: all of placements and probes, of money, shares and reserves the tenant's own.
 fn local(inputs: &Inputs, pen: &mut Pen) {
     let Local { slot, placed, probes, spent_uusd, tenant_placed } = inputs.local;
     pen.member('l', |out| write!(out, "{slot}"));
@@ -156,9 +156,13 @@ fn local(inputs: &Inputs, pen: &mut Pen) {
     if let Some(tenant) = inputs.facts.tenant {
         let own = inputs.policy.budget_of(tenant.value);
         pen.counts('m', own.into_iter().filter_map(|at| Some((at, *spent_uusd.get(at)?))));
-        let shares = inputs.policy.lookups.shares.get(tenant.value).into_iter().flatten();
-        let used = shares.filter_map(|s| Some((s.position, i64::from(*tenant_placed.get(s.position)?))));
-        pen.counts('u', used);
+        let lookups = &inputs.policy.lookups;
+        let shares = lookups.shares.get(tenant.value).map_or(&[] as &[Share], Vec::as_slice);
+        let kept = lookups.reserves.get(tenant.value).filter(|_| tenant.trusted).into_iter().flatten();
+        // Those without a share are counted after all shares.
+        let kept = kept.map(|own| own.position).filter(|at| shares.iter().all(|share| share.position != *at));
+        let positions = shares.iter().map(|share| share.position).chain(kept);
+        pen.counts('u', positions.filter_map(|at| Some((at, i64::from(*tenant_placed.get(at)?)))));
     }
     pen.counts('p', placed.iter().map(|&n| i64::from(n)).enumerate());
 }

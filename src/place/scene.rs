@@ -1,5 +1,6 @@
 //! Everything that the stages of one decision read: the policy, the picture, the request and what it asks for.
 
+use super::availability::even_part;
 use super::classify::Asked;
 use super::gate::Law;
 use super::hearing::Hearing;
@@ -94,6 +95,23 @@ impl<'a> Scene<'a> {
         Room { limit, free: still.map(|n| left_of(limit, n)) }
     }
 
+    /// How much of a limit was free when what is in flight was counted, however long ago.
+    pub(crate) fn free_when_counted(&self, id: SubstrateId, limit: i32) -> i32 {
+        self.hearing(id).in_flight().map_or(limit, |n| left_of(limit, n))
+    }
+
+    /// How many more of the places that are its own this worker gives the tenant, whoever else runs there: its even part
+    /// of them, less what the tenant has in flight by it; within what its tier may use of all, and while any is free.
+    #[inline(never)]
+    pub(crate) fn kept(&self, id: SubstrateId) -> u32 {
+        let Some(own) = self.reserves.iter().find(|own| own.substrate == id) else { return 0 };
+        let most = own.places.min(own.limits.get(self.asked.tier as usize).copied().unwrap_or(0));
+        let still = self.hearing(id).still_in_flight().unwrap_or(0);
+        let free = u32::try_from(left_of(own.whole, still)).unwrap_or(0);
+        let part = u32::try_from(even_part(self, id, i64::from(most))).unwrap_or(0);
+        part.saturating_sub(self.tenant_placed(own.position)).min(free.saturating_sub(self.placed(id)))
+    }
+
     /// How many this VM placed there since the snapshot.
     #[inline(always)]
     pub(crate) fn placed(&self, id: SubstrateId) -> u32 {
@@ -130,9 +148,14 @@ impl<'a> Scene<'a> {
     /// How much of a substrate the tenant uses, if it has as much at every worker as at this one: each holds its even part
     /// of the share, in whole requests rounded up.
     pub(crate) fn tenant_use_ppm(&self, share: &Share) -> i64 {
-        let used = self.local.tenant_placed.get(share.position).copied().unwrap_or(0);
+        let used = self.tenant_placed(share.position);
         let whole = i64::from(cell(&self.policy.columns.concurrency, share.substrate)).max(1);
         i64::from(used) * i64::from(self.picture.slots.max(1)) * WHOLE_PPM / whole
+    }
+
+    /// What the tenant has in flight by this worker, by where it is counted.
+    fn tenant_placed(&self, position: usize) -> u32 {
+        self.local.tenant_placed.get(position).copied().unwrap_or(0)
     }
 
     pub(crate) fn thresholds(&self, id: SubstrateId) -> Thresholds {

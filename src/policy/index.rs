@@ -142,7 +142,13 @@ impl Policy {
     /// The position of a tenant's share of a substrate in [`crate::model::Local::tenant_placed`].
     #[must_use]
     pub fn share_of(&self, tenant: &str, id: SubstrateId) -> Option<usize> {
-        self.lookups.shares.get(tenant)?.iter().find(|s| s.substrate == id).map(|s| s.position)
+        self.lookups.share(tenant, id)
+    }
+
+    /// The same where a part of a substrate is kept for a tenant; that of its share, if it has one there too.
+    #[must_use]
+    pub fn reserve_of(&self, tenant: &str, id: SubstrateId) -> Option<usize> {
+        self.lookups.reserve(tenant, id)
     }
 
     pub(crate) fn classed(&self, id: ClassId) -> &Classed {

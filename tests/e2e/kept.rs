@@ -1,5 +1,5 @@
 //! What is kept for a tenant, in a real Envoy: others are turned away where it begins, by both workers, and the tenant is
-//! served until the whole is full.
+//! served until the whole is full, also where its work has a lower tier than theirs.
 
 use crate::mesh::Mesh;
 use crate::support::bootstrap::INGRESS;
@@ -31,6 +31,24 @@ impl Held {
         self.tasks.spawn(async move { drop(said.send(ask.send().await.unwrap())) });
     }
 
+    /// Sends requests, one after the other, until so many are held; a worker that has given the tenant its part says no.
+    async fn send_until(&mut self, mesh: &Mesh, ask: &Ask, many: usize) {
+        for _ in 0..50 * many {
+            let before = mesh.metal.asked("/held");
+            if before == many {
+                break;
+            }
+            self.send(ask.clone());
+            eventually("it is held or told no", || async {
+                (mesh.metal.asked("/held") > before || !self.answered.1.is_empty()).then_some(())
+            })
+            .await;
+            if let Ok(seen) = self.answered.1.try_recv() {
+                assert_eq!(seen.status, 503, "{}", seen.text());
+            }
+        }
+    }
+
     /// None has been answered: all are there.
     fn all_are_there(&mut self) {
         if let Ok(seen) = self.answered.1.try_recv() {
@@ -40,7 +58,11 @@ impl Held {
 }
 
 fn ask(mesh: &Mesh, tenant: &str) -> Ask {
-    Ask::post(mesh.envoy.listener(INGRESS), "/held", "{}").header("x-tenant", tenant).header("x-workload", "chat")
+    work(mesh, tenant, "chat")
+}
+
+fn work(mesh: &Mesh, tenant: &str, work: &str) -> Ask {
+    Ask::post(mesh.envoy.listener(INGRESS), "/held", "{}").header("x-tenant", tenant).header("x-workload", work)
 }
 
 /// Waits until both workers decide from a picture in which so many are under way. The probing tenant goes elsewhere.
@@ -66,11 +88,24 @@ async fn all_know_of(mesh: &Mesh, under_way: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn places_that_are_kept_for_a_tenant_are_there_for_it_when_others_are_turned_away() {
+    others_are_turned_away_and_it_is_not(json!({}), "chat").await;
+}
+
+/// Its standard work stops at twelve in flight, and so many are there of the others' critical work.
+#[tokio::test(flavor = "multi_thread")]
+async fn places_that_are_kept_for_a_tenant_are_there_for_it_where_work_of_a_higher_tier_has_filled_the_rest() {
+    others_are_turned_away_and_it_is_not(json!({"critical": 0.25}), "standard").await;
+}
+
+async fn others_are_turned_away_and_it_is_not(keep_for: Value, its_work: &str) {
     let mut policy = policy();
-    policy["substrates"][0]["capacity"] = json!({"concurrency": PLACES, "keep_for_tenant": {"acme": 0.25}});
+    policy["substrates"][0]["capacity"] =
+        json!({"concurrency": PLACES, "keep_for": keep_for, "keep_for_tenant": {"acme": 0.25}});
     (policy["headroom"], policy["adaptive"]) = (json!(0), json!({"latency": false, "risk": false}));
     policy["shedding"] = json!({"retry_after_s": 7});
-    policy["classes"][0]["deadline_ms"] = json!(60_000);
+    for class in [0, 1] {
+        policy["classes"][class]["deadline_ms"] = json!(60_000);
+    }
     let only = |name: &str, tenants: Value, substrate: &str| json!({"name": name, "applies_to": {"tenants": tenants}, "permit": {"substrates": [substrate]}, "spillover": "any"});
     policy["envelopes"] =
         json!([only("metal", json!(["acme", "globex"]), "metal-fr"), only("else", json!(["initech"]), "onprem-de")]);
@@ -111,9 +146,7 @@ async fn places_that_are_kept_for_a_tenant_are_there_for_it_when_others_are_turn
     turned_away("globex", "what is kept for another").await;
     held.all_are_there();
     assert_eq!(mesh.metal.asked("/held"), COMMON, "nobody took what is kept");
-    for _ in COMMON..PLACES {
-        held.send(ask(&mesh, "acme"));
-    }
+    held.send_until(&mesh, &work(&mesh, "acme", its_work), PLACES).await;
     there(PLACES).await;
     turned_away("acme", "the whole").await;
     held.all_are_there();

@@ -77,6 +77,8 @@ fn budgets_and_shares_are_known_by_where_they_stand() {
     let mut all = [substrate("s0"), substrate("s1")];
     all[0].capacity.tenant_share_ppm = vec![("acme".into(), 1), ("globex".into(), 2)];
     all[1].capacity.tenant_share_ppm = vec![("acme".into(), 3)];
+    all[0].capacity.keep_for_tenant_ppm = vec![("acme".into(), 4), ("initech".into(), 5)];
+    all[1].capacity.keep_for_tenant_ppm = vec![("globex".into(), 6), ("initech".into(), 7)];
     let mut document = document(all.to_vec(), vec![], vec![]);
     let budget = |tenant: &str| settings::Budget {
         tenant: tenant.into(),
@@ -89,6 +91,9 @@ fn budgets_and_shares_are_known_by_where_they_stand() {
     assert_eq!(["globex", "acme", "initech"].map(|t| policy.budget_of(t)), [Some(0), Some(1), None]);
     let shares = [("acme", 0), ("globex", 0), ("acme", 1), ("globex", 1), ("initech", 0)];
     assert_eq!(shares.map(|(t, id)| policy.share_of(t, id)), [Some(0), Some(1), Some(2), None, None]);
+    // What is kept is counted where the share is, or else after all of them.
+    let kept = [("acme", 0), ("initech", 0), ("globex", 1), ("initech", 1), ("acme", 1), ("globex", 0)];
+    assert_eq!(kept.map(|(t, id)| policy.reserve_of(t, id)), [Some(0), Some(3), Some(4), Some(5), None, None]);
 }
 
 /// By the class, by the policy, by what the hop before left; at least the one that is being made, at most three.

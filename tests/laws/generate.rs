@@ -329,7 +329,7 @@ pub(crate) fn snapshot_() -> impl Strategy<Value = Snapshot> {
 }
 
 fn local() -> impl Strategy<Value = Local> {
-    let counts = (vec(0..6_u32, 0..6), vec(0..3_u8, 0..6), vec(0..400_i64, 0..2), vec(0..8_u32, 0..6));
+    let counts = (vec(0..6_u32, 0..6), vec(0..3_u8, 0..6), vec(0..400_i64, 0..2), vec(0..8_u32, 0..14));
     (counts, 0..2_u8).prop_map(|((placed, probes, spent_uusd, tenant_placed), slot)| Local {
         slot,
         placed,

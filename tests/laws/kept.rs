@@ -29,8 +29,19 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, max_global_rejects: 100_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_is_kept_for_a_tenant_changes_nothing_for_it(mut case in case(), at in 0..6_usize, eighths in 1..8_u32) {
+    fn what_is_kept_for_a_tenant_takes_no_place_from_it(mut case in case(), at in 0..6_usize, eighths in 1..8_u32, own in 0..8_u32) {
         case.facts.tenant = Some(Fact::trusted("acme"));
+        case.local.tenant_placed = vec![own; 20];
+        let (before, after) = (turned_away(&case), turned_away(&kept(&case, at, "acme", eighths)));
+        for (before, after) in before.into_iter().zip(after) {
+            prop_assert!(before || !after);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_for_a_tenant_that_has_it_changes_nothing_for_it(mut case in case(), at in 0..6_usize, eighths in 1..8_u32) {
+        case.facts.tenant = Some(Fact::trusted("acme"));
+        case.local.tenant_placed = vec![1_000; 20];
         let (before, after) = (look(&case), look(&kept(&case, at, "acme", eighths)));
         prop_assert_eq!(before.rows, after.rows);
         prop_assert_eq!(before.decision, after.decision);
@@ -78,7 +89,8 @@ fn of(tenant: Option<Fact<&'static str>>, urgent: bool) -> Facts<'static> {
     Facts { tenant, class: urgent.then_some(Fact::trusted(URGENT)), ..Facts::default() }
 }
 
-/// With so many in flight, whoever they are of, who still finds a place: by how many more of them one worker places.
+/// With so many in flight, whoever they are of, who still finds a place: by how many more of them one worker places. Those
+/// for whom something is kept have it already.
 #[test]
 fn everybody_stops_where_what_is_kept_for_others_begins() {
     let policy = Policy::new(reserved(), [0; 32]);
@@ -87,7 +99,7 @@ fn everybody_stops_where_what_is_kept_for_others_begins() {
         let snapshot = Snapshot { slots: 1, ..snapshot(vec![health("s0", &[(Signal::InFlight, in_flight)])]) };
         placer.refresh(Some(&snapshot), NOW_MS);
         let more = |placed: &u32| {
-            let local = Local { placed: vec![*placed], ..Local::default() };
+            let local = Local { placed: vec![*placed], tenant_placed: vec![4, 2], ..Local::default() };
             placer.place(&local, facts, NOW_MS, 1).outcome == Outcome::Placed
         };
         (0..32).take_while(more).count()
@@ -116,7 +128,8 @@ fn who_is_turned_away_is_told_what_it_may_use_and_no_name() {
     let policy = Policy::new(reserved(), [0; 32]);
     let snapshot = snapshot(vec![health("s0", &[(Signal::InFlight, 12)])]);
     let told = |facts: &Facts| {
-        let seen = inspect(&policy, Some(&snapshot), &Local::default(), facts, NOW_MS, 1);
+        let local = Local { tenant_placed: vec![4, 2], ..Local::default() };
+        let seen = inspect(&policy, Some(&snapshot), &local, facts, NOW_MS, 1);
         match seen.decision.outcome {
             Outcome::Refused { status, reason, retry_after_s } => (status, reason, retry_after_s),
             Outcome::Placed => panic!("{:?}", seen.decision),
@@ -153,4 +166,94 @@ fn a_tenant_goes_where_places_are_kept_for_it_as_if_they_were_not() {
     let (own, others) = (share("acme"), share("initech"));
     assert!((170..=230).contains(&own), "{own} of 400");
     assert!((100..=166).contains(&others), "{others} of 400");
+}
+
+/// What two tenants and the others have in flight, by worker.
+#[derive(Debug)]
+struct Running {
+    of: [Vec<u32>; 3],
+}
+
+impl Running {
+    fn all(&self) -> u32 {
+        self.of.iter().flatten().sum()
+    }
+
+    fn all_of(&self, who: usize) -> u32 {
+        self.of[who].iter().sum()
+    }
+}
+
+/// One who comes or, of those that run, one who goes.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    who: usize,
+    worker: usize,
+    urgent: bool,
+    comes: bool,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    (0..3_usize, 0..4_usize, any::<bool>(), prop::bool::weighted(0.75)).prop_map(|(who, worker, urgent, comes)| Step {
+        who,
+        worker,
+        urgent,
+        comes,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whoever comes in whatever order, at whatever worker and of whatever tier: a tenant that has less at a worker than its
+    /// even part of what is kept for it is placed, and the others never are where that is free.
+    #[test]
+    fn what_is_kept_for_each_of_two_tenants_holds_against_everybody(
+        steps in prop::collection::vec(step(), 1..160),
+        (workers, concurrency) in (1..=4_usize, 4..=32_u32),
+        parts in (0..4_u32, 0..4_u32),
+        (critical, free) in (0..4_u32, 0..2_u32),
+    ) {
+        let mut document = reserved();
+        let capacity = &mut document.substrates[0].capacity;
+        (capacity.concurrency, capacity.keep_for_ppm) = (concurrency, [0, 0, critical * 75_000]);
+        capacity.keep_for_tenant_ppm = vec![("acme".into(), parts.0 * 90_000), ("globex".into(), parts.1 * 110_000)];
+        document.settings.headroom_ppm = free * 125_000;
+        let part = |ppm: u32| concurrency * ppm / 1_000_000;
+        let (own, whole) = ([part(parts.0 * 90_000), part(parts.1 * 110_000)], part(1_000_000 - free * 125_000));
+        let even = own.map(|own| own.div_ceil(workers as u32));
+        // Workers that do not divide it exceed it together by less than one each.
+        let over = |who: usize| even[who] * workers as u32 - own[who];
+        let policy = Policy::new(document, [0; 32]);
+        let mut placer = Placer::new(&policy);
+        let mut running = Running { of: [vec![0; workers], vec![0; workers], vec![0; workers]] };
+        for (epoch, step) in (1..).zip(&steps) {
+            let worker = step.worker % workers;
+            if !step.comes {
+                running.of[step.who][worker] = running.of[step.who][worker].saturating_sub(1);
+                continue;
+            }
+            let in_flight = health("s0", &[(Signal::InFlight, i64::from(running.all()))]);
+            let known = Snapshot { slots: workers as u16, epoch, ..snapshot(vec![in_flight]) };
+            placer.refresh(Some(&known), NOW_MS);
+            let tenant_placed = vec![running.of[0][worker], running.of[1][worker]];
+            let local = Local { slot: worker as u8, tenant_placed, ..Local::default() };
+            let tenant = [Some("acme"), Some("globex"), None][step.who].map(Fact::trusted);
+            let outcome = placer.place(&local, &of(tenant, step.urgent), NOW_MS, epoch).outcome;
+            let all = running.all();
+            if let Outcome::Refused { reason, .. } = outcome {
+                prop_assert_eq!(reason.code, Code::Headroom);
+                let has_its_own = even.get(step.who).is_none_or(|even| running.of[step.who][worker] >= *even);
+                let exceeded = || over(1 - step.who) > 0 || running.all_of(step.who) >= own[step.who];
+                prop_assert!(has_its_own || (all >= whole && exceeded()), "{step:?} with {running:?}");
+                continue;
+            }
+            prop_assert!(all < whole, "{step:?} with {running:?}");
+            running.of[step.who][worker] += 1;
+            for who in [0, 1] {
+                let not_its_own = running.all() - running.all_of(who);
+                prop_assert!(not_its_own + own[who] <= whole + over(1 - who), "{step:?} made {running:?}");
+            }
+        }
+    }
 }

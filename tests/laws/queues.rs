@@ -23,12 +23,20 @@ fn need_us(readings: &[(Signal, i64)]) -> i64 {
 
 /// How many each of so many workers may place on the first before it is full for it.
 fn places(in_flight: i64, running: Option<i64>, slots: u16, epoch: u64) -> Vec<u32> {
+    places_later(in_flight, running, slots, epoch, 0)
+}
+
+/// The same so long after it was counted, where an answer takes two seconds.
+fn places_later(in_flight: i64, running: Option<i64>, slots: u16, epoch: u64, ago_ms: u64) -> Vec<u32> {
     let mut readings = vec![(Signal::InFlight, in_flight)];
     readings.extend(running.map(|n| (Signal::Running, n)));
+    readings.push((Signal::Total, 2_000_000));
     let mut document = two();
     document.settings.headroom_ppm = 0;
     document.substrates.iter_mut().for_each(|s| s.capacity.keep_for_ppm = [0; 3]);
-    let snapshot = Snapshot { slots, epoch, ..snapshot(vec![health("s0", &readings), health("s1", &[])]) };
+    let mut counted = health("s0", &readings);
+    counted.readings.iter_mut().flatten().for_each(|reading| reading.at_ms -= ago_ms);
+    let snapshot = Snapshot { slots, epoch, ..snapshot(vec![counted, health("s1", &[])]) };
     let policy = Policy::new(document, [0; 32]);
     let full = |slot: u8, placed: u32| {
         let local = Local { slot, placed: vec![placed], ..Local::default() };
@@ -56,6 +64,23 @@ fn all_workers_together_place_no_more_than_twice_what_is_free_where_half_is_in_u
     }
     // A quarter of what the substrate says it works on is this proxy's.
     assert_eq!(places(11, Some(47), 1, 0), [8], "of 17 that are free");
+}
+
+/// What has ended since it was counted, as far as anybody knows, all workers believe in: it is given once, what was free then
+/// twice, and to any one worker only what lay below half of the limit then.
+#[test]
+fn all_workers_together_place_no_more_than_what_was_free_and_what_is_free_by_now() {
+    for slots in [1, 2, 3, 8, 16, 40] {
+        for (in_flight, ago_ms, then, now) in
+            [(32, 1_000, 32, 48), (48, 1_000, 16, 40), (64, 1_000, 0, 32), (64, 2_000, 0, 64), (90, 2_000, 0, 64)]
+        {
+            let each = places_later(in_flight, None, slots, 7, ago_ms);
+            let all: u32 = each.iter().sum();
+            assert!(all <= then + now, "{slots} workers, {in_flight} in flight {ago_ms} ms ago: {all}");
+            assert!(all >= now, "{slots} workers, {in_flight} in flight {ago_ms} ms ago: {all}");
+        }
+    }
+    assert_eq!(places_later(16, None, 40, 7, 2_000).iter().min(), Some(&16), "a burst where hardly anything ran");
 }
 
 /// The share of requests that the first gets.

@@ -100,16 +100,41 @@ impl<'a> Heard<'a> {
     /// How many this worker may place of what is free.
     fn places(&self, q: &Question, limit: i128) -> Option<i128> {
         let free = (limit - self.still_in_flight()?).max(0);
-        let part = match (self.value(Signal::InFlight), self.value(Signal::Running)) {
-            (Some(own), Some(_)) => ((own + 1) * 1_000_000 / (self.in_flight()? + 1)).min(1_000_000),
-            _ => 1_000_000,
-        };
         let snapshot = q.snapshot?;
         let slots = i128::from(snapshot.slots.max(1));
-        let ours = (2 * free * part / 1_000_000).max(free.min(1));
+        // What was free when it was counted, and what is free by now.
+        let counted = self.in_flight().map_or(free, |n| (limit - n).max(0)).min(free);
+        let ours = self.ours(free + counted, free);
         let turn = (i128::from(q.local.slot) + i128::from(snapshot.epoch) % slots) % slots;
         let even = ours / slots + if turn < ours % slots { 1 } else { 0 };
-        Some(even.max(free - limit / 2).min(free))
+        Some(even.max(counted - limit / 2).min(free))
+    }
+
+    /// This proxy's part of so many, a quarter of all at least.
+    fn ours(&self, most: i128, all: i128) -> i128 {
+        let part = match (self.value(Signal::InFlight), self.value(Signal::Running), self.in_flight()) {
+            (Some(own), Some(_), Some(there)) => ((own + 1) * 1_000_000 / (there + 1)).min(1_000_000),
+            _ => 1_000_000,
+        };
+        (most * part / 1_000_000).max((all + 3) / 4)
+    }
+
+    /// Whether the tenant has fewer in flight by this worker than its even part of what is kept for it, and any is free.
+    fn has_its_own(&self, q: &Question, tier: Tier, at: usize, s: &Substrate) -> bool {
+        let believed = q.facts.tenant.filter(|fact| fact.trusted || q.bug == Bug::ClaimedTenantHasItsReserve);
+        let Some(tenant) = believed else { return false };
+        let Some((_, ppm)) = s.capacity.keep_for_tenant_ppm.iter().find(|(of, _)| of == tenant.value) else {
+            return false;
+        };
+        let whole = i128::from(s.capacity.concurrency);
+        let kept = (whole * i128::from(*ppm) / 1_000_000).min(limit(q, tier, s));
+        let slots = i128::from(q.snapshot.map_or(1, |s| s.slots.max(1)));
+        let part = (self.ours(2 * kept, kept).min(kept) + slots - 1) / slots;
+        let most = whole * (1_000_000 - i128::from(q.document.settings.headroom_ppm)).max(0) / 1_000_000;
+        let total = self.still_in_flight().unwrap_or(0) + placed(q, at);
+        let used = if q.bug == Bug::OwnUseForgotten { 0 } else { counted(q, at, tenant.value) };
+        let fits = total < most || q.bug == Bug::ReserveBeyondTheWhole;
+        used < part && fits && q.bug != Bug::ReserveYieldsToOthers
     }
 
     pub(crate) fn figures(&self, q: &Question, s: &Substrate) -> Figures {
@@ -218,8 +243,21 @@ pub(crate) fn of(q: &Question, demand: &Demand, at: usize, s: &Substrate) -> BTr
     let tokens = demand.input + demand.output;
     on(Code::RateLimited, heard.value(Signal::TokensRemaining).is_some_and(|left| tokens > left));
     on(Code::ContextRoom, heard.value(Signal::ContextRoom).is_some_and(|room| tokens > room));
-    on(Code::Headroom, heard.places(q, limit(q, demand.tier, s)).is_some_and(|most| placed(q, at) >= most));
+    let full = heard.places(q, limit(q, demand.tier, s)).is_some_and(|most| placed(q, at) >= most);
+    on(Code::Headroom, full && !heard.has_its_own(q, demand.tier, at, s));
     codes
+}
+
+/// What a tenant has in flight there by this worker: counted by the lines of shares in the order of the policy, then by those
+/// of what is kept for tenants that have no share there.
+pub(crate) fn counted(q: &Question, at: usize, tenant: &str) -> i128 {
+    let all = || q.document.substrates.iter().enumerate();
+    let shares = all().flat_map(|(i, s)| s.capacity.tenant_share_ppm.iter().map(move |(t, _)| (i, t.as_str())));
+    let shares: Vec<(usize, &str)> = shares.collect();
+    let kept = all().flat_map(|(i, s)| s.capacity.keep_for_tenant_ppm.iter().map(move |(t, _)| (i, t.as_str())));
+    let kept = kept.filter(|line| !shares.contains(line));
+    let line = shares.iter().copied().chain(kept).position(|line| line == (at, tenant));
+    i128::from(line.and_then(|line| q.local.tenant_placed.get(line)).copied().unwrap_or(0))
 }
 
 /// What a tier of a tenant may use: not what is kept free everywhere, nor what is kept for the tiers above it, nor what is

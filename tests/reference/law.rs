@@ -67,10 +67,9 @@ pub(crate) fn of(q: &Question, demand: &Demand, at: usize, s: &Substrate) -> BTr
         }
     }
     if let Some(share) = tenant_share(q, s) {
-        let before: usize = q.document.substrates[..at].iter().map(|s| s.capacity.tenant_share_ppm.len()).sum();
-        let workers = u64::from(q.snapshot.map_or(1, |s| s.slots.max(1)));
-        let used = workers * u64::from(q.local.tenant_placed.get(before).copied().unwrap_or(0));
-        if used * 1_000_000 / u64::from(s.capacity.concurrency.max(1)) >= u64::from(share) {
+        let workers = i128::from(q.snapshot.map_or(1, |s| s.slots.max(1)));
+        let used = workers * q.facts.tenant.map_or(0, |tenant| super::health::counted(q, at, tenant.value));
+        if used * 1_000_000 / i128::from(s.capacity.concurrency.max(1)) >= i128::from(share) {
             codes.insert(Code::TenantShare);
         }
     }

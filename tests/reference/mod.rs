@@ -54,10 +54,13 @@ pub(crate) enum Bug {
     TenantsReserveOpenToAll,
     ClaimedTenantHasItsReserve,
     ReserveKeptFromItsTenant,
+    ReserveYieldsToOthers,
+    ReserveBeyondTheWhole,
+    OwnUseForgotten,
 }
 
 impl Bug {
-    pub(crate) const ALL: [Self; 38] = [
+    pub(crate) const ALL: [Self; 41] = [
         Self::ForbidIgnored,
         Self::OnePermitIsEnough,
         Self::NobodySpeaksForIt,
@@ -96,6 +99,9 @@ impl Bug {
         Self::TenantsReserveOpenToAll,
         Self::ClaimedTenantHasItsReserve,
         Self::ReserveKeptFromItsTenant,
+        Self::ReserveYieldsToOthers,
+        Self::ReserveBeyondTheWhole,
+        Self::OwnUseForgotten,
     ];
 }
 

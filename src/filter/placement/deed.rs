@@ -93,8 +93,7 @@ impl Placement {
         let arm = at_work(asked.side, &self.current, self.canary.as_deref(), self.previous.as_deref());
         let Some(at) = arm.among_all(substrate) else { return };
         self.reporter.observer.placed(at);
-        let tenant = asked.tenant.map(|tenant| tenant.value);
-        self.arms().for_each(|arm| arm.began(at, expected_us, tenant));
+        self.arms().for_each(|arm| arm.began(at, expected_us, asked.tenant));
     }
 }
 

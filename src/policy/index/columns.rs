@@ -138,9 +138,13 @@ pub(super) fn limits(s: &Substrate, headroom_ppm: u32, tenant: Option<&str>) -> 
     Tier::ALL.map(|tier| {
         let tiers = Tier::ALL.into_iter().zip(s.capacity.keep_for_ppm);
         let above: i64 = tiers.filter(|(other, _)| *other > tier).map(|(_, ppm)| i64::from(ppm)).sum();
-        let share = (WHOLE_PPM - taken - above).clamp(0, WHOLE_PPM);
-        (concurrency(s) * share / WHOLE_PPM) as i32
+        part(s, u32::try_from(WHOLE_PPM - taken - above).unwrap_or(0))
     })
+}
+
+/// A part of what it holds, in whole requests.
+pub(super) fn part(s: &Substrate, ppm: u32) -> i32 {
+    (concurrency(s) * i64::from(ppm).min(WHOLE_PPM) / WHOLE_PPM) as i32
 }
 
 /// Features as bits with one of them asked for, if it is.

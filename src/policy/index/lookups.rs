@@ -1,6 +1,6 @@
 //! What a request says in words, turned into positions once.
 
-use super::columns::{MOST_PUSD_PER_BYTE, MOST_US, limits};
+use super::columns::{MOST_PUSD_PER_BYTE, MOST_US, limits, part};
 use super::{Bits, Positions};
 use crate::model::{Country, Document, SubstrateId, Tier};
 use hashbrown::HashMap;
@@ -85,7 +85,7 @@ pub(crate) struct LinkTo {
 pub(crate) struct Share {
     pub(crate) substrate: SubstrateId,
     pub(crate) share_ppm: u32,
-    /// Among all shares of the policy.
+    /// Where what the tenant has in flight there is counted: among all shares of the policy.
     pub(crate) position: usize,
 }
 
@@ -95,6 +95,12 @@ pub(crate) struct Reserve {
     pub(crate) substrate: SubstrateId,
     /// Requests in flight at most, by tier, its own part included.
     pub(crate) limits: [i32; Tier::ALL.len()],
+    /// Of those, what is its own, whoever else runs there.
+    pub(crate) places: i32,
+    /// What all may use of it together.
+    pub(crate) whole: i32,
+    /// Where what the tenant has in flight there is counted: that of its share, or else after all shares.
+    pub(crate) position: usize,
 }
 
 /// Look-ups by what a request says.
@@ -165,12 +171,28 @@ impl Lookups {
                 self.shares.entry(tenant, Vec::new, |shares| shares.push(share));
                 position += 1;
             }
-            for (tenant, _) in &s.capacity.keep_for_tenant_ppm {
+        }
+        for (id, s) in (0..=SubstrateId::MAX).zip(&document.substrates) {
+            for (tenant, ppm) in &s.capacity.keep_for_tenant_ppm {
                 let limits = limits(s, document.settings.headroom_ppm, Some(tenant));
-                let reserve = Reserve { substrate: id, limits };
+                let (places, whole) =
+                    (part(s, *ppm), part(s, 1_000_000_u32.saturating_sub(document.settings.headroom_ppm)));
+                let share = self.share(tenant, id);
+                let reserve = Reserve { substrate: id, limits, places, whole, position: share.unwrap_or(position) };
                 self.reserves.entry(tenant, Vec::new, |reserves| reserves.push(reserve));
+                position += usize::from(share.is_none());
             }
         }
+    }
+
+    /// The position of a tenant's share of a substrate.
+    pub(crate) fn share(&self, tenant: &str, id: SubstrateId) -> Option<usize> {
+        self.shares.get(tenant)?.iter().find(|share| share.substrate == id).map(|share| share.position)
+    }
+
+    /// The position of what a tenant has in flight where a part is kept for it.
+    pub(crate) fn reserve(&self, tenant: &str, id: SubstrateId) -> Option<usize> {
+        self.reserves.get(tenant)?.iter().find(|own| own.substrate == id).map(|own| own.position)
     }
 
     fn add_links(&mut self, document: &Document) {

@@ -199,7 +199,7 @@ fn cost<S: Source>(s: &mut S) -> Option<Cost> {
 #[inline(never)]
 fn capacity<S: Source>(s: &mut S) -> Option<Capacity> {
     let concurrency =
-        s.required("concurrency", "Requests in flight at most, over the whole proxy. Between two snapshots its workers may place once more what was free; each alone as much as is free below half of it.", whole::<u32>(1, 10_000_000));
+        s.required("concurrency", "Requests in flight at most, over the whole proxy. Between two snapshots its workers may place once more what was free; each alone as much as was free below half of it.", whole::<u32>(1, 10_000_000));
     let keep_for = s.section_or_empty(
         "keep_for",
         "Shares kept free for a tier and those above it; together at most the whole.",
@@ -207,7 +207,7 @@ fn capacity<S: Source>(s: &mut S) -> Option<Capacity> {
     );
     let kept = s.map(
         "keep_for_tenant",
-        "Shares that nobody but a tenant may use, if it is known by a trusted fact; with those of `keep_for` at most the whole. What a tenant has in flight counts as common first, and only what is more as its own.",
+        "Shares that nobody but a tenant may use, if it is known by a trusted fact; with those of `keep_for` at most the whole. While the tenant has less than that in flight, it is placed, whatever others run; to the others it counts as common first.",
         (Text(128), ratio()),
     );
     let tenants = s.map(

@@ -204,12 +204,21 @@ fn local(replay: &Replay, old: &Policy, policy: &Policy) -> Local {
         let spent = from.budget_of(&budget.tenant).and_then(|at| replay.local.spent_uusd.get(at));
         local.spent_uusd.push(spent.copied().unwrap_or(0));
     }
-    let shares =
-        policy.document().substrates.iter().flat_map(|s| s.capacity.tenant_share_ppm.iter().map(move |t| (s, t)));
-    for (substrate, (tenant, _)) in shares {
-        let id = from.substrate_id(substrate.name.as_str());
-        let used = id.and_then(|id| from.share_of(tenant, id)).and_then(|at| replay.local.tenant_placed.get(at));
-        local.tenant_placed.push(used.copied().unwrap_or(0));
+    let counted = |policy: &Policy, tenant: &str, substrate: &str| {
+        let id = policy.substrate_id(substrate)?;
+        policy.share_of(tenant, id).or_else(|| policy.reserve_of(tenant, id))
+    };
+    for substrate in &policy.document().substrates {
+        let capacity = &substrate.capacity;
+        for (tenant, _) in capacity.tenant_share_ppm.iter().chain(&capacity.keep_for_tenant_ppm) {
+            let name = substrate.name.as_str();
+            let used = counted(from, tenant, name).and_then(|at| replay.local.tenant_placed.get(at));
+            let Some(at) = counted(policy, tenant, name) else { continue };
+            local.tenant_placed.resize(local.tenant_placed.len().max(at + 1), 0);
+            if let Some(cell) = local.tenant_placed.get_mut(at) {
+                *cell = used.copied().unwrap_or(0);
+            }
+        }
     }
     local
 }

@@ -51,9 +51,7 @@ impl Purse {
         (substrate, expected_us): (SubstrateId, i64),
         local: &mut Local,
     ) {
-        let kept = || policy.reserve_of(tenant.value, substrate).filter(|_| tenant.trusted);
-        let at = policy.share_of(tenant.value, substrate).or_else(kept);
-        if let Some(at) = at.and_then(|at| u16::try_from(at).ok()) {
+        if let Some(at) = policy.counted_of(tenant, substrate).and_then(|at| u16::try_from(at).ok()) {
             self.underway.begin(at, expected_us, &mut local.tenant_placed);
         }
     }

@@ -19,7 +19,7 @@ pub(crate) use lookups::{LinkTo, Lookups, Named, Names, Reserve, Share, hash_tex
 
 use crate::model::order;
 use crate::model::{
-    Class, ClassId, Document, Predicate, Substrate, SubstrateId, Tier,
+    Class, ClassId, Document, Fact, Predicate, Substrate, SubstrateId, Tier,
     class::{Attempts, Limits, Worth},
 };
 use hashbrown::HashMap;
@@ -149,6 +149,14 @@ impl Policy {
     #[must_use]
     pub fn reserve_of(&self, tenant: &str, id: SubstrateId) -> Option<usize> {
         self.lookups.reserve(tenant, id)
+    }
+
+    /// Where what a tenant has in flight on a substrate is counted: as its share, and else, unless somebody only says to be
+    /// it, as what is kept for it.
+    #[must_use]
+    pub fn counted_of(&self, tenant: Fact<&str>, id: SubstrateId) -> Option<usize> {
+        let kept = || self.reserve_of(tenant.value, id).filter(|_| tenant.trusted);
+        self.share_of(tenant.value, id).or_else(kept)
     }
 
     pub(crate) fn classed(&self, id: ClassId) -> &Classed {

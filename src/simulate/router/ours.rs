@@ -177,9 +177,10 @@ impl Router for Ours {
         if let Some(first) = decision.plan.first() {
             worker.observer.placed(usize::from(first.substrate));
             worker.underway.begin(first.substrate, decision.expected_us, &mut worker.local.placed);
-            let share = ask.facts.tenant.and_then(|t| proxy.placer.policy().share_of(t.value, first.substrate));
-            if let Some(share) = share.and_then(|at| u16::try_from(at).ok()) {
-                worker.shares.begin(share, decision.expected_us, &mut worker.local.tenant_placed);
+            let policy = proxy.placer.policy();
+            let counted = ask.facts.tenant.and_then(|tenant| policy.counted_of(tenant, first.substrate));
+            if let Some(at) = counted.and_then(|at| u16::try_from(at).ok()) {
+                worker.shares.begin(at, decision.expected_us, &mut worker.local.tenant_placed);
             }
         }
         let mut stops = [None; 3];

@@ -3,7 +3,7 @@
 
 use crate::lines::Logged;
 use berth::{
-    model::{Border, Decision, Dimension, Local, Outcome, Reason, Snapshot},
+    model::{Border, Decision, Dimension, Fact, Local, Outcome, Reason, Snapshot},
     place::{
         inspect::{Inspection, Row, inspect},
         replay::{Identity, Replay},
@@ -206,7 +206,7 @@ fn local(replay: &Replay, old: &Policy, policy: &Policy) -> Local {
     }
     let counted = |policy: &Policy, tenant: &str, substrate: &str| {
         let id = policy.substrate_id(substrate)?;
-        policy.share_of(tenant, id).or_else(|| policy.reserve_of(tenant, id))
+        policy.counted_of(Fact::trusted(tenant), id)
     };
     for substrate in &policy.document().substrates {
         let capacity = &substrate.capacity;

@@ -96,3 +96,5 @@ mod traces;
 mod traps;
 #[path = "e2e/upgrade.rs"]
 mod upgrade;
+#[path = "e2e/values.rs"]
+mod values;

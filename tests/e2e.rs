@@ -36,6 +36,8 @@ mod doctor;
 mod examples;
 #[path = "e2e/fallbacks.rs"]
 mod fallbacks;
+#[path = "e2e/few.rs"]
+mod few;
 #[path = "e2e/forged.rs"]
 mod forged;
 #[path = "e2e/harness.rs"]

@@ -96,6 +96,8 @@ mod takeover;
 mod traces;
 #[path = "e2e/traps.rs"]
 mod traps;
+#[path = "e2e/untrusted.rs"]
+mod untrusted;
 #[path = "e2e/upgrade.rs"]
 mod upgrade;
 #[path = "e2e/values.rs"]

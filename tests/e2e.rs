@@ -76,6 +76,8 @@ mod patched;
 mod prometheus;
 #[path = "e2e/properties.rs"]
 mod properties;
+#[path = "e2e/ramp.rs"]
+mod ramp;
 #[path = "e2e/rendered.rs"]
 mod rendered;
 #[path = "e2e/same.rs"]

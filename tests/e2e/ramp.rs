@@ -66,9 +66,9 @@ async fn a_substrate_that_comes_back_begins_with_a_small_part_and_grows_into_its
         // A tenth of its weight beside a whole one is a tenth of 1.1, and 0.28 of it a fifth; two whole ones have a half each.
         let (first, grown) = (share(0, RAMP_MS / 5), share(RAMP_MS, RAMP_MS + 800));
         if let (Some(first), Some(grown)) = (first, grown) {
-            assert!(first < 0.33, "{first} at first");
+            assert!(first < 0.26, "{first} at first");
             assert!((0.3..0.7).contains(&grown), "{grown} in the end");
-            assert!(share(0, RAMP_MS).is_some_and(|all| all > 0.05 && all < grown), "it grows");
+            assert!(share(0, RAMP_MS).is_some_and(|all| all > 0.05 && all < grown - 0.1), "it grows");
             return;
         }
         eprintln!("again: too few were asked meanwhile");

@@ -15,7 +15,7 @@ const FIELDS: [(&str, &str, &str, &str); 7] = [
     ("memory_pressure", "0.31", "NaN", "not-finite"),
     ("power_headroom", "0.82", "Infinity", "not-finite"),
     ("cooling_headroom", "0.83", "-Infinity", "not-finite"),
-    ("running", "4", "-4", "out-of-range"),
+    ("context_room", "90000", "-4", "out-of-range"),
     ("link", "0.94", "7", "out-of-range"),
     ("rate_remaining", "5000", "1e300", "out-of-range"),
     ("rack_congestion", "0.15", "0.25", "future"),
@@ -28,17 +28,17 @@ const FUTURE_MS: u64 = 95_000_000_000_000;
 const SAID: [(&str, &str, u32); 3] = [
     (
         "endpoint-load-metrics",
-        "TEXT named_metrics.interconnect=NaN, named_metrics.east_west=0.25, cpu_utilization=-1, named_metrics.context_room=1e300, named_metrics.tokens_remaining=-inf",
+        "TEXT named_metrics.interconnect=NaN, named_metrics.east_west=0.25, cpu_utilization=-1, named_metrics.burst_use=1e300, named_metrics.tokens_remaining=-inf",
         250_000,
     ),
     (
         "endpoint-load-metrics",
-        r#"JSON {"cpu_utilization": "Infinity", "named_metrics": {"interconnect": 7, "east_west": 0.35, "context_room": "NaN", "tokens_remaining": -5}}"#,
+        r#"JSON {"cpu_utilization": "Infinity", "named_metrics": {"interconnect": 7, "east_west": 0.35, "burst_use": "NaN", "tokens_remaining": -5}}"#,
         350_000,
     ),
     (
         "endpoint-load-metrics-bin",
-        "QhQKCWVhc3Rfd2VzdBHNzMzMzMzcP0IXCgxpbnRlcmNvbm5lY3QRAAAAAAAA+H9CFwoMY29udGV4dF9yb29tEQAAAAAAAPB/QhsKEHRva2Vuc19yZW1haW5pbmcRAAAAAAAAFMA=",
+        "QhQKCWVhc3Rfd2VzdBHNzMzMzMzcP0IXCgxpbnRlcmNvbm5lY3QRAAAAAAAA+H9CFAoJYnVyc3RfdXNlEQAAAAAAAPB/QhsKEHRva2Vuc19yZW1haW5pbmcRAAAAAAAAFMA=",
         450_000,
     ),
 ];
@@ -165,7 +165,7 @@ async fn numbers_that_nobody_can_mean_cost_their_field_by_whatever_way_they_come
             (signals["east_west"]["value"] == east_west).then_some(signals)
         })
         .await;
-        for name in ["interconnect", "cpu_use", "context_room", "tokens_remaining"] {
+        for name in ["interconnect", "cpu_use", "burst_use", "tokens_remaining"] {
             assert_eq!(signals.get(name), None, "{value}");
         }
     }

@@ -21,7 +21,7 @@ mod canary;
 mod headers;
 
 use berth::filter::store::{self, Switch};
-use berth::filter::{Host, HostError, MapKind, Role, Verdict};
+use berth::filter::{Host, HostError, MapKind, Role, Verdict, Vm};
 use fake_host::{EVERY_ERROR, FakeHost};
 use serde_json::Value;
 
@@ -472,6 +472,36 @@ fn only_who_decides_has_a_slot_and_who_has_left_or_decides_no_more_gives_it_back
     assert_eq!(slots(&host).len(), 2, "unless a connection from before does");
     role.leave(&host);
     assert_eq!(slots(&host), [store::slot_key(0)]);
+}
+
+#[test]
+fn a_configuration_that_is_replaced_has_no_slot_from_the_next_one_s_first_tick_on_though_nobody_told_it() {
+    let (host, vm) = (FakeHost::new(), Vm::default());
+    let start = |name: &str| {
+        host.set_property(&["plugin_name"], name.as_bytes());
+        Role::configure_in(&host, &vm).unwrap()
+    };
+    host.set_configuration(&policy::placement(&policy::policy()).to_string());
+    let (mut before, mut beside) = (start("one"), start("another"));
+    for role in [&mut before, &mut beside] {
+        ask(&host, role, &CHAT);
+        role.on_tick(&host);
+    }
+    let mut after = start("one");
+    assert_eq!(slots(&host).len(), 2, "it may only be tried out");
+    after.on_tick(&host);
+    assert_eq!(slots(&host), [store::slot_key(1)], "another filter of the VM keeps its own");
+    // It has ended, or is not asked any more; or it is.
+    before.on_tick(&host);
+    assert_eq!(slots(&host), [store::slot_key(1)]);
+    ask(&host, &mut before, &CHAT);
+    for role in [&mut after, &mut before, &mut beside] {
+        role.on_tick(&host);
+    }
+    assert_eq!(slots(&host).len(), 2, "where a connection from before still asks it");
+    ask(&host, &mut after, &CHAT);
+    after.on_tick(&host);
+    assert_eq!(slots(&host).len(), 3);
 }
 
 #[test]

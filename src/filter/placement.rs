@@ -18,7 +18,8 @@ use super::held::Held;
 use super::hop::Told;
 use super::metrics::Cause;
 use super::store::{Reporter, RolloutReader, SnapshotReader, Switch};
-use super::{CALLBACKS, Headers, Host, MapKind, Vm};
+use super::vm::{Vm, identity};
+use super::{CALLBACKS, Headers, Host, MapKind};
 use crate::model::{Fact, Facts};
 use crate::policy::Policy;
 use seed::seed;
@@ -50,6 +51,8 @@ pub struct Placement {
     canary: Option<Box<Canary>>,
     reader: SnapshotReader,
     reporter: Reporter,
+    /// Where the next root of this name finds the slot of this one, from the first tick on.
+    vm: Option<(Vm, Vec<u8>)>,
     rollout: RolloutReader,
     held: Held,
     /// Requests whose answers say how the two sides of a canary do.
@@ -121,6 +124,7 @@ impl Placement {
         let mut role = Self {
             reader: SnapshotReader::default(),
             reporter: Reporter::new(host.now_ns(), u64::from(config.refresh_ms), true, names),
+            vm: Some((vm.clone(), identity(host))),
             rollout: RolloutReader::default(),
             held: Held::default(),
             tickets: Tickets::default(),
@@ -153,6 +157,9 @@ impl Placement {
         self.refresh(host, false);
         // Not told in `configure`: a VM that only tries a configuration out never ticks. What cannot be told now is
         // told with the next tick.
+        if let Some((vm, root)) = self.vm.take() {
+            vm.tells(host, &root, &self.reporter);
+        }
         let slot = match self.reporter.tell_while_busy(host, self.now_ms) {
             Ok(slot) => slot.unwrap_or(NO_SLOT),
             Err(_) => {

@@ -2,7 +2,7 @@
 //! observed there and however many configurations are replaced.
 
 use super::Host;
-use super::store::Reporter;
+use super::store::{Reporter, SlotKeeper};
 use crate::policy::Policy;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,6 +20,8 @@ struct Inner {
     joined: u64,
     /// The policies that ruled here, the last one at the end: two of each name and root, as far as there is room.
     ruled: Vec<Reign>,
+    /// Through what the last root of each name that places tells the others; the oldest gives way.
+    keepers: Vec<(Vec<u8>, Rc<RefCell<SlotKeeper>>)>,
     /// When an attempt failed for the last time.
     failed_ns: u64,
 }
@@ -71,6 +73,24 @@ impl Vm {
             inner.ruled.remove(0);
         }
         before.map(|reign| reign.policy)
+    }
+
+    /// A root begins to tell what it places. The one that it replaces may already have ended, of which the module is not
+    /// told; its slot would be given a share of the capacity, and turns to probe, until it expires.
+    pub(super) fn tells<H: Host>(&self, host: &H, root: &[u8], reporter: &Reporter) {
+        let Ok(mut inner) = self.0.try_borrow_mut() else { return };
+        inner.keepers.iter().filter(|(name, _)| name == root).for_each(|(_, keeper)| {
+            if let Ok(mut keeper) = keeper.try_borrow_mut() {
+                keeper.succeed(host);
+            }
+        });
+        let mut over = inner.keepers.len().saturating_sub(MOST_RULED - 1);
+        inner.keepers.retain(|(name, _)| {
+            let goes = name == root || over > 0;
+            over -= usize::from(over > 0);
+            !goes
+        });
+        inner.keepers.push((root.to_vec(), reporter.keeper()));
     }
 
     /// A root joins; the first one says from when and how often the VM tells.

@@ -225,6 +225,38 @@ fn while_all_is_refused_whoever_is_asked_has_its_turn() {
 }
 
 #[test]
+fn who_is_refused_has_its_turn_though_others_place_elsewhere_all_the_time() {
+    // Two circuits that fall due together, and three workers: the third is asked for what is refused alone.
+    let mut fold = started(watch(&["a", "b", "c"]));
+    for vm in 1..3_u8 {
+        fold.absorb(vm, slot(u64::from(vm), &[("a", failed(9)), ("b", failed(9)), ("c", good(1))]), T + 100);
+    }
+    fold.absorb(3, slot(3, &[]), T + 100);
+    fold.fold(T + 100);
+    let (mut turns, mut placed) = ([Vec::new(), Vec::new()], 1);
+    for second in 1..=120 {
+        let now_ms = T + 20_000 + second * 1_000;
+        placed += 1;
+        for vm in 1..3_u8 {
+            let rows = [("a", failed(9)), ("b", failed(9)), ("c", good(placed))];
+            fold.absorb(vm, slot(u64::from(vm), &rows), now_ms);
+        }
+        fold.keep(3, now_ms);
+        fold.fold(now_ms);
+        for (name, turns) in ["a", "b"].into_iter().zip(&mut turns) {
+            if let Circuit::HalfOpen { slot, .. } = circuit(&fold, name, now_ms) {
+                turns.push(slot);
+            }
+        }
+    }
+    for mut turns in turns {
+        turns.dedup();
+        assert!(turns.len() >= 6, "{turns:?}");
+        assert!(turns.windows(3).all(|three| (1..4).all(|slot| three.contains(&slot))), "{turns:?}");
+    }
+}
+
+#[test]
 fn a_worker_shares_from_the_first_picture_after_it_placed_and_not_before() {
     let mut fold = started(watch(&["a"]));
     let mut at = |ms: u64, placed: [u64; 2]| {

@@ -4,6 +4,8 @@ use super::{Recent, SlotKeeper, Unslotted};
 use crate::filter::Host;
 use crate::health::Observer;
 use crate::health::slot::SlotRecord;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// A slot lives through so many ticks without renewal, and at least so long.
 const TICKS: u64 = 5;
@@ -18,7 +20,8 @@ pub struct Reporter {
     pub observer: Observer,
     /// What it decided last.
     pub recent: Recent,
-    keeper: SlotKeeper,
+    /// Whoever follows in this VM frees it, if its owner no longer can.
+    keeper: Rc<RefCell<SlotKeeper>>,
     record: SlotRecord,
     told_ms: Option<u64>,
     /// When there was something to tell for the last time.
@@ -33,7 +36,7 @@ impl Reporter {
         Self {
             observer: Observer::new(names),
             recent: Recent::default(),
-            keeper: SlotKeeper::new(born_ns, tick_ms.saturating_mul(TICKS).max(LEAST_MS)),
+            keeper: Rc::new(RefCell::new(SlotKeeper::new(born_ns, tick_ms.saturating_mul(TICKS).max(LEAST_MS)))),
             record: SlotRecord { places, ..SlotRecord::default() },
             told_ms: None,
             busy_ms: None,
@@ -47,7 +50,9 @@ impl Reporter {
     pub fn tell<H: Host>(&mut self, host: &H, now_ms: u64) -> Result<u8, Unslotted> {
         self.observer.write(&mut self.record);
         self.told_ms = Some(now_ms);
-        let slot = self.keeper.publish(host, now_ms, &mut self.record)?;
+        // Nothing re-enters a role; were it so, the slot would be busy.
+        let mut keeper = self.keeper.try_borrow_mut().map_err(|_| Unslotted::Busy)?;
+        let slot = keeper.publish(host, now_ms, &mut self.record)?;
         self.recent.tell(host, slot);
         Ok(slot)
     }
@@ -63,6 +68,9 @@ impl Reporter {
     /// # Errors
     /// As [`Reporter::tell`].
     pub fn tell_while_busy<H: Host>(&mut self, host: &H, now_ms: u64) -> Result<Option<u8>, Unslotted> {
+        if self.keeper.try_borrow_mut().is_ok_and(|mut keeper| keeper.was_succeeded()) {
+            self.busy_ms = None;
+        }
         if self.busy_ms.is_some_and(|busy_ms| now_ms.abs_diff(busy_ms) < IDLE_MS) {
             return self.tell(host, now_ms).map(Some);
         }
@@ -83,18 +91,25 @@ impl Reporter {
 
     /// This VM's slot, once it has one: what probes are leased to.
     #[must_use]
-    pub const fn slot(&self) -> Option<u8> {
-        self.keeper.slot()
+    pub fn slot(&self) -> Option<u8> {
+        self.keeper.try_borrow().ok()?.slot()
     }
 
     /// Which life of which VM this is, once it has had a slot.
     #[must_use]
-    pub const fn incarnation(&self) -> Option<u64> {
-        self.keeper.incarnation()
+    pub fn incarnation(&self) -> Option<u64> {
+        self.keeper.try_borrow().ok()?.incarnation()
+    }
+
+    /// What this VM tells through, for those who come after.
+    pub(in crate::filter) fn keeper(&self) -> Rc<RefCell<SlotKeeper>> {
+        self.keeper.clone()
     }
 
     /// Falls silent: the others need not wait until the slot expires.
     pub fn fall_silent<H: Host>(&mut self, host: &H) {
-        self.keeper.release(host);
+        if let Ok(mut keeper) = self.keeper.try_borrow_mut() {
+            keeper.release(host);
+        }
     }
 }

@@ -34,6 +34,8 @@ pub struct SlotKeeper {
     key: String,
     /// What we wrote last: if something else is there now, the slot is no longer ours.
     written: Vec<u8>,
+    /// Another root of this VM does what ours did.
+    succeeded: bool,
 }
 
 impl SlotKeeper {
@@ -41,7 +43,15 @@ impl SlotKeeper {
     #[must_use]
     pub fn new(born_ns: u64, lasts_ms: u64) -> Self {
         let lasts_ms = lasts_ms.min(MOST_LASTS_MS);
-        Self { born_ns, lasts_ms, incarnation: None, slot: None, key: String::new(), written: Vec::new() }
+        Self {
+            born_ns,
+            lasts_ms,
+            incarnation: None,
+            slot: None,
+            key: String::new(),
+            written: Vec::new(),
+            succeeded: false,
+        }
     }
 
     /// The slot, once one is claimed.
@@ -107,6 +117,18 @@ impl SlotKeeper {
             }
             Err(error) => Err(Unslotted::Host(error)),
         }
+    }
+
+    /// Frees the slot of a root that was replaced: it may have ended without having been told so. Where it has not, it
+    /// takes another one if it is still asked.
+    pub(in crate::filter) fn succeed<H: Host>(&mut self, host: &H) {
+        self.succeeded = true;
+        self.release(host);
+    }
+
+    /// Whether that has happened since this was last asked.
+    pub(super) const fn was_succeeded(&mut self) -> bool {
+        core::mem::replace(&mut self.succeeded, false)
     }
 
     /// Frees the slot, so that its owner counts as gone at once.

@@ -7,15 +7,26 @@ use crate::model::Circuit;
 /// Who has placed nothing for so long, while others have, is passed over: a configuration that was replaced.
 const RECENT_MS: u64 = 10_000;
 
-/// The slots that may probe, in their order.
-pub(super) struct Turns(Vec<u8>);
+/// The slots that may probe, each list in the order of slots.
+pub(super) struct Turns {
+    /// Who places: whoever is asked for this substrate is probably among them.
+    placing: Vec<u8>,
+    /// Who is asked at all: all whose requests are refused are among them, whatever others place elsewhere.
+    asked: Vec<u8>,
+}
 
 impl Turns {
-    /// Who is next, after so many turns; slot 0 as long as nobody was asked for anything.
+    /// Who is next, the first after so many turns; slot 0 as long as nobody was asked for anything. Where nobody probed,
+    /// the turn goes round among all who are asked: each circuit by itself, so that each of them has it some time.
     pub(super) fn next(&self, turns: usize, circuit: Circuit) -> Prober {
-        let at = turns.checked_rem(self.0.len()).unwrap_or(0);
-        let lost = matches!(circuit, Circuit::HalfOpen { slot, .. } if !self.0.is_empty() && !self.0.contains(&slot));
-        Prober { slot: self.0.get(at).copied().unwrap_or(0), lost }
+        if let Circuit::HalfOpen { slot: held, .. } = circuit {
+            let above = self.asked.iter().find(|slot| **slot > held);
+            let lost = !self.asked.is_empty() && !self.asked.contains(&held);
+            return Prober { slot: above.or(self.asked.first()).copied().unwrap_or(0), lost };
+        }
+        let first = if self.placing.is_empty() { &self.asked } else { &self.placing };
+        let at = turns.checked_rem(first.len()).unwrap_or(0);
+        Prober { slot: first.get(at).copied().unwrap_or(0), lost: false }
     }
 }
 
@@ -28,14 +39,14 @@ impl Fold {
         self.known.iter().filter(recently).map(|k| k.slot)
     }
 
-    /// Those who place. Where nobody has for a while, since nothing is asked for or all is refused, those who are asked:
-    /// a worker that is asked for nothing gives its slot back.
+    /// Who may probe. A worker that is asked for nothing gives its slot back after a while.
     pub(super) fn turns(&self, now_ms: u64) -> Turns {
-        let placed = self.known.iter().filter_map(placed_ms).any(|ms| now_ms.saturating_sub(ms) < RECENT_MS);
+        let recent = self.known.iter().filter_map(placed_ms).any(|ms| now_ms.saturating_sub(ms) < RECENT_MS);
         let asked = self.known.iter().filter(|k| k.live && k.record.places).map(|k| k.slot);
-        let mut slots: Vec<u8> = if placed { self.placing().collect() } else { asked.collect() };
-        slots.sort_unstable();
-        Turns(slots)
+        let mut turns = Turns { placing: self.placing().filter(|_| recent).collect(), asked: asked.collect() };
+        turns.placing.sort_unstable();
+        turns.asked.sort_unstable();
+        turns
     }
 }
 

@@ -143,6 +143,15 @@ fn check(line: &str, says: [usize; 2], found: [usize; 2], wrong: &mut Vec<String
     }
 }
 
+/// Another compiler leaves others, but not many more: what would be a new kind of them is to be looked at.
+fn compare(exact: bool, line: &str, says: [usize; 2], found: [usize; 2], wrong: &mut Vec<String>) {
+    if exact {
+        check(line, says, found, wrong);
+    } else if found.iter().zip(says).any(|(found, says)| *found > says + says / 4 + 4) {
+        wrong.push(format!("{found:?} is far more than {says:?}: {line}"));
+    }
+}
+
 /// Whether a row speaks of this place: by the file and what stands in the line, or by the library.
 fn explains(row: &Row, place: &Place, line: &dyn Fn(&Place) -> String) -> bool {
     row.names.iter().any(|name| {
@@ -209,9 +218,7 @@ fn every_place_that_could_panic_is_counted_and_explained() {
         if of_this == [0, 0] {
             println!("explains nothing now: {}", row.text);
         }
-        if exact {
-            check(&row.text, row.counts, of_this, &mut wrong);
-        }
+        compare(exact, &row.text, row.counts, of_this, &mut wrong);
     }
     assert!(wrong.is_empty(), "look at each, then BLESS=1:\n{}", wrong.join("\n"));
 }
@@ -226,9 +233,7 @@ fn every_trap_that_anything_comes_to_is_counted_and_explained() {
     assert_eq!(rows.len(), kinds.len());
     let (mut wrong, exact) = (Vec::new(), counted_here(&text));
     for ((line, cells), kind) in rows.iter().zip(kinds) {
-        if exact {
-            check(line, counts(cells), found.each_ref().map(kind), &mut wrong);
-        }
+        compare(exact, line, counts(cells), found.each_ref().map(kind), &mut wrong);
     }
     assert!(wrong.is_empty(), "look at each, then BLESS=1:\n{}", wrong.join("\n"));
 }

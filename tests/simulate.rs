@@ -265,7 +265,7 @@ fn a_noisy_tenant_keeps_to_its_share_of_each_proxy_and_the_others_are_answered()
         assert!(mean(&free) > share * 3 / 2, "{}", mean(&free));
         let (kept, lost) = (answered(&shared), answered(&free));
         println!("of a thousand chats {kept} and {lost} are answered");
-        assert!(kept > 850 && lost < 780, "{kept} {lost}");
+        assert!(kept > 890 && lost < 750, "{kept} {lost}");
         assert!(shared.whys.iter().any(|(why, n)| *why == "tenant-share" && *n > 100), "{:?}", shared.whys);
     }
 }
@@ -488,7 +488,7 @@ fn each_part_that_can_be_switched_off_is_for_something() {
 /// What the page says a minute is enough for. A hundredth of it is played here, in the build that there is: what takes a
 /// minute for all of it in an optimised build takes some twenty times as long in one that is not.
 #[test]
-fn the_million_is_one_through_a_hundred_proxies_to_thirty_two_substrates_and_takes_a_minute_at_most() {
+fn the_million_is_one_through_a_hundred_proxies_to_thirty_two_substrates_and_a_hundredth_of_it_is_quick() {
     let mut setup = setup("million", &[]);
     let (fleet, load) = (setup.scenario.fleet, &setup.scenario.load);
     let measured_ms = setup.scenario.duration_ms - setup.scenario.warmup_ms;

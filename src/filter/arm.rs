@@ -165,7 +165,7 @@ impl Arm {
                 self.purse.began(self.placer.policy(), tenant, (id, expected_us), &mut self.local);
             }
             self.probes.placed(usize::from(id), &mut self.local.probes);
-            self.underway.begin(id, expected_us, &mut self.local.placed);
+            self.underway.begin(usize::from(id), expected_us, &mut self.local.placed);
         }
     }
 }

@@ -51,7 +51,7 @@ impl Purse {
         (substrate, expected_us): (SubstrateId, i64),
         local: &mut Local,
     ) {
-        if let Some(at) = policy.counted_of(tenant, substrate).and_then(|at| u16::try_from(at).ok()) {
+        if let Some(at) = policy.counted_of(tenant, substrate) {
             self.underway.begin(at, expected_us, &mut local.tenant_placed);
         }
     }
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_only_says_to_be_a_tenant_takes_of_its_share_and_not_of_what_is_kept_for_it() {
+    fn who_only_says_to_be_a_tenant_is_counted_for_its_share_and_not_for_what_is_kept_for_it_alone() {
         let text = include_str!("../../policies/starter.yaml");
         let mut document = crate::policy::read_yaml(text).unwrap().document;
         let capacity = |at: usize, share: &[&str], kept: &[&str], document: &mut crate::model::Document| {

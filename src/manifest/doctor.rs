@@ -135,7 +135,7 @@ impl<'a> Exam<'a> {
 
     fn plugins_alone(&mut self) {
         for plugin in self.plugins.clone() {
-            let waits = ["/body", "/listener/writers"].iter().any(|at| plugin.configuration.pointer(at).is_some());
+            let waits = ["/body", "/listener/writers/0"].iter().any(|at| plugin.configuration.pointer(at).is_some());
             if waits && !plugin.may_wait {
                 let what = format!("`{}` reads bodies without allow_on_headers_stop_iteration", plugin.name);
                 self.say(Grade::Error, "may-not-wait", what, "set allow_on_headers_stop_iteration");

@@ -13,7 +13,7 @@ pub use read::{Replay, Resolved, Unreadable};
 
 use crate::model::{Fact, FactName, Facts, Local};
 use crate::policy::Policy;
-use crate::policy::index::{Share, hash_text};
+use crate::policy::index::{Share, hash_text, share_of};
 use core::fmt::Write;
 use sha2::{Digest as _, Sha256};
 
@@ -159,9 +159,9 @@ fn local(inputs: &Inputs, pen: &mut Pen) {
         let lookups = &inputs.policy.lookups;
         let shares = lookups.shares.get(tenant.value).map_or(&[] as &[Share], Vec::as_slice);
         let kept = lookups.reserves.get(tenant.value).filter(|_| tenant.trusted).into_iter().flatten();
-        // Those without a share are counted after all shares.
-        let kept = kept.map(|own| own.position).filter(|at| shares.iter().all(|share| share.position != *at));
-        let positions = shares.iter().map(|share| share.position).chain(kept);
+        // Those with a share are counted there.
+        let kept = kept.filter(|own| share_of(shares, own.substrate).is_none());
+        let positions = shares.iter().map(|share| share.position).chain(kept.map(|own| own.position));
         pen.counts('u', positions.filter_map(|at| Some((at, i64::from(*tenant_placed.get(at)?)))));
     }
     pen.counts('p', placed.iter().map(|&n| i64::from(n)).enumerate());

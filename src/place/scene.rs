@@ -8,7 +8,7 @@ use super::picture::{Aligned, Picture, left_of};
 use super::table::cell;
 use crate::model::{Circuit, Facts, Freshness, Local, Signal, SubstrateId, WHOLE_PPM, settings::Thresholds};
 use crate::policy::Policy;
-use crate::policy::index::{LinkTo, MOST_US, Reserve, Share};
+use crate::policy::index::{LinkTo, MOST_US, Reserve, Share, reserve_of, share_of};
 
 /// What one decision reads.
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +88,7 @@ impl<'a> Scene<'a> {
     #[inline(never)]
     fn own(&self, id: SubstrateId) -> Room {
         let common = self.common(id);
-        let Some(own) = self.reserves.iter().find(|own| own.substrate == id) else { return common };
+        let Some(own) = self.reserve(id) else { return common };
         let limit = own.limits.get(self.asked.tier as usize).copied().unwrap_or(common.limit);
         // How far the common part is overrun is not in the picture: what runs is asked for anew.
         let still = common.free.and_then(|_| self.hearing(id).still_in_flight());
@@ -104,7 +104,7 @@ impl<'a> Scene<'a> {
     /// of them, less what the tenant has in flight by it; within what its tier may use of all, and while any is free.
     #[inline(never)]
     pub(crate) fn kept(&self, id: SubstrateId) -> u32 {
-        let Some(own) = self.reserves.iter().find(|own| own.substrate == id) else { return 0 };
+        let Some(own) = self.reserve(id) else { return 0 };
         let most = own.places.min(own.limits.get(self.asked.tier as usize).copied().unwrap_or(0));
         let still = self.hearing(id).still_in_flight().unwrap_or(0);
         let free = u32::try_from(left_of(own.whole, still)).unwrap_or(0);
@@ -142,7 +142,12 @@ impl<'a> Scene<'a> {
 
     /// The tenant's share of a substrate, where the policy bounds it.
     pub(crate) fn tenant_share(&self, id: SubstrateId) -> Option<&'a Share> {
-        self.shares.iter().find(|share| share.substrate == id)
+        share_of(self.shares, id)
+    }
+
+    /// What is kept for the tenant there.
+    fn reserve(&self, id: SubstrateId) -> Option<&'a Reserve> {
+        reserve_of(self.reserves, id)
     }
 
     /// How much of a substrate the tenant uses, if it has as much at every worker as at this one: each holds its even part

@@ -2,14 +2,12 @@
 //! while no snapshot comes, until every substrate looked full; and requests shorter than the snapshot's period would
 //! count as if they all ran at once.
 
-use crate::model::SubstrateId;
-
 /// A thousandth of a request: what is left of one after some of its time has passed.
 const WHOLE: i64 = 1_000;
 /// How much a new expectation changes the mean, as a part.
 const PART: i64 = 8;
 
-/// The estimate, by substrate: requests leave at the rate at which those placed are expected to end.
+/// The estimate, by position, be it of a substrate or of a tenant at one: requests leave at the rate at which those placed are expected to end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Underway {
     rows: Vec<Row>,
@@ -23,8 +21,7 @@ struct Row {
 
 impl Underway {
     /// Counts a request that was placed and is expected to take so long. `placed` has the new estimate.
-    pub fn begin(&mut self, id: SubstrateId, expected_us: i64, placed: &mut Vec<u32>) {
-        let at = usize::from(id);
+    pub fn begin(&mut self, at: usize, expected_us: i64, placed: &mut Vec<u32>) {
         if self.rows.len() <= at {
             self.rows.resize(at + 1, Row::default());
         }

@@ -15,7 +15,7 @@ pub(crate) use bits::{Bits, positions};
 pub(crate) use classes::Classed;
 pub(crate) use columns::*;
 pub(crate) use envelopes::Envelopes;
-pub(crate) use lookups::{LinkTo, Lookups, Named, Names, Reserve, Share, hash_text, mix};
+pub(crate) use lookups::{LinkTo, Lookups, Named, Names, Reserve, Share, hash_text, mix, reserve_of, share_of};
 
 use crate::model::order;
 use crate::model::{
@@ -152,7 +152,8 @@ impl Policy {
     }
 
     /// Where what a tenant has in flight on a substrate is counted: as its share, and else, unless somebody only says to be
-    /// it, as what is kept for it.
+    /// it, as what is kept for it. Who has both is counted once, whoever says so: a fact has one source, so within one
+    /// configuration either all that a tenant's requests say of it is trusted or nothing is.
     #[must_use]
     pub fn counted_of(&self, tenant: Fact<&str>, id: SubstrateId) -> Option<usize> {
         let kept = || self.reserve_of(tenant.value, id).filter(|_| tenant.trusted);

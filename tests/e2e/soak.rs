@@ -139,7 +139,8 @@ impl How {
             Self::Reset | Self::Close => matches!(status, 502 | 503),
             // Later than one of three attempts may be.
             Self::Slow => status == 504,
-            Self::BreakOff => status == 200,
+            // Over HTTP/2 the end may overtake what was said before it.
+            Self::BreakOff => matches!(status, 200 | 503),
         }
     }
 }

@@ -211,7 +211,11 @@ fn all(mut case: Case, numbers: &mut Numbers, large: bool) -> String {
         let replay = Replay::parse(&text).unwrap();
         let _ = writeln!(out, "{text}\n{replay:?}\n{:?}", replay.resolve(&policy).map_err(|missing| missing.join(";")));
         if let Some(first) = decision.plan.first() {
-            underway.begin(first.substrate, seen.rows[usize::from(first.substrate)].total_us, &mut local.placed);
+            underway.begin(
+                usize::from(first.substrate),
+                seen.rows[usize::from(first.substrate)].total_us,
+                &mut local.placed,
+            );
         }
         underway.elapse(numbers.below(3_000_000) as i64, &mut local.placed);
         now_ms += numbers.below(3_000);

@@ -103,6 +103,17 @@ pub(crate) struct Reserve {
     pub(crate) position: usize,
 }
 
+/// A tenant's share of a substrate, among all of its shares.
+pub(crate) fn share_of(shares: &[Share], id: SubstrateId) -> Option<&Share> {
+    // They stand in the order of substrates: a request may ask for as many as there are.
+    shares.get(shares.binary_search_by_key(&id, |share| share.substrate).ok()?)
+}
+
+/// What is kept for a tenant on a substrate, among all that is kept for it.
+pub(crate) fn reserve_of(reserves: &[Reserve], id: SubstrateId) -> Option<&Reserve> {
+    reserves.get(reserves.binary_search_by_key(&id, |own| own.substrate).ok()?)
+}
+
 /// Look-ups by what a request says.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lookups {
@@ -187,12 +198,12 @@ impl Lookups {
 
     /// The position of a tenant's share of a substrate.
     pub(crate) fn share(&self, tenant: &str, id: SubstrateId) -> Option<usize> {
-        self.shares.get(tenant)?.iter().find(|share| share.substrate == id).map(|share| share.position)
+        share_of(self.shares.get(tenant)?, id).map(|share| share.position)
     }
 
     /// The position of what a tenant has in flight where a part is kept for it.
     pub(crate) fn reserve(&self, tenant: &str, id: SubstrateId) -> Option<usize> {
-        self.reserves.get(tenant)?.iter().find(|own| own.substrate == id).map(|own| own.position)
+        reserve_of(self.reserves.get(tenant)?, id).map(|own| own.position)
     }
 
     fn add_links(&mut self, document: &Document) {

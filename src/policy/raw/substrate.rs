@@ -207,7 +207,7 @@ fn capacity<S: Source>(s: &mut S) -> Option<Capacity> {
     );
     let kept = s.map(
         "keep_for_tenant",
-        "Shares that nobody but a tenant may use, if it is known by a trusted fact; with those of `keep_for` at most the whole. While the tenant has less than that in flight, it is placed, whatever others run; to the others it counts as common first.",
+        "Shares that nobody but a tenant may use, if it is known by a trusted fact; with those of `keep_for` at most the whole. Each worker holds its even part of that, in whole requests rounded up, for the tenant, within what its tier may use, whatever others run; to the others what it has in flight counts as common first.",
         (Text(128), ratio()),
     );
     let tenants = s.map(

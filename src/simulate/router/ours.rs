@@ -176,10 +176,10 @@ impl Router for Ours {
         }
         if let Some(first) = decision.plan.first() {
             worker.observer.placed(usize::from(first.substrate));
-            worker.underway.begin(first.substrate, decision.expected_us, &mut worker.local.placed);
+            worker.underway.begin(usize::from(first.substrate), decision.expected_us, &mut worker.local.placed);
             let policy = proxy.placer.policy();
             let counted = ask.facts.tenant.and_then(|tenant| policy.counted_of(tenant, first.substrate));
-            if let Some(at) = counted.and_then(|at| u16::try_from(at).ok()) {
+            if let Some(at) = counted {
                 worker.shares.begin(at, decision.expected_us, &mut worker.local.tenant_placed);
             }
         }

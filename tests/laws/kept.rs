@@ -123,6 +123,33 @@ fn everybody_stops_where_what_is_kept_for_others_begins() {
     }
 }
 
+/// Urgent work of others fills all that the tenant's tier may use. What is its own is left: the whole at a proxy of one
+/// worker, an even part at each of several, and of a proxy that has a quarter of what runs there twice that, as elsewhere.
+#[test]
+fn each_worker_gives_its_part_of_what_is_kept() {
+    let mut document = reserved();
+    let capacity = &mut document.substrates[0].capacity;
+    (capacity.concurrency, capacity.keep_for_ppm) = (20, [0, 0, 400_000]);
+    capacity.keep_for_tenant_ppm = vec![("acme".into(), 400_000)];
+    let policy = Policy::new(document, [0; 32]);
+    let mut placer = Placer::new(&policy);
+    let mut given = |workers: u16, readings: &[(Signal, i64)]| {
+        let snapshot = Snapshot { slots: workers, ..snapshot(vec![health("s0", readings)]) };
+        placer.refresh(Some(&snapshot), NOW_MS);
+        let more = |n: &u32| {
+            let local = Local { placed: vec![*n], tenant_placed: vec![*n], ..Local::default() };
+            placer.place(&local, &of(Some(Fact::trusted("acme")), false), NOW_MS, 1).outcome == Outcome::Placed
+        };
+        (0..32).take_while(more).count()
+    };
+    let counted = |n| [(Signal::InFlight, n)];
+    assert_eq!([1, 2, 3, 4].map(|workers| given(workers, &counted(12))), [8, 4, 3, 2]);
+    // No more than is free there.
+    assert_eq!([17, 19, 20].map(|n| given(1, &counted(n))), [3, 1, 0]);
+    let shared = [(Signal::InFlight, 3), (Signal::Running, 15)];
+    assert_eq!([1, 2, 3].map(|workers| given(workers, &shared)), [4, 2, 2]);
+}
+
 #[test]
 fn who_is_turned_away_is_told_what_it_may_use_and_no_name() {
     let policy = Policy::new(reserved(), [0; 32]);

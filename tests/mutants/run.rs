@@ -95,6 +95,10 @@ fn main() {
         .collect();
     println!("built and timed in {:.0} s; {} to try", begun.elapsed().as_secs_f64(), wanted.len());
     let file = report::keep(&kept, &known);
+    if wanted.is_empty() && !["survived", "left"].contains(&word.as_str()) {
+        println!("`{word}` is in no mutant: files and functions such as `gate.rs` and `Scene::kept` are");
+        std::process::exit(2);
+    }
     let (next, file, outcomes) = (Mutex::new(wanted.iter()), Mutex::new(file), Mutex::new(BTreeMap::new()));
     let jobs = std::env::var("JOBS").ok().and_then(|jobs| jobs.parse().ok());
     let jobs: usize = jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, Into::into));

@@ -505,6 +505,31 @@ fn a_configuration_that_is_replaced_has_no_slot_from_the_next_one_s_first_tick_o
 }
 
 #[test]
+fn of_many_filters_in_a_vm_the_last_eight_free_the_slot_of_the_configuration_that_they_replace() {
+    let (host, vm) = (FakeHost::new(), Vm::default());
+    host.set_configuration(&policy::placement(&policy::policy()).to_string());
+    let tells = |name: &str| {
+        host.set_property(&["plugin_name"], name.as_bytes());
+        let mut role = Role::configure_in(&host, &vm).unwrap();
+        ask(&host, &mut role, &CHAT);
+        role.on_tick(&host);
+        role
+    };
+    let names: Vec<String> = (0..8).map(|n| format!("f{n}")).collect();
+    // Each in another order than they came, and twice: none gives way to itself.
+    let mut now: Vec<Role> = names.iter().map(|name| tells(name)).collect();
+    for _ in 0..2 {
+        let next = names.iter().rev().map(|name| tells(name)).collect();
+        // Nobody tells the ones before that they end.
+        core::mem::replace(&mut now, next).into_iter().for_each(core::mem::forget);
+        assert_eq!(slots(&host).len(), 8);
+    }
+    let ninth = tells("f8");
+    let _tenth = (ninth, tells("f7"));
+    assert_eq!(slots(&host).len(), 10, "the oldest of nine is left to expire");
+}
+
+#[test]
 fn a_worker_without_a_slot_serves_and_is_counted() {
     let host = FakeHost::new();
     let mut role = start(&host, &policy::placement(&policy::policy()));

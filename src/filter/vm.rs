@@ -48,7 +48,7 @@ const SLOT_BITS: u32 = 7;
 /// What the proxy calls a root. Filters that share both are one to us.
 const ROOT: [[&str; 1]; 2] = [["plugin_name"], ["plugin_root_id"]];
 
-/// The most policies that are remembered; the oldest gives way.
+/// The most policies, and the most filters, that are remembered; the oldest gives way.
 const MOST_RULED: usize = 8;
 
 /// Which of the VM's filters the root is whose callback this is.
@@ -84,11 +84,12 @@ impl Vm {
                 keeper.succeed(host);
             }
         });
+        inner.keepers.retain(|(name, _)| name != root);
         let mut over = inner.keepers.len().saturating_sub(MOST_RULED - 1);
-        inner.keepers.retain(|(name, _)| {
-            let goes = name == root || over > 0;
-            over -= usize::from(over > 0);
-            !goes
+        inner.keepers.retain(|_| {
+            let stays = over == 0;
+            over = over.saturating_sub(1);
+            stays
         });
         inner.keepers.push((root.to_vec(), reporter.keeper()));
     }

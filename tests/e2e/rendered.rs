@@ -8,6 +8,7 @@ use crate::support::envoy::{Envoy, validate, version, workdir};
 use crate::support::patches::{self, yaml};
 use crate::support::upstream::{Script, Upstream};
 use crate::support::{built, eventually, everywhere};
+use berth::model::contract::OWN;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -145,6 +146,16 @@ async fn places_and_keeps_apart(site: &Site, envoy: &Envoy, listener: &str, host
         eventually("others may go to the provider", || async {
             let seen = ask(http, with(&[("x-tenant", "initech"), ("authorization", "Bearer theirs")])).await;
             (seen.status == 200 && seen.text() == "provider-us").then_some(())
+        })
+        .await;
+        // Whoever answers says nothing to the client in our name.
+        let ours: Vec<_> = OWN.iter().map(|name| (name.to_string(), "forged".to_string())).collect();
+        site.de.does(Script::Answer(200, ours.clone(), "gpu-de".into()));
+        site.fr.does(Script::Answer(200, ours, "gpu-fr".into()));
+        eventually("answers come again", || async {
+            let seen = ask(http, with(&[("x-tenant", "acme")])).await;
+            assert!(OWN.iter().all(|name| seen.header(name).is_none()), "{seen:?}");
+            (seen.status == 200).then_some(())
         })
         .await;
         site.de.does(Script::ok("gpu-de"));

@@ -256,19 +256,20 @@ fn a_configuration_that_is_refused_is_said_in_one_line_without_its_values() {
     assert!(log[0].1.len() < 400 && log[0].1.lines().count() == 1, "{log:?}");
 }
 
-/// It has no callback for them: each request would be held until its time is over, for nothing.
+/// It has no callback for them: each request would be held until its time is over, and counters would stay at nothing.
 #[test]
-fn the_file_that_sees_no_bodies_refuses_to_wait_for_them() {
-    let mut configuration = policy::placement(&policy::policy());
-    configuration["body"] = json!({"headers_stop": true});
-    for (module, takes) in [(PLACEMENT, false), (FULL, true)] {
-        let (vm, taken) = Built::load(module).start(&FakeHost::new(), &configuration.to_string()).unwrap();
-        assert_eq!(taken, takes, "{module}: {:?}", vm.log());
-        assert_eq!(
-            vm.log().iter().any(|(_, line)| line.contains("body: this file sees no bodies")),
-            !takes,
-            "{module}"
-        );
+fn the_file_that_sees_no_bodies_and_no_ends_refuses_to_wait_for_them() {
+    for (field, value, said) in [
+        ("body", json!({"headers_stop": true}), "body: this file sees no bodies"),
+        ("outcomes", json!(16), "outcomes: this file sees no ends of requests"),
+    ] {
+        let mut configuration = policy::placement(&policy::policy());
+        configuration[field] = value;
+        for (module, takes) in [(PLACEMENT, false), (FULL, true)] {
+            let (vm, taken) = Built::load(module).start(&FakeHost::new(), &configuration.to_string()).unwrap();
+            assert_eq!(taken, takes, "{module}: {:?}", vm.log());
+            assert_eq!(vm.log().iter().any(|(_, line)| line.contains(said)), !takes, "{module}");
+        }
     }
 }
 
@@ -276,7 +277,6 @@ fn the_file_that_sees_no_bodies_refuses_to_wait_for_them() {
 #[test]
 fn the_file_that_hears_of_no_answers_keeps_nothing_for_them() {
     let mut configuration = policy::placement(&policy::policy());
-    configuration["outcomes"] = 1.into();
     configuration["candidate"] = policy::policy();
     configuration["candidate"]["rollout"] = json!({"share": 0.5});
     let host = FakeHost::new();

@@ -2,6 +2,7 @@
 
 use super::raw::RawConfig;
 use super::{Lane, refuse};
+use crate::filter::CALLBACKS;
 use crate::model::contract::Key;
 
 /// What decisions leave behind besides their record and the counts.
@@ -46,6 +47,11 @@ impl Accounting {
             return Err(refuse(&format!(
                 "{name}: nothing is left behind with `accounting: false`, expected it to be absent"
             )));
+        }
+        if !CALLBACKS && raw.outcomes.is_some_and(|one_in| one_in > 0) {
+            return Err(refuse(
+                "outcomes: this file sees no ends of requests, expected it to be absent or `berth.wasm`, which does",
+            ));
         }
         if hash_tenants == Some(true) && !replay && !budgets {
             return Err(refuse(

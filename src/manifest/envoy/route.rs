@@ -43,7 +43,7 @@ impl Routes<'_> {
     #[must_use]
     pub fn render(&self) -> Value {
         let placed = json!({"prefix": "/", "headers": [{"name": CLUSTER_HEADER, "present_match": true}]});
-        let mut first = json!({"match": placed, "route": self.placed()});
+        let mut first = json!({"match": placed, "route": self.placed(), "response_headers_to_remove": OWN});
         let retries = self.way != Way::Simple;
         if let (true, Value::Object(first)) = (retries, &mut first) {
             first.insert("request_body_buffer_limit".into(), json!(self.keep_bytes));
@@ -90,7 +90,7 @@ impl Routes<'_> {
         if let (true, Value::Object(route)) = (self.mirror, &mut route) {
             route.insert("request_mirror_policies".into(), json!([{"cluster_header": SHADOW_HEADER}]));
         }
-        json!({"match": matched, "route": route})
+        json!({"match": matched, "route": route, "response_headers_to_remove": OWN})
     }
 }
 

@@ -39,7 +39,7 @@ pub struct Subject<'a> {
 }
 
 /// What is said of everything that is rendered.
-const COMMENTS: [(&str, &str); 16] = [
+const COMMENTS: [(&str, &str); 17] = [
     ("early_header_mutation_extensions", "What clients must not send is removed before any route is looked at."),
     ("internal_only_headers", "The same again, for requests from outside."),
     (
@@ -47,6 +47,7 @@ const COMMENTS: [(&str, &str); 16] = [
         "Which attempt is it, and which cluster does the plan have for it? Only the policy's clusters can be chosen.",
     ),
     ("max_allowed_occurrences", "A request that goes round ends here: some substrate's address is the proxy itself."),
+    ("response_headers_to_remove", "No substrate tells clients something in our name."),
     ("refresh_cluster_on_retry", "Each attempt asks again: Envoy 1.39 or later."),
     ("request_body_buffer_limit", "What is kept of a body for another attempt; longer ones are tried once."),
     ("direct_response", "Nobody placed it: no guess."),

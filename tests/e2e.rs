@@ -38,6 +38,8 @@ mod examples;
 mod fallbacks;
 #[path = "e2e/few.rs"]
 mod few;
+#[path = "e2e/flood.rs"]
+mod flood;
 #[path = "e2e/forged.rs"]
 mod forged;
 #[path = "e2e/harness.rs"]

@@ -28,6 +28,8 @@ mod attempts;
 mod body;
 #[path = "e2e/canary.rs"]
 mod canary;
+#[path = "e2e/clusters.rs"]
+mod clusters;
 #[path = "e2e/desk.rs"]
 mod desk;
 #[path = "e2e/doctor.rs"]
@@ -38,6 +40,8 @@ mod examples;
 mod fallbacks;
 #[path = "e2e/few.rs"]
 mod few;
+#[path = "e2e/flood.rs"]
+mod flood;
 #[path = "e2e/forged.rs"]
 mod forged;
 #[path = "e2e/harness.rs"]
@@ -52,6 +56,8 @@ mod istio;
 mod kept;
 #[path = "e2e/lanes.rs"]
 mod lanes;
+#[path = "e2e/life.rs"]
+mod life;
 #[path = "e2e/loops.rs"]
 mod loops;
 #[path = "e2e/many.rs"]

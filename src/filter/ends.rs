@@ -3,7 +3,7 @@
 
 use super::Host;
 use super::arm::Stream;
-use super::observing::{CLIENT_GONE, CLUSTER, FLAGS, number};
+use super::observing::{CLIENT_GONE, CLUSTER, FLAGS, OVERLOADED, number};
 use crate::health::{Meaning, answer};
 use crate::model::{ClassId, Decision, Plan};
 use hashbrown::HashMap;
@@ -15,7 +15,7 @@ const GRPC_STATUS: [&str; 2] = ["response", "grpc_status"];
 const SENT: [&str; 2] = ["request", "size"];
 const RECEIVED: [&str; 2] = ["response", "size"];
 /// What ends an answer that had begun well, by no fault of the client: bits of the flags.
-const CUT: u64 = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 16 | 1 << 19 | 1 << 22 | 1 << 23;
+const CUT: u64 = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 16 | 1 << 19 | 1 << 22 | 1 << 23 | OVERLOADED;
 
 /// A placed request whose end is awaited.
 #[derive(Clone, Copy, Debug)]

@@ -33,8 +33,9 @@ pub struct Attempt {
     answered: Option<Answered>,
     bytes: u64,
     whole: bool,
-    /// Bytes of the request's body.
+    /// Bytes of the request's body, and whether the client has sent all of it.
     sent: u64,
+    asked: bool,
     /// What became of the attempts before it, if any.
     before: String,
 }
@@ -48,8 +49,9 @@ struct Answered {
 
 impl Attempt {
     /// A part of the request went by.
-    pub const fn on_request_part(&mut self, bytes: u64) {
+    pub const fn on_request_part(&mut self, bytes: u64, last: bool) {
         self.sent = self.sent.saturating_add(bytes);
+        self.asked |= last;
     }
 
     /// A part of the answer went by.
@@ -93,6 +95,14 @@ const PULL: [&str; 3] = ["request", "headers", PULL_HEADER];
 pub(super) const FLAGS: [&str; 2] = ["response", "flags"];
 /// The client's connection ended, it broke its protocol, or it reset its stream.
 pub(super) const CLIENT_GONE: u64 = 1 << 14 | 1 << 18 | 1 << 28;
+/// The proxy itself ended the stream because it has too much to do.
+pub(super) const OVERLOADED: u64 = 1 << 25;
+/// Why the proxy answers by itself: set before the attempt is ended on that account (seen on 1.40).
+const DETAILS: [&str; 2] = ["response", "code_details"];
+/// Its limits on a stream. Where the client had yet to send something, it is the client who let them pass; where the
+/// answer had begun, the client may have stopped to read it, and nobody can tell. Whoever could make that count against the
+/// substrate would open its circuit for all.
+const LIMITS: [&[u8]; 3] = [b"stream_idle_timeout", b"request_overall_timeout", b"max_duration_timeout"];
 
 impl Observing {
     /// Starts to observe.
@@ -214,7 +224,7 @@ impl Observing {
     }
 
     fn ending<H: Host>(host: &H, attempt: &Attempt) -> Ending {
-        let Attempt { begun_ns, bytes, whole, answered, .. } = *attempt;
+        let Attempt { begun_ns, bytes, whole, asked, answered, .. } = *attempt;
         match answered {
             Some(it) if whole => Ending::Whole {
                 meaning: it.meaning,
@@ -227,7 +237,10 @@ impl Observing {
             Some(it) if it.meaning != Meaning::Good => Ending::Abandoned,
             _ => {
                 let flags = host.property(&FLAGS).ok().and_then(|bytes| number(&bytes));
-                if flags.unwrap_or(0) & CLIENT_GONE == 0 { Ending::Broken } else { Ending::Abandoned }
+                let limited = || host.property(&DETAILS).is_ok_and(|why| LIMITS.contains(&why.as_slice()));
+                let theirs = asked && answered.is_none();
+                let nobodys = flags.unwrap_or(0) & (CLIENT_GONE | OVERLOADED) != 0 || !theirs && limited();
+                if nobodys { Ending::Abandoned } else { Ending::Broken }
             }
         }
     }

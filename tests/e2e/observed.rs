@@ -411,7 +411,7 @@ async fn times_are_told_by_size_and_a_region_that_is_slow_beside_others_shows() 
 
 /// An address that hands on to another one, which is known later: Envoy's administration as a cluster of its own, on
 /// whatever port it gets.
-async fn relay(to: Arc<OnceLock<SocketAddr>>) -> SocketAddr {
+pub async fn relay(to: Arc<OnceLock<SocketAddr>>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

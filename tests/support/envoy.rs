@@ -17,6 +17,8 @@ use std::time::Instant;
 pub struct Envoy {
     child: Child,
     dir: PathBuf,
+    /// Which of several that take over from one another.
+    epoch: u32,
     admin: SocketAddr,
     listeners: BTreeMap<String, SocketAddr>,
 }
@@ -92,25 +94,58 @@ impl Envoy {
         Self::start_on(dir, config, 2).await
     }
 
+    /// The same, and another can take over from it. Its listeners need ports of their own choice.
+    pub async fn start_replaceable(dir: PathBuf, bootstrap: &Value) -> Self {
+        fs::write(dir.join("envoy.json"), serde_json::to_vec_pretty(bootstrap).unwrap()).unwrap();
+        let base = dir.join("base-id");
+        Self::start_as(
+            dir,
+            "envoy.json",
+            2,
+            0,
+            &["--use-dynamic-base-id".into(), "--base-id-path".into(), base.display().to_string()],
+        )
+        .await
+    }
+
+    /// Starts the one that takes over from it, as soon as it is ready; this one ends by itself so many seconds later.
+    pub async fn successor(&self, seconds: u32) -> Self {
+        let (base, epoch) = (fs::read_to_string(self.dir.join("base-id")).unwrap(), self.epoch + 1);
+        let options = [
+            "--base-id",
+            base.trim(),
+            "--restart-epoch",
+            &epoch.to_string(),
+            "--parent-shutdown-time-s",
+            &seconds.to_string(),
+        ];
+        Self::start_as(self.dir.clone(), "envoy.json", 2, epoch, &options.map(String::from)).await
+    }
+
     async fn start_on(dir: PathBuf, config: &str, workers: u32) -> Self {
-        let log = fs::File::create(dir.join("envoy.log")).unwrap();
+        Self::start_as(dir, config, workers, 0, &["--disable-hot-restart".into()]).await
+    }
+
+    async fn start_as(dir: PathBuf, config: &str, workers: u32, epoch: u32, options: &[String]) -> Self {
+        let (log, admin) = (log_name(epoch), format!("admin-{epoch}"));
+        let log = fs::File::create(dir.join(log)).unwrap();
         let mut child = Command::new("/bin/sh")
             .args(["-c", WATCHED, "sh", &binary(), "-c"])
             .arg(dir.join(config))
             .arg("--admin-address-path")
-            .arg(dir.join("admin"))
-            .args(["--concurrency", &workers.to_string(), "--disable-hot-restart", "--log-level", "warning"])
+            .arg(dir.join(&admin))
+            .args(["--concurrency", &workers.to_string(), "--log-level", "warning"])
+            .args(options)
             .args(["--component-log-level", "wasm:info,config:info"])
-            .args(["--file-flush-interval-msec", "20", "--drain-time-s", "2", "--base-id-path"])
-            .arg(dir.join("base-id"))
+            .args(["--file-flush-interval-msec", "20", "--drain-time-s", "2"])
             .current_dir(&dir)
             .stdin(Stdio::piped())
             .stdout(fs::File::create(dir.join("stdout.log")).unwrap())
             .stderr(log)
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {}: {e}", binary()));
-        let admin = ready(&mut child, &dir).await;
-        let mut envoy = Self { child, dir, admin, listeners: BTreeMap::new() };
+        let admin = ready(&mut child, &dir, epoch).await;
+        let mut envoy = Self { child, dir, epoch, admin, listeners: BTreeMap::new() };
         envoy.refresh_listeners().await;
         envoy
     }
@@ -177,7 +212,14 @@ impl Envoy {
 
     /// What Envoy wrote to its own log.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.dir.join("envoy.log")).unwrap_or_default()
+        fs::read_to_string(self.dir.join(log_name(self.epoch))).unwrap_or_default()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&self) -> bool {
+        // Nobody has waited for it: it is still there, as one that is dead.
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
     }
 
     /// The folder of its files.
@@ -196,6 +238,10 @@ impl Envoy {
     }
 }
 
+fn log_name(epoch: u32) -> String {
+    if epoch == 0 { "envoy.log".into() } else { format!("envoy-{epoch}.log") }
+}
+
 /// Writes a file that Envoy watches, in one step.
 pub fn replace_file(dir: &Path, name: &str, content: &Value) {
     let new = dir.join(format!("{name}.new"));
@@ -205,16 +251,17 @@ pub fn replace_file(dir: &Path, name: &str, content: &Value) {
 
 /// The address of the administration listener, once Envoy says there that it is ready. Read anew each time: the file may
 /// be half written.
-async fn ready(child: &mut Child, dir: &Path) -> SocketAddr {
+async fn ready(child: &mut Child, dir: &Path, epoch: u32) -> SocketAddr {
     let end = Instant::now() + PATIENCE;
     loop {
-        let written = fs::read_to_string(dir.join("admin")).ok().and_then(|text| text.trim().parse().ok());
+        let written =
+            fs::read_to_string(dir.join(format!("admin-{epoch}"))).ok().and_then(|text| text.trim().parse().ok());
         if let Some(address) = written
             && Ask::get(address, "/ready").send().await.is_ok_and(|seen| seen.status == 200)
         {
             return address;
         }
-        let log = || tail(&fs::read_to_string(dir.join("envoy.log")).unwrap_or_default());
+        let log = || tail(&fs::read_to_string(dir.join(log_name(epoch))).unwrap_or_default());
         assert!(child.try_wait().unwrap().is_none(), "Envoy ended:\n{}", log());
         assert!(Instant::now() < end, "Envoy did not become ready:\n{}", log());
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;

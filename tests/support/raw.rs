@@ -24,6 +24,8 @@ const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
+/// The client does not want it any more.
+const CANCEL: u32 = 8;
 
 /// How the headers of an HTTP/2 request are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,4 +156,91 @@ fn packed_digits(bytes: &[u8]) -> u16 {
         (sum, at) = (sum * 10 + digit, at + used);
     }
     sum
+}
+
+/// A client over HTTP/2 that opens streams and resets them, as fast as it can write. What is said to it, it reads and forgets.
+#[derive(Debug)]
+pub struct Resetting {
+    out: tokio::net::tcp::OwnedWriteHalf,
+    reading: tokio::task::JoinHandle<()>,
+    next: u32,
+}
+
+/// How far a stream gets that is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// Its request is whole.
+    Whole,
+    /// Its body is still to come.
+    Unfinished,
+}
+
+impl Resetting {
+    pub async fn open(to: SocketAddr) -> Self {
+        let stream = TcpStream::connect(to).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (mut from, out) = stream.into_split();
+        let reading = tokio::spawn(async move {
+            let mut bytes = vec![0; 1 << 16];
+            while from.read(&mut bytes).await.is_ok_and(|n| n > 0) {}
+        });
+        let mut this = Self { out, reading, next: 1 };
+        let mut first = PREFACE.to_vec();
+        frame(&mut first, SETTINGS, 0, 0, &[]);
+        frame(&mut first, SETTINGS, 1, 0, &[]);
+        this.write(&first).await;
+        this
+    }
+
+    /// The other side may have had enough of it.
+    async fn write(&mut self, bytes: &[u8]) {
+        let _ = within(self.out.write_all(bytes)).await;
+    }
+
+    /// Opens so many streams and lets them be; gives their numbers.
+    pub async fn streams(&mut self, headers: &[Line], opened: Opened, many: u32) -> Vec<u32> {
+        let (mut out, block) = (Vec::new(), block(headers, false));
+        let ids: Vec<u32> = (0..many).map(|n| self.next + 2 * n).collect();
+        let flags = if opened == Opened::Whole { 5 } else { 4 };
+        ids.iter().for_each(|id| frame(&mut out, HEADERS, flags, *id, &block));
+        self.next += 2 * many;
+        self.write(&out).await;
+        ids
+    }
+
+    /// Opens so many and resets each in the same breath.
+    pub async fn breath(&mut self, headers: &[Line], many: u32) {
+        let (mut out, block) = (Vec::new(), block(headers, false));
+        for _ in 0..many {
+            frame(&mut out, HEADERS, 5, self.next, &block);
+            frame(&mut out, RST_STREAM, 0, self.next, &CANCEL.to_be_bytes());
+            self.next += 2;
+        }
+        self.write(&out).await;
+    }
+
+    pub async fn reset(&mut self, streams: &[u32]) {
+        let mut out = Vec::new();
+        streams.iter().for_each(|id| frame(&mut out, RST_STREAM, 0, *id, &CANCEL.to_be_bytes()));
+        self.write(&out).await;
+    }
+
+    /// Begins a request's headers and never ends them.
+    pub async fn begin(&mut self, headers: &[Line]) {
+        let mut out = Vec::new();
+        frame(&mut out, HEADERS, 0, self.next, &block(headers, false));
+        self.next += 2;
+        self.write(&out).await;
+    }
+
+    /// Whether the other side has ended the connection.
+    pub fn is_over(&self) -> bool {
+        self.reading.is_finished()
+    }
+}
+
+impl Drop for Resetting {
+    fn drop(&mut self) {
+        self.reading.abort();
+    }
 }

@@ -48,8 +48,8 @@ impl Proxy {
     fn attempt_of(&mut self, cluster: &str, bytes: u64, answer: Option<&[(&str, &str)]>, whole: bool) {
         self.host.set_property(&["xds", "cluster_name"], cluster.as_bytes());
         let mut attempt = self.filter.on_attempt(&self.host);
-        attempt.on_request_part(bytes / 2);
-        attempt.on_request_part(bytes - bytes / 2);
+        attempt.on_request_part(bytes / 2, false);
+        attempt.on_request_part(bytes - bytes / 2, true);
         if let Some(headers) = answer {
             self.host.advance_ms(200);
             self.host.set_headers(MapKind::ResponseHeaders, headers);
@@ -174,6 +174,32 @@ fn what_ends_early_is_the_substrates_fault_unless_the_client_has_gone() {
         proxy.attempt("metal-fr", status.map(|status| [(":status", status)]).as_ref().map(|h| &h[..]), whole);
         expected.iter_mut().zip(change).for_each(|(all, more)| *all += more);
         assert_eq!(proxy.counted(), expected, "{flags:x} {status:?} {whole}");
+    }
+}
+
+#[test]
+fn a_limit_of_the_proxys_counts_against_a_substrate_only_where_it_was_asked_in_full_and_has_said_nothing() {
+    let mut proxy = Proxy::start(FakeHost::new());
+    proxy.host.set_property(&["xds", "cluster_name"], b"metal-fr");
+    let mut expected = [0; 6];
+    let limits = ["stream_idle_timeout", "request_overall_timeout", "max_duration_timeout"].map(|why| (why, 0_u64));
+    for (why, flags) in limits.into_iter().chain([("overload", 1 << 25), ("via_upstream", 0)]) {
+        proxy.host.set_property(&["response", "code_details"], why.as_bytes());
+        proxy.host.set_property(&["response", "flags"], &flags.to_le_bytes());
+        for (asked, begun) in [(true, false), (false, false), (true, true), (false, true)] {
+            let mut attempt = proxy.filter.on_attempt(&proxy.host);
+            attempt.on_request_part(10, asked);
+            if begun {
+                proxy.host.set_headers(MapKind::ResponseHeaders, &[(":status", "200")]);
+                proxy.filter.on_answer(&proxy.host, &mut attempt);
+                attempt.on_part(1_000, false);
+                expected[0] += 1;
+            }
+            proxy.filter.on_end(&proxy.host, &mut attempt);
+            let failed = why == "via_upstream" || flags == 0 && asked && !begun;
+            expected[if failed { 1 } else { 4 }] += 1;
+            assert_eq!(proxy.counted(), expected, "{why} {asked} {begun}");
+        }
     }
 }
 

@@ -27,15 +27,21 @@ impl Context for AttemptStream {
 }
 
 impl HttpContext for AttemptStream {
-    fn on_http_request_headers(&mut self, _headers: usize, _end_of_stream: bool) -> Action {
+    fn on_http_request_headers(&mut self, _headers: usize, end_of_stream: bool) -> Action {
         if let Ok(mut role) = self.role.try_borrow_mut() {
             self.attempt = role.on_attempt(&Proxy);
         }
+        self.attempt.on_request_part(0, end_of_stream);
         Action::Continue
     }
 
-    fn on_http_request_body(&mut self, size: usize, _end_of_stream: bool) -> Action {
-        self.attempt.on_request_part(u64::try_from(size).unwrap_or(0));
+    fn on_http_request_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        self.attempt.on_request_part(u64::try_from(size).unwrap_or(0), end_of_stream);
+        Action::Continue
+    }
+
+    fn on_http_request_trailers(&mut self, _trailers: usize) -> Action {
+        self.attempt.on_request_part(0, true);
         Action::Continue
     }
 

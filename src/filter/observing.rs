@@ -39,6 +39,8 @@ pub struct Attempt {
     whole: bool,
     /// Bytes of the request's body.
     sent: u64,
+    /// The request has ended.
+    asked: bool,
     /// What became of the attempts before it, if any.
     before: String,
 }
@@ -61,8 +63,9 @@ impl Attempt {
     }
 
     /// A part of the request went by.
-    pub const fn on_request_part(&mut self, bytes: u64) {
+    pub const fn on_request_part(&mut self, bytes: u64, last: bool) {
         self.sent = self.sent.saturating_add(bytes);
+        self.asked |= last;
     }
 
     /// A part of the answer went by.
@@ -106,6 +109,11 @@ const PULL: [&str; 3] = ["request", "headers", PULL_HEADER];
 pub(super) const FLAGS: [&str; 2] = ["response", "flags"];
 /// The client's connection ended, it broke its protocol, or it reset its stream.
 pub(super) const CLIENT_GONE: u64 = 1 << 14 | 1 << 18 | 1 << 28;
+/// Nothing has moved for too long. Who is to blame for it says whether the request had ended.
+const IDLE: u64 = 1 << 16;
+/// Why the proxy has answered by itself; and that the request did not come whole in the time for requests, which has no flag.
+const DETAILS: [&str; 2] = ["response", "code_details"];
+const STALLED: &[u8] = b"request_overall_timeout";
 
 impl Observing {
     /// Starts to observe.
@@ -214,7 +222,7 @@ impl Observing {
     }
 
     fn ending<H: Host>(host: &H, attempt: &Attempt) -> Ending {
-        let Attempt { begun_ns, bytes, whole, answered, .. } = *attempt;
+        let Attempt { begun_ns, bytes, whole, answered, asked, .. } = *attempt;
         match answered {
             // Proxies know sockets only as connections that break off, however well their sides have parted, and how long
             // one lived is not how long work takes.
@@ -229,8 +237,10 @@ impl Observing {
             // The rest of a bad answer is nobody's concern: the router tries again as soon as it sees one.
             Some(it) if it.meaning != Meaning::Good => Ending::Abandoned,
             _ => {
-                let flags = host.property(&FLAGS).ok().and_then(|bytes| number(&bytes));
-                if flags.unwrap_or(0) & CLIENT_GONE == 0 { Ending::Broken } else { Ending::Abandoned }
+                let flags = host.property(&FLAGS).ok().and_then(|bytes| number(&bytes)).unwrap_or(0);
+                // A client that stalls must not make a substrate look as if it failed.
+                let stalled = !asked && (flags & IDLE != 0 || host.property(&DETAILS).is_ok_and(|why| why == STALLED));
+                if stalled || flags & CLIENT_GONE != 0 { Ending::Abandoned } else { Ending::Broken }
             }
         }
     }

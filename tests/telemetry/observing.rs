@@ -48,8 +48,8 @@ impl Proxy {
     fn attempt_of(&mut self, cluster: &str, bytes: u64, answer: Option<&[(&str, &str)]>, whole: bool) {
         self.host.set_property(&["xds", "cluster_name"], cluster.as_bytes());
         let mut attempt = self.filter.on_attempt(&self.host);
-        attempt.on_request_part(bytes / 2);
-        attempt.on_request_part(bytes - bytes / 2);
+        attempt.on_request_part(bytes / 2, false);
+        attempt.on_request_part(bytes - bytes / 2, true);
         if let Some(headers) = answer {
             self.host.advance_ms(200);
             self.host.set_headers(MapKind::ResponseHeaders, headers);
@@ -129,6 +129,28 @@ fn what_came_of_a_grpc_call_is_counted_by_its_trailers() {
         let health = &snapshot.substrates[0];
         assert_eq!(health.reading(Signal::QueueDepth).is_some(), status.is_some(), "trailers tell of load, too");
         assert_eq!(health.reading(Signal::Total).is_some(), status == Some("0"), "{status:?} {message}");
+    }
+}
+
+#[test]
+fn a_client_that_stalls_makes_no_substrate_look_as_if_it_failed() {
+    // Whether the request had ended, the proxy's flags and its reason; failed and abandoned.
+    for (ended, flags, details, expected) in [
+        (false, 0_u64, "request_overall_timeout", (0, 1)),
+        (false, 1 << 16, "stream_idle_timeout", (0, 1)),
+        (true, 1 << 16, "stream_idle_timeout", (1, 0)),
+        (false, 0, "", (1, 0)),
+        (false, 1 << 6, "upstream_reset_before_response_started", (1, 0)),
+    ] {
+        let mut proxy = Proxy::start(FakeHost::new());
+        proxy.host.set_property(&["xds", "cluster_name"], b"metal-fr");
+        proxy.host.set_property(&["response", "flags"], &flags.to_le_bytes());
+        proxy.host.set_property(&["response", "code_details"], details.as_bytes());
+        let mut attempt = proxy.filter.on_attempt(&proxy.host);
+        attempt.on_request_part(3, ended);
+        proxy.filter.on_end(&proxy.host, &mut attempt);
+        let [_, failed, _, _, abandoned, _] = proxy.counted();
+        assert_eq!((failed, abandoned), expected, "{ended} {flags:x} {details}");
     }
 }
 

@@ -54,6 +54,8 @@ mod identity;
 mod istio;
 #[path = "e2e/kept.rs"]
 mod kept;
+#[path = "e2e/kinds.rs"]
+mod kinds;
 #[path = "e2e/lanes.rs"]
 mod lanes;
 #[path = "e2e/life.rs"]

@@ -369,6 +369,21 @@ const ISTIO: &str = "examples/istio/deployment.yaml";
 const GATEWAY: &str = "examples/envoy-gateway/deployment.yaml";
 const PLACE: &str = "examples/kustomize/place.yaml";
 
+#[test]
+fn sockets_and_the_time_for_requests_are_rendered_where_they_are_asked_for_and_nowhere_else() {
+    let asked = "listen: {at: '0.0.0.0:8080', websocket: true, request_ms: 90500}";
+    for (change, there) in [("listen: {at: '0.0.0.0:8080'}", false), (asked, true)] {
+        let changes = [("listen: {at: '0.0.0.0:8080'}", change)];
+        let (code, said, out) =
+            rendered("envoy", "examples/envoy/deployment.yaml", &changes, &format!("kinds-{there}"));
+        assert_eq!(code, 0, "{said}");
+        let text = fs::read_to_string(out.join("envoy.yaml")).unwrap();
+        for part in ["upgrade_type: websocket", "allow_connect: true", "request_timeout: '90.500s'"] {
+            assert_eq!(text.contains(part), there, "{part}:\n{text}");
+        }
+    }
+}
+
 /// A filter that nothing obeys must not refuse, nor write down places that requests did not go to.
 #[test]
 fn a_filter_alone_is_rendered_in_shadow_beside_nothing_that_is_applied_with_it() {

@@ -54,12 +54,20 @@ impl HttpContext for AttemptStream {
     }
 
     fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        if size > 0
+            && self.attempt.is_open()
+            && let Ok(mut role) = self.role.try_borrow_mut()
+        {
+            role.on_message(&Proxy, &mut self.attempt);
+        }
         self.attempt.on_part(u64::try_from(size).unwrap_or(0), end_of_stream);
         Action::Continue
     }
 
     fn on_http_response_trailers(&mut self, _trailers: usize) -> Action {
-        self.attempt.on_part(0, true);
+        if let Ok(mut role) = self.role.try_borrow_mut() {
+            role.on_trailers(&Proxy, &mut self.attempt);
+        }
         Action::Continue
     }
 }

@@ -17,6 +17,9 @@ const RECEIVED: [&str; 2] = ["response", "size"];
 /// What ends an answer that had begun well, by no fault of the client: bits of the flags.
 const CUT: u64 = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 16 | 1 << 19 | 1 << 22 | 1 << 23 | OVERLOADED;
 
+/// The status of a request that became a socket.
+const SWITCHED: u64 = 101;
+
 /// A placed request whose end is awaited.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Awaited {
@@ -112,17 +115,26 @@ impl End {
     }
 }
 
-fn came(awaited: &Awaited, status: u64, grpc: u64, flags: u64, now_ns: u64) -> Came {
-    let (status, grpc) = (status.to_string(), grpc.to_string());
+fn came(awaited: &Awaited, code: u64, grpc: u64, flags: u64, now_ns: u64) -> Came {
+    let (status, grpc) = (code.to_string(), grpc.to_string());
     let said: [(&[u8], &[u8]); 2] = [(b":status", status.as_bytes()), (b"grpc-status", grpc.as_bytes())];
+    let late = |until: u64| until.saturating_sub(awaited.begun_ns) / 1_000_000 > u64::from(awaited.deadline_ms);
     match answer::read(said.into_iter(), 0).meaning() {
+        // It was answered once it was a socket. How long that lived, and which side ended it, is its own matter; where
+        // nobody noted when it began, the router has held it to its deadline.
+        _ if code == SWITCHED => {
+            if late(awaited.answered_ns.unwrap_or(awaited.begun_ns)) {
+                Came::Late
+            } else {
+                Came::Good
+            }
+        }
         _ if flags & CLIENT_GONE != 0 => Came::Abandoned,
         Meaning::Good if flags & CUT != 0 => Came::Failed,
         Meaning::Good => {
             // The deadline of a stream is for its first byte.
             let until = awaited.answered_ns.unwrap_or(now_ns);
-            let late = until.saturating_sub(awaited.begun_ns) / 1_000_000 > u64::from(awaited.deadline_ms);
-            if late { Came::Late } else { Came::Good }
+            if late(until) { Came::Late } else { Came::Good }
         }
         Meaning::Failed => Came::Failed,
         Meaning::Overloaded => Came::Overloaded,

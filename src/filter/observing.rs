@@ -1,15 +1,17 @@
 //! The telemetry role inside a cluster: it sees every attempt that goes there, also those that the router tries again,
 //! and keeps account of how each begins and ends. It knows no policy: whoever folds knows who is behind a cluster.
 
+mod answering;
 mod fell;
 mod times;
 
 use super::vm::{Member, Vm};
 use super::wire_struct::metadata_text;
-use super::{Host, MapKind, MetricKind};
+use super::{Host, MetricKind};
+use crate::health::answer::Answer;
 use crate::health::heard::{Drop, Dropped};
 use crate::health::slot::key_of_cluster;
-use crate::health::{Beginning, Ending, Meaning, answer};
+use crate::health::{Ending, Meaning};
 use crate::model::contract::{METADATA, METADATA_CLUSTER, PULL_HEADER};
 use fell::Fell;
 use times::Times;
@@ -31,6 +33,8 @@ pub struct Attempt {
     begun_ns: u64,
     /// What its answer showed, once there is one.
     answered: Option<Answered>,
+    /// The headers of one that will say later what came of it, and when they came.
+    open: Option<(Answer, u64)>,
     bytes: u64,
     whole: bool,
     /// Bytes of the request's body, and whether the client has sent all of it.
@@ -45,9 +49,18 @@ struct Answered {
     meaning: Meaning,
     first_byte_us: u64,
     output_tokens: Option<u32>,
+    is_grpc: bool,
+    /// The connection was handed over: there is no end of an answer to come.
+    switched: bool,
 }
 
 impl Attempt {
+    /// Whether its answer has begun and nothing has come of it yet.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// A part of the request went by.
     pub const fn on_request_part(&mut self, bytes: u64, last: bool) {
         self.sent = self.sent.saturating_add(bytes);
@@ -179,31 +192,17 @@ impl Observing {
         place
     }
 
-    /// The headers of its answer are there.
-    pub fn on_answer<H: Host>(&mut self, host: &H, attempt: &mut Attempt) {
-        let (Some(at), None) = (attempt.at, attempt.answered) else { return };
-        let Ok(headers) = host.headers(MapKind::ResponseHeaders) else { return };
-        let now_ns = host.now_ns();
-        let first_byte_us = now_ns.saturating_sub(attempt.begun_ns) / 1_000;
-        let answer = answer::read(headers.iter(), now_ns / 1_000_000);
-        let meaning = answer.meaning();
-        attempt.answered = Some(Answered { meaning, first_byte_us, output_tokens: answer.output_tokens });
-        let beginning = Beginning {
-            meaning,
-            first_byte_us: Some(first_byte_us),
-            said: &answer.said,
-            retry_after_s: answer.retry_after_s,
-        };
-        self.member.with(|reporter| reporter.observer.answered(at, &beginning, now_ns / 1_000_000));
-        self.fell.answered(host, &self.member, (at, &attempt.before), (answer.status, meaning), now_ns);
-        self.counters.answered(host, meaning);
-        self.counters.dropped(host, &answer.dropped);
-    }
-
     /// It has ended, with an answer or without.
     pub fn on_end<H: Host>(&mut self, host: &H, attempt: &mut Attempt) {
+        if attempt.whole
+            && let Some((answer, came_ns)) = attempt.open.take()
+        {
+            // Over with headers that said nothing: that is all there is to judge it by.
+            self.begins(host, attempt, &answer, came_ns);
+        }
         let Some(at) = attempt.at.take() else { return };
         let ending = Self::ending(host, attempt);
+        let switched = attempt.answered.is_some_and(|it| it.switched);
         match ending {
             Ending::Broken => {
                 self.counters.answered(host, Meaning::Failed);
@@ -212,6 +211,7 @@ impl Observing {
                     self.fell.silent(host, &self.member, (at, &attempt.before), times);
                 }
             }
+            Ending::Abandoned if switched => {}
             Ending::Abandoned => add(host, self.counters.abandoned, 1),
             Ending::Whole { meaning: Meaning::Good, first_byte_us: Some(first_us), total_us, .. } => {
                 if let Some(times) = &self.times {
@@ -224,8 +224,11 @@ impl Observing {
     }
 
     fn ending<H: Host>(host: &H, attempt: &Attempt) -> Ending {
-        let Attempt { begun_ns, bytes, whole, asked, answered, .. } = *attempt;
+        let Attempt { begun_ns, bytes, whole, answered, asked, .. } = *attempt;
         match answered {
+            // Proxies know sockets only as connections that break off, however well their sides have parted, and how long
+            // one lived is not how long work takes.
+            Some(it) if it.switched => Ending::Abandoned,
             Some(it) if whole => Ending::Whole {
                 meaning: it.meaning,
                 first_byte_us: Some(it.first_byte_us),

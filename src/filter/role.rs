@@ -107,6 +107,20 @@ impl Role {
         }
     }
 
+    /// The first message of an answer whose headers said nothing yet.
+    pub fn on_message<H: Host>(&mut self, host: &H, attempt: &mut Attempt) {
+        if let Self::Observing(role, _) = self {
+            role.on_message(host, attempt);
+        }
+    }
+
+    /// The trailers of an attempt's answer are there.
+    pub fn on_trailers<H: Host>(&mut self, host: &H, attempt: &mut Attempt) {
+        if let Self::Observing(role, _) = self {
+            role.on_trailers(host, attempt);
+        }
+    }
+
     /// An attempt has ended.
     pub fn on_end<H: Host>(&mut self, host: &H, attempt: &mut Attempt) {
         if let Self::Observing(role, _) = self {

@@ -22,12 +22,16 @@ pub struct Answer {
     pub dropped: Dropped,
     /// A proxy on the way has answered in the substrate's place: it is full.
     overloaded: bool,
-    /// Of a gRPC answer that is over before it has begun.
+    /// It is a gRPC answer, and what its end says, where that came with its beginning.
+    is_grpc: bool,
     grpc: Option<u64>,
     /// A quota is used up, and when it begins anew.
     spent: bool,
     renewed_s: Option<u32>,
 }
+
+/// The connection is another protocol's from here on.
+const SWITCHING: u16 = 101;
 
 const UNKNOWN: u64 = 2;
 const DEADLINE_EXCEEDED: u64 = 4;
@@ -65,6 +69,31 @@ impl Answer {
         }
     }
 
+    /// Whether it is a gRPC answer.
+    #[must_use]
+    pub const fn is_grpc(&self) -> bool {
+        self.is_grpc
+    }
+
+    /// Whether it will say only at its end what came of it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.is_grpc && self.status == 200 && self.grpc.is_none()
+    }
+
+    /// Whether it hands the connection over, as to a socket.
+    #[must_use]
+    pub const fn is_switch(&self) -> bool {
+        self.status == SWITCHING
+    }
+
+    /// Its trailers have come: they belong to it as its headers do.
+    pub fn close<'a>(&mut self, trailers: impl Iterator<Item = (&'a [u8], &'a [u8])>, now_ms: u64) {
+        for (name, value) in trailers.filter(|(name, _)| !name.starts_with(b":")) {
+            self.take(name, value.trim_ascii(), now_ms);
+        }
+    }
+
     fn take(&mut self, name: &[u8], value: &[u8], now_ms: u64) {
         match name {
             b":status" => self.status = whole(value).and_then(|n| u16::try_from(n).ok()).unwrap_or(0),
@@ -89,6 +118,7 @@ impl Answer {
                 self.output_tokens = self.number(whole(value)).or(self.output_tokens);
             }
             b"grpc-status" => self.grpc = whole(value),
+            b"content-type" => self.is_grpc = value.starts_with(b"application/grpc"),
             _ => {}
         }
     }
@@ -240,6 +270,25 @@ mod tests {
             ["0", "8", "14", "3"].map(grpc),
             [Meaning::Good, Meaning::Overloaded, Meaning::Failed, Meaning::Refused]
         );
+    }
+
+    #[test]
+    fn what_a_grpc_answer_comes_to_may_be_said_in_its_trailers() {
+        let begun = || said(&[(":status", "200"), ("content-type", "application/grpc+proto")]);
+        let closed = |trailers: &[(&str, &str)]| {
+            let mut answer = begun();
+            answer.close(trailers.iter().map(|(k, v)| (k.as_bytes(), v.as_bytes())), THEN_MS);
+            answer
+        };
+        assert!(begun().is_open() && !closed(&[("grpc-status", "0")]).is_open());
+        let codes = ["0", "8", "14", "3"].map(|code| closed(&[("grpc-status", code)]).meaning());
+        assert_eq!(codes, [Meaning::Good, Meaning::Overloaded, Meaning::Failed, Meaning::Refused]);
+        let load =
+            closed(&[("grpc-status", "0"), ("endpoint-load-metrics", "TEXT named_metrics.num_requests_waiting=4")]);
+        assert_eq!(load.said, [(Signal::QueueDepth, 4)]);
+        assert_eq!(closed(&[(":status", "500"), ("grpc-status", "0")]).status, 200, "a trailer is no status");
+        let others = [&[(":status", "200")][..], &[(":status", "503"), ("content-type", "application/grpc")]];
+        assert!(others.into_iter().all(|headers| !said(headers).is_open()), "nothing to wait for");
     }
 
     #[test]

@@ -65,7 +65,8 @@ pub enum Ending {
     },
     /// By the substrate, or the way to it: refused, reset, timed out, broken off.
     Broken,
-    /// By somebody else: the client has gone, or our own limit held it back. Says nothing of the substrate.
+    /// By somebody else: the client has gone, our own limit held it back, or it became a socket, which ends when its
+    /// sides have done with it. Says nothing of the substrate.
     Abandoned,
 }
 
@@ -159,6 +160,13 @@ impl Observer {
         }
     }
 
+    /// An answer that began well said at its end that it was not; what it says besides is kept.
+    pub fn turned(&mut self, substrate: usize, meaning: Meaning, said: &[(Signal, i64)], now_ms: u64) {
+        if let Some(seen) = self.seen.get_mut(substrate) {
+            seen.turn(meaning, said, now_ms);
+        }
+    }
+
     /// An attempt has ended.
     pub fn ended(&mut self, substrate: usize, ending: &Ending) {
         if let Some(seen) = self.seen.get_mut(substrate) {
@@ -219,6 +227,16 @@ impl Seen {
             if let Some(n) = self.buckets.get_mut(bucket_of(first_us)) {
                 *n = n.saturating_add(1);
             }
+        }
+    }
+
+    fn turn(&mut self, meaning: Meaning, said: &[(Signal, i64)], now_ms: u64) {
+        self.touched = true;
+        if matches!(meaning, Meaning::Failed | Meaning::Overloaded) {
+            self.row.answers.count(meaning);
+        }
+        for (signal, value) in said {
+            say(&mut self.row.said, *signal, *value, now_ms);
         }
     }
 

@@ -97,6 +97,10 @@ pub struct Listen {
     pub own: Option<(String, String)>,
     /// The file with the authorities that may sign for clients, which then must have a certificate.
     pub client_ca: Option<String>,
+    /// Whether requests may become sockets.
+    pub websocket: bool,
+    /// How long a request may take to come whole, in milliseconds, unless its answer begins before.
+    pub request_ms: Option<u32>,
 }
 
 /// How requests are written down.

@@ -133,7 +133,11 @@ impl Lanes {
 }
 
 pub fn at(upstream: &Upstream, http2: bool) -> Endpoint {
-    let hosts = vec![(upstream.address.ip().to_string(), upstream.address.port())];
+    at_address(upstream.address, http2)
+}
+
+pub fn at_address(address: std::net::SocketAddr, http2: bool) -> Endpoint {
+    let hosts = vec![(address.ip().to_string(), address.port())];
     Endpoint { hosts, http2, ..Endpoint::default() }
 }
 

@@ -74,6 +74,102 @@ impl Proxy {
 const OK: [(&str, &str); 1] = [(":status", "200")];
 
 #[test]
+fn a_socket_counts_once_when_it_is_one_and_for_nothing_however_it_ends() {
+    // Nobody; the client has gone; the substrate has closed or reset it.
+    for flags in [0_u64, 1 << 14, 1 << 6, 1 << 16] {
+        let mut proxy = Proxy::start(FakeHost::new());
+        proxy.host.set_property(&["response", "flags"], &flags.to_le_bytes());
+        proxy.attempt("metal-fr", Some(&[(":status", "101"), ("upgrade", "websocket")]), false);
+        assert_eq!(proxy.counted(), [1, 0, 0, 0, 0, 0], "{flags:x}");
+        let snapshot = proxy.snapshot();
+        let health = &snapshot.substrates[0];
+        assert_eq!(health.circuit, Circuit::Closed);
+        assert!(health.reading(Signal::FirstToken).is_some(), "how long it took to be one");
+        assert!(health.reading(Signal::Total).is_none(), "how long it lived is not how long work takes");
+    }
+}
+
+#[test]
+fn what_came_of_a_grpc_call_is_counted_by_its_trailers() {
+    let grpc = [(":status", "200"), ("content-type", "application/grpc")];
+    // What its trailers say, whether a message came before them, and what is counted.
+    for (status, message, expected) in [
+        (Some("0"), true, [1, 0, 0, 0]),
+        (Some("0"), false, [1, 0, 0, 0]),
+        (Some("14"), false, [0, 1, 0, 0]),
+        (Some("8"), false, [0, 0, 1, 0]),
+        (Some("3"), false, [0, 0, 0, 1]),
+        // It began well: good and failed, as one that breaks off.
+        (Some("14"), true, [1, 1, 0, 0]),
+        (Some("8"), true, [1, 0, 1, 0]),
+        (Some("3"), true, [1, 0, 0, 0]),
+        // Broken off, before and after its first message.
+        (None, false, [0, 1, 0, 0]),
+        (None, true, [1, 1, 0, 0]),
+    ] {
+        let mut proxy = Proxy::start(FakeHost::new());
+        proxy.host.set_property(&["xds", "cluster_name"], b"metal-fr");
+        let mut attempt = proxy.filter.on_attempt(&proxy.host);
+        proxy.host.set_headers(MapKind::ResponseHeaders, &grpc);
+        proxy.filter.on_answer(&proxy.host, &mut attempt);
+        assert_eq!(proxy.counted(), [0; 6], "its headers say nothing yet");
+        if message {
+            proxy.host.advance_ms(70);
+            proxy.filter.on_message(&proxy.host, &mut attempt);
+            attempt.on_part(10, false);
+        }
+        if let Some(status) = status {
+            let load = ("endpoint-load-metrics", "TEXT named_metrics.num_requests_waiting=4");
+            proxy.host.set_headers(MapKind::ResponseTrailers, &[("grpc-status", status), load]);
+            proxy.filter.on_trailers(&proxy.host, &mut attempt);
+        }
+        proxy.filter.on_end(&proxy.host, &mut attempt);
+        assert_eq!(proxy.counted()[..4], expected, "{status:?} {message}");
+        let snapshot = proxy.snapshot();
+        let health = &snapshot.substrates[0];
+        assert_eq!(health.reading(Signal::QueueDepth).is_some(), status.is_some(), "trailers tell of load, too");
+        assert_eq!(health.reading(Signal::Total).is_some(), status == Some("0"), "{status:?} {message}");
+    }
+}
+
+#[test]
+fn a_client_that_stalls_makes_no_substrate_look_as_if_it_failed() {
+    // Whether the request had ended, the proxy's flags and its reason; failed and abandoned.
+    for (ended, flags, details, expected) in [
+        (false, 0_u64, "request_overall_timeout", (0, 1)),
+        (false, 1 << 16, "stream_idle_timeout", (0, 1)),
+        (true, 1 << 16, "stream_idle_timeout", (1, 0)),
+        (false, 0, "", (1, 0)),
+        (false, 1 << 6, "upstream_reset_before_response_started", (1, 0)),
+    ] {
+        let mut proxy = Proxy::start(FakeHost::new());
+        proxy.host.set_property(&["xds", "cluster_name"], b"metal-fr");
+        proxy.host.set_property(&["response", "flags"], &flags.to_le_bytes());
+        proxy.host.set_property(&["response", "code_details"], details.as_bytes());
+        let mut attempt = proxy.filter.on_attempt(&proxy.host);
+        attempt.on_request_part(3, ended);
+        proxy.filter.on_end(&proxy.host, &mut attempt);
+        let [_, failed, _, _, abandoned, _] = proxy.counted();
+        assert_eq!((failed, abandoned), expected, "{ended} {flags:x} {details}");
+    }
+}
+
+#[test]
+fn the_trailers_of_other_answers_are_nobody_s() {
+    let mut proxy = Proxy::start(FakeHost::new());
+    proxy.host.set_property(&["xds", "cluster_name"], b"metal-fr");
+    let mut attempt = proxy.filter.on_attempt(&proxy.host);
+    proxy.host.set_headers(MapKind::ResponseHeaders, &OK);
+    proxy.filter.on_answer(&proxy.host, &mut attempt);
+    proxy.host.set_headers(MapKind::ResponseTrailers, &[("grpc-status", "14")]);
+    let before = proxy.host.count("headers");
+    proxy.filter.on_trailers(&proxy.host, &mut attempt);
+    assert_eq!(proxy.host.count("headers"), before, "they are not even read");
+    proxy.filter.on_end(&proxy.host, &mut attempt);
+    assert_eq!(proxy.counted(), [1, 0, 0, 0, 0, 0]);
+}
+
+#[test]
 fn however_many_roots_a_vm_has_it_has_one_slot() {
     let (host, vm) = (FakeHost::new(), Vm::default());
     let config = || TelemetryConfig::new(watch(&["metal-fr"]), 100, Vec::new());

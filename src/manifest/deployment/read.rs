@@ -179,7 +179,9 @@ fn listen<S: Source>(s: &mut S) -> Option<Listen> {
     if client_ca.is_some() && certificate.is_none() {
         s.wrong("client_ca", codes::CONTRADICTION, "a certificate of our own beside it");
     }
-    Some(Listen { address, port, own: certificate.zip(key), client_ca })
+    let websocket = s.or("websocket", "Whether requests may become sockets (WebSocket), for an Envoy of its own; refused with 403 where they may not. Only substrates that serve them should be permitted to those who ask.", Flag, false);
+    let request_ms = s.optional("request_ms", "How long a request may take to come whole, in milliseconds, unless its answer begins before; then it is answered 408. For an Envoy of its own. A deadline counts from a request's end, so without this one that never ends is only bounded by five minutes in which nothing moves.", whole(1, 86_400_000));
+    Some(Listen { address, port, own: certificate.zip(key), client_ca, websocket, request_ms })
 }
 
 fn endpoint<S: Source>(s: &mut S) -> Option<Endpoint> {

@@ -152,6 +152,14 @@ fn ingress(subject: &Subject<'_>, placement: Value) -> Value {
     }
     let router = extension("envoy.filters.http.router", types::ROUTER, router);
     if let Value::Object(manager) = &mut manager {
+        if deployment.listen.websocket {
+            manager.insert("upgrade_configs".into(), json!([{"upgrade_type": "websocket"}]));
+            // Over HTTP/2 a socket is a CONNECT that names its protocol (RFC 8441).
+            manager.insert("http2_protocol_options".into(), json!({"allow_connect": true}));
+        }
+        if let Some(ms) = deployment.listen.request_ms {
+            manager.insert("request_timeout".into(), json!(format!("{}.{:03}s", ms / 1_000, ms % 1_000)));
+        }
         manager.insert("http_filters".into(), json!([passes(hops), placement, router]));
         // Without its own name for its side, nothing that clients say of other hops is believed.
         manager.insert("use_remote_address".into(), json!(true));

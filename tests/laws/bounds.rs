@@ -301,6 +301,10 @@ fn what_the_request_and_the_class_both_need_is_needed_and_what_two_approvals_ope
     let facts =
         Facts { features: Features::default().with(Feature::Tools), class: Some(Fact::claimed("other")), ..ten() };
     assert_eq!(alone(&document, &[], &facts), [Code::Feature]);
+    // So it is where the class that is claimed needs it too, and where none is claimed.
+    document.classes[1].needs = document.classes[0].needs;
+    assert_eq!(alone(&document, &[], &facts), [Code::Feature]);
+    assert_eq!(alone(&document, &[], &ten()), [Code::Feature]);
     let mut document = alike(1);
     document.substrates.push(substrate("home"));
     document.substrates[0].location.region = name("far");
@@ -672,5 +676,22 @@ fn a_beginning_of_a_model_does_unless_the_policy_names_one_that_is_longer() {
     assert!(text.contains("a%20b") && Replay::parse(&text).is_ok());
     for digits in ["%g0", "%0g", "%2-", "%zz"] {
         assert!(Replay::parse(&text.replace("%20", digits)).is_err(), "{digits}");
+    }
+}
+
+/// Two equals stand behind the first: whoever comes next is one of them, and not the worst, which is asked before them.
+#[test]
+fn of_equals_one_is_next_and_never_the_worst() {
+    let mut document = alike(4);
+    document.settings.selection.margin_ppm = 0;
+    document.settings.selection.margin_per_second_ppm = 0;
+    for (substrate, uusd) in document.substrates.iter_mut().zip([3_000, 0, 1_000, 1_000]) {
+        (substrate.cost.regime, substrate.cost.request_uusd) = (Regime::Provider, uusd);
+    }
+    let policy = Policy::new(document, [0; 32]);
+    for seed in 0..64 {
+        let plan = place(&policy, None, &Local::default(), &ten(), NOW_MS, seed << 17).plan;
+        let order: Vec<_> = plan.iter().map(|attempt| attempt.substrate).collect();
+        assert!(matches!(order[..], [1, 2, 3] | [1, 3, 2]), "{order:?}");
     }
 }

@@ -48,7 +48,9 @@ proptest! {
     }
 
     #[test]
-    fn what_is_kept_for_a_tenant_gives_nobody_else_a_place(mut case in case(), at in 0..6_usize, eighths in 1..8_u32, who in 0..3_usize) {
+    fn what_is_kept_for_a_tenant_gives_nobody_else_a_place(mut case in case(), at in 0..6_usize, eighths in 1..8_u32, (who, own) in (0..3_usize, 0..8_u32)) {
+        // What is kept moves the places where what tenants have is counted.
+        case.local.tenant_placed = vec![own; 20];
         // Another one, one who only says to be it, and nobody.
         case.facts.tenant = [Some(Fact::trusted("globex")), Some(Fact::claimed("acme")), None][who];
         let (before, after) = (turned_away(&case), turned_away(&kept(&case, at, "acme", eighths)));
@@ -148,6 +150,22 @@ fn each_worker_gives_its_part_of_what_is_kept() {
     assert_eq!([17, 19, 20].map(|n| given(1, &counted(n))), [3, 1, 0]);
     let shared = [(Signal::InFlight, 3), (Signal::Running, 15)];
     assert_eq!([1, 2, 3].map(|workers| given(workers, &shared)), [4, 2, 2]);
+}
+
+#[test]
+fn of_two_million_places_none_is_given_beyond_the_last() {
+    let mut document = reserved();
+    let capacity = &mut document.substrates[0].capacity;
+    (capacity.concurrency, capacity.keep_for_tenant_ppm) = (2_000_000, vec![("acme".into(), 250_000)]);
+    let policy = Policy::new(document, [0; 32]);
+    let mut placer = Placer::new(&policy);
+    let mut places = |in_flight: i64| {
+        let snapshot = Snapshot { slots: 1, ..snapshot(vec![health("s0", &[(Signal::InFlight, in_flight)])]) };
+        placer.refresh(Some(&snapshot), NOW_MS);
+        let of_acme = of(Some(Fact::trusted("acme")), false);
+        placer.place(&Local::default(), &of_acme, NOW_MS, 1).outcome == Outcome::Placed
+    };
+    assert_eq!([1_999_999, 2_000_000].map(&mut places), [true, false]);
 }
 
 #[test]

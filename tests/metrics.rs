@@ -381,6 +381,8 @@ fn end(host: &FakeHost, cluster: &str, status: u64, flags: u64) {
 fn the_end_of_a_request_says_what_it_came_to_and_where_it_really_went() {
     // Bits of the flags: the client reset, the upstream reset.
     let (gone, cut) = (1 << 28, 1 << 4);
+    // The proxy was overloaded; nothing moved for too long; it took too long in all.
+    let (overloaded, idle, long) = (1 << 25, 1 << 16, 1 << 22);
     for (cluster, status, flags, passed_ms, stream, came, went) in [
         ("metal-fr", 200, 0, 10, false, "good", "first"),
         ("metal-fr", 200, 0, 60_000, false, "good", "first"),
@@ -390,7 +392,16 @@ fn the_end_of_a_request_says_what_it_came_to_and_where_it_really_went() {
         ("provider-us", 200, 0, 10, false, "good", "elsewhere"),
         ("unheard-of", 503, 0, 10, false, "failed", "elsewhere"),
         ("metal-fr", 200, cut, 10, false, "failed", "first"),
+        ("metal-fr", 200, overloaded, 10, false, "failed", "first"),
         ("metal-fr", 200, gone, 10, false, "abandoned", "first"),
+        // It may be the client that did not read.
+        ("metal-fr", 200, idle, 10, false, "abandoned", "first"),
+        ("metal-fr", 200, long, 10, true, "abandoned", "first"),
+        ("metal-fr", 504, idle, 10, false, "failed", "first"),
+        // A socket is one good answer, however it ends and however long it lives.
+        ("metal-fr", 101, cut, 99_000, true, "good", "first"),
+        ("metal-fr", 101, gone, 99_000, true, "good", "first"),
+        ("metal-fr", 101, 0, 99_000, false, "good", "first"),
         ("", 0, gone, 10, false, "abandoned", "nowhere"),
         ("", 503, 0, 10, false, "failed", "nowhere"),
         ("metal-fr", 429, 0, 10, false, "overloaded", "first"),

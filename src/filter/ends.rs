@@ -15,7 +15,9 @@ const GRPC_STATUS: [&str; 2] = ["response", "grpc_status"];
 const SENT: [&str; 2] = ["request", "size"];
 const RECEIVED: [&str; 2] = ["response", "size"];
 /// What ends an answer that had begun well, by no fault of the client: bits of the flags.
-const CUT: u64 = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 16 | 1 << 19 | 1 << 22 | 1 << 23 | OVERLOADED;
+const CUT: u64 = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 19 | 1 << 23 | OVERLOADED;
+/// What ends one that its client may have stopped to read: nothing moved for too long, or it took too long in all.
+const LET_PASS: u64 = 1 << 16 | 1 << 22;
 
 /// The status of a request that became a socket.
 const SWITCHED: u64 = 101;
@@ -79,7 +81,7 @@ pub(super) enum Came {
     Overloaded = 3,
     /// A bad request.
     Refused = 4,
-    /// The client did not wait for the end.
+    /// The client did not wait for the end, or perhaps did not read it.
     Abandoned = 5,
 }
 
@@ -120,8 +122,8 @@ fn came(awaited: &Awaited, code: u64, grpc: u64, flags: u64, now_ns: u64) -> Cam
     let said: [(&[u8], &[u8]); 2] = [(b":status", status.as_bytes()), (b"grpc-status", grpc.as_bytes())];
     let late = |until: u64| until.saturating_sub(awaited.begun_ns) / 1_000_000 > u64::from(awaited.deadline_ms);
     match answer::read(said.into_iter(), 0).meaning() {
-        // It was answered once it was a socket. How long that lived, and which side ended it, is its own matter; where
-        // nobody noted when it began, the router has held it to its deadline.
+        // It was answered once it was a socket. How long that lived, and which side ended it, is its own matter. When it
+        // began is noted of streams only: of others it is not known to be late.
         _ if code == SWITCHED => {
             if late(awaited.answered_ns.unwrap_or(awaited.begun_ns)) {
                 Came::Late
@@ -131,6 +133,7 @@ fn came(awaited: &Awaited, code: u64, grpc: u64, flags: u64, now_ns: u64) -> Cam
         }
         _ if flags & CLIENT_GONE != 0 => Came::Abandoned,
         Meaning::Good if flags & CUT != 0 => Came::Failed,
+        Meaning::Good if flags & LET_PASS != 0 => Came::Abandoned,
         Meaning::Good => {
             // The deadline of a stream is for its first byte.
             let until = awaited.answered_ns.unwrap_or(now_ns);

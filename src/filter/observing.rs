@@ -7,7 +7,7 @@ mod times;
 
 use super::vm::{Member, Vm};
 use super::wire_struct::metadata_text;
-use super::{Host, MetricKind};
+use super::{Headers, Host, MetricKind};
 use crate::health::answer::Answer;
 use crate::health::heard::{Drop, Dropped};
 use crate::health::slot::key_of_cluster;
@@ -33,8 +33,8 @@ pub struct Attempt {
     begun_ns: u64,
     /// What its answer showed, once there is one.
     answered: Option<Answered>,
-    /// The headers of one that will say later what came of it, and when they came.
-    open: Option<(Answer, u64)>,
+    /// The headers of one that will say later what came of it, and of which nothing else has come.
+    open: Option<Answer>,
     bytes: u64,
     whole: bool,
     /// Bytes of the request's body, and whether the client has sent all of it.
@@ -49,7 +49,8 @@ struct Answered {
     meaning: Meaning,
     first_byte_us: u64,
     output_tokens: Option<u32>,
-    is_grpc: bool,
+    /// Its end has yet to say what came of it.
+    owes: bool,
     /// The connection was handed over: there is no end of an answer to come.
     switched: bool,
 }
@@ -59,6 +60,11 @@ impl Attempt {
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// Whether its end has yet to say what came of it.
+    fn owes(&self) -> bool {
+        self.is_open() || self.answered.is_some_and(|it| it.owes)
     }
 
     /// A part of the request went by.
@@ -194,11 +200,9 @@ impl Observing {
 
     /// It has ended, with an answer or without.
     pub fn on_end<H: Host>(&mut self, host: &H, attempt: &mut Attempt) {
-        if attempt.whole
-            && let Some((answer, came_ns)) = attempt.open.take()
-        {
-            // Over with headers that said nothing: that is all there is to judge it by.
-            self.begins(host, attempt, &answer, came_ns);
+        if attempt.whole && attempt.owes() {
+            // Over without a word of what came of it.
+            self.closes(host, attempt, Some(&Headers::default()));
         }
         let Some(at) = attempt.at.take() else { return };
         let ending = Self::ending(host, attempt);

@@ -20,6 +20,8 @@ pub struct Answer {
     pub said: Vec<(Signal, i64)>,
     /// What of it cannot be believed.
     pub dropped: Dropped,
+    /// What its `retry-after` says, whatever that is about.
+    hint_s: Option<u32>,
     /// A proxy on the way has answered in the substrate's place: it is full.
     overloaded: bool,
     /// It is a gRPC answer, and what its end says, where that came with its beginning.
@@ -47,13 +49,7 @@ pub fn read<'a>(headers: impl Iterator<Item = (&'a [u8], &'a [u8])>, now_ms: u64
     for (name, value) in headers {
         answer.take(name, value.trim_ascii(), now_ms);
     }
-    match answer.meaning() {
-        // A good answer's `retry-after` is about polling. But whoever says that nothing is left, and when there will
-        // be, need not be asked again to learn it.
-        Meaning::Good => answer.retry_after_s = answer.renewed_s.filter(|_| answer.spent),
-        _ if answer.spent => answer.retry_after_s = answer.retry_after_s.or(answer.renewed_s),
-        _ => {}
-    }
+    answer.settle();
     answer
 }
 
@@ -65,14 +61,8 @@ impl Answer {
             (200, Some(RESOURCE_EXHAUSTED)) => Meaning::Overloaded,
             (200, Some(UNKNOWN | DEADLINE_EXCEEDED | INTERNAL | UNAVAILABLE | DATA_LOSS)) => Meaning::Failed,
             (200, Some(1..)) => Meaning::Refused,
-            (status, _) => Meaning::of(status, self.overloaded || self.retry_after_s.is_some()),
+            (status, _) => Meaning::of(status, self.overloaded || self.hint_s.or(self.retry_after_s).is_some()),
         }
-    }
-
-    /// Whether it is a gRPC answer.
-    #[must_use]
-    pub const fn is_grpc(&self) -> bool {
-        self.is_grpc
     }
 
     /// Whether it will say only at its end what came of it.
@@ -87,11 +77,25 @@ impl Answer {
         self.status == SWITCHING
     }
 
-    /// Its trailers have come: they belong to it as its headers do.
+    /// The end of a gRPC answer has come, with its trailers if it has some: they belong to it as its headers do. One that
+    /// does not say what came of it is an error to every client.
     pub fn close<'a>(&mut self, trailers: impl Iterator<Item = (&'a [u8], &'a [u8])>, now_ms: u64) {
         for (name, value) in trailers.filter(|(name, _)| !name.starts_with(b":")) {
             self.take(name, value.trim_ascii(), now_ms);
         }
+        self.grpc.get_or_insert(UNKNOWN);
+        self.settle();
+    }
+
+    /// For how long it asks to be left alone, by all that it has said.
+    fn settle(&mut self) {
+        self.retry_after_s = match self.meaning() {
+            // A good answer's `retry-after` is about polling. But whoever says that nothing is left, and when there will
+            // be, need not be asked again to learn it.
+            Meaning::Good => self.renewed_s.filter(|_| self.spent),
+            _ if self.spent => self.hint_s.or(self.renewed_s),
+            _ => self.hint_s,
+        };
     }
 
     fn take(&mut self, name: &[u8], value: &[u8], now_ms: u64) {
@@ -99,7 +103,7 @@ impl Answer {
             b":status" => self.status = whole(value).and_then(|n| u16::try_from(n).ok()).unwrap_or(0),
             b"retry-after" => {
                 let hint = whole(value).or_else(|| seconds_until(value, now_ms));
-                self.retry_after_s = self.number(hint).or(self.retry_after_s);
+                self.hint_s = self.number(hint).or(self.hint_s);
             }
             b"x-envoy-overloaded" => self.overloaded = true,
             orca::HEADER => self.load(orca::parse(value)),
@@ -118,7 +122,10 @@ impl Answer {
                 self.output_tokens = self.number(whole(value)).or(self.output_tokens);
             }
             b"grpc-status" => self.grpc = whole(value),
-            b"content-type" => self.is_grpc = value.starts_with(b"application/grpc"),
+            // In a browser's gRPC the trailers are a part of the body: nobody here reads them.
+            b"content-type" => {
+                self.is_grpc = value.starts_with(b"application/grpc") && !value.starts_with(b"application/grpc-web");
+            }
             _ => {}
         }
     }

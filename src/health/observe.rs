@@ -161,9 +161,9 @@ impl Observer {
     }
 
     /// An answer that began well said at its end that it was not; what it says besides is kept.
-    pub fn turned(&mut self, substrate: usize, meaning: Meaning, said: &[(Signal, i64)], now_ms: u64) {
+    pub fn turned(&mut self, substrate: usize, it: &Beginning<'_>, now_ms: u64) {
         if let Some(seen) = self.seen.get_mut(substrate) {
-            seen.turn(meaning, said, now_ms);
+            seen.turn(it, now_ms);
         }
     }
 
@@ -211,16 +211,9 @@ impl Seen {
     }
 
     fn begin(&mut self, it: &Beginning<'_>, now_ms: u64) {
-        self.touched = true;
+        self.hear(it, now_ms);
         let row = &mut self.row;
         row.answers.count(it.meaning);
-        for (signal, value) in it.said {
-            say(&mut row.said, *signal, *value, now_ms);
-        }
-        if let (Meaning::Overloaded | Meaning::Good, Some(hint)) = (it.meaning, it.retry_after_s) {
-            let cool_s = hint.clamp(*RETRY_S.start(), *RETRY_S.end());
-            row.retry_at_ms = now_ms.saturating_add(u64::from(cool_s) * 1_000);
-        }
         // Only work that was done tells how long work takes: a quick refusal is not a quick substrate.
         if let (Meaning::Good, Some(first_us)) = (it.meaning, it.first_byte_us) {
             row.first.add(first_us);
@@ -230,13 +223,22 @@ impl Seen {
         }
     }
 
-    fn turn(&mut self, meaning: Meaning, said: &[(Signal, i64)], now_ms: u64) {
-        self.touched = true;
-        if matches!(meaning, Meaning::Failed | Meaning::Overloaded) {
-            self.row.answers.count(meaning);
+    fn turn(&mut self, it: &Beginning<'_>, now_ms: u64) {
+        self.hear(it, now_ms);
+        if matches!(it.meaning, Meaning::Failed | Meaning::Overloaded) {
+            self.row.answers.count(it.meaning);
         }
-        for (signal, value) in said {
+    }
+
+    /// What it says of itself, and for how long it asks to be left alone.
+    fn hear(&mut self, it: &Beginning<'_>, now_ms: u64) {
+        self.touched = true;
+        for (signal, value) in it.said {
             say(&mut self.row.said, *signal, *value, now_ms);
+        }
+        if let (Meaning::Overloaded | Meaning::Good, Some(hint)) = (it.meaning, it.retry_after_s) {
+            let cool_s = hint.clamp(*RETRY_S.start(), *RETRY_S.end());
+            self.row.retry_at_ms = now_ms.saturating_add(u64::from(cool_s) * 1_000);
         }
     }
 

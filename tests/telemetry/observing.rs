@@ -103,6 +103,11 @@ fn what_came_of_a_grpc_call_is_counted_by_its_trailers() {
         (Some("14"), true, [1, 1, 0, 0]),
         (Some("8"), true, [1, 0, 1, 0]),
         (Some("3"), true, [1, 0, 0, 0]),
+        // Over without a word of what came of it: an error to every client.
+        (Some(""), false, [0, 1, 0, 0]),
+        (Some(""), true, [1, 1, 0, 0]),
+        (Some("-"), false, [0, 1, 0, 0]),
+        (Some("-"), true, [1, 1, 0, 0]),
         // Broken off, before and after its first message.
         (None, false, [0, 1, 0, 0]),
         (None, true, [1, 1, 0, 0]),
@@ -120,14 +125,24 @@ fn what_came_of_a_grpc_call_is_counted_by_its_trailers() {
         }
         if let Some(status) = status {
             let load = ("endpoint-load-metrics", "TEXT named_metrics.num_requests_waiting=4");
-            proxy.host.set_headers(MapKind::ResponseTrailers, &[("grpc-status", status), load]);
-            proxy.filter.on_trailers(&proxy.host, &mut attempt);
+            let hint = ("retry-after", "30");
+            proxy.host.set_headers(MapKind::ResponseTrailers, &[("grpc-status", status), load, hint]);
+            proxy.host.advance_ms(30);
+            match status {
+                "-" => attempt.on_part(0, true),
+                _ => proxy.filter.on_trailers(&proxy.host, &mut attempt),
+            }
         }
         proxy.filter.on_end(&proxy.host, &mut attempt);
         assert_eq!(proxy.counted()[..4], expected, "{status:?} {message}");
         let snapshot = proxy.snapshot();
         let health = &snapshot.substrates[0];
-        assert_eq!(health.reading(Signal::QueueDepth).is_some(), status.is_some(), "trailers tell of load, too");
+        let trailers = status.is_some_and(|status| status != "-");
+        assert_eq!(health.reading(Signal::QueueDepth).is_some(), trailers, "trailers tell of load, too");
+        assert_eq!(health.retry_at_ms.is_some(), status == Some("8"), "a good answer's hint is about polling");
+        let first = health.reading(Signal::FirstToken).map(|r| r.value / 1_000);
+        let begun = if message { Some(70) } else { (status == Some("0")).then_some(30) };
+        assert_eq!(first, begun, "{status:?} {message}: until its first message or its trailers");
         assert_eq!(health.reading(Signal::Total).is_some(), status == Some("0"), "{status:?} {message}");
     }
 }

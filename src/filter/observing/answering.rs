@@ -2,7 +2,7 @@
 //! server may send its headers before it knows what will come of the call; then its first message or its trailers say it.
 
 use super::{Answered, Attempt, Observing};
-use crate::filter::{Host, MapKind};
+use crate::filter::{Headers, Host, MapKind};
 use crate::health::answer::{self, Answer};
 use crate::health::{Beginning, Meaning};
 
@@ -15,7 +15,7 @@ impl Observing {
         let answer = answer::read(headers.iter(), now_ns / 1_000_000);
         if answer.is_open() {
             // Whoever fails at once says so behind these headers: they are no good answer yet.
-            attempt.open = Some((answer, now_ns));
+            attempt.open = Some(answer);
         } else {
             self.begins(host, attempt, &answer, now_ns);
         }
@@ -24,34 +24,48 @@ impl Observing {
     /// Something came behind headers that said nothing yet.
     #[inline(never)]
     pub fn on_message<H: Host>(&mut self, host: &H, attempt: &mut Attempt) {
-        if let Some((answer, _)) = attempt.open.take() {
+        if let Some(answer) = attempt.open.take() {
             self.begins(host, attempt, &answer, host.now_ns());
         }
     }
 
-    /// Its trailers have come: what came of a gRPC answer stands there, or with its headers where it is over with them.
+    /// Its trailers have come: what came of a gRPC answer stands there.
     #[inline(never)]
     pub fn on_trailers<H: Host>(&mut self, host: &H, attempt: &mut Attempt) {
         attempt.on_part(0, true);
-        let began = attempt.answered.filter(|it| it.is_grpc && it.meaning == Meaning::Good);
-        let (Some(at), true) = (attempt.at, began.is_some() || attempt.is_open()) else { return };
-        let trailers = host.headers(MapKind::ResponseTrailers).unwrap_or_default();
-        let now_ns = host.now_ns();
-        if let Some((mut answer, came_ns)) = attempt.open.take() {
-            answer.close(trailers.iter(), now_ns / 1_000_000);
-            return self.begins(host, attempt, &answer, came_ns);
+        if attempt.owes() {
+            let trailers = host.headers(MapKind::ResponseTrailers).ok();
+            self.closes(host, attempt, trailers.as_ref());
         }
-        let mut end = answer::read([(&b":status"[..], &b"200"[..])].into_iter(), 0);
-        end.close(trailers.iter(), now_ns / 1_000_000);
-        let meaning = end.meaning();
-        self.member.with(|reporter| reporter.observer.turned(at, meaning, &end.said, now_ns / 1_000_000));
-        self.counters.dropped(host, &end.dropped);
-        if let Some(it) = &mut attempt.answered {
+    }
+
+    /// A gRPC answer is over, with trailers or without. Where the proxy did not hand them over it is what it was.
+    pub(super) fn closes<H: Host>(&mut self, host: &H, attempt: &mut Attempt, trailers: Option<&Headers>) {
+        let Some(at) = attempt.at else { return };
+        let now_ns = host.now_ns();
+        let close = |answer: &mut Answer| {
+            if let Some(trailers) = trailers {
+                answer.close(trailers.iter(), now_ns / 1_000_000);
+            }
+        };
+        if let Some(mut answer) = attempt.open.take() {
+            close(&mut answer);
+            self.begins(host, attempt, &answer, now_ns);
+        } else if let Some(it) = &mut attempt.answered {
+            let mut end = answer::read([(&b":status"[..], &b"200"[..])].into_iter(), 0);
+            close(&mut end);
+            let meaning = end.meaning();
             // How long bad work took is not how long work takes.
             it.meaning = meaning;
+            let told = Beginning { meaning, first_byte_us: None, said: &end.said, retry_after_s: end.retry_after_s };
+            self.member.with(|reporter| reporter.observer.turned(at, &told, now_ns / 1_000_000));
+            self.counters.dropped(host, &end.dropped);
+            if matches!(meaning, Meaning::Failed | Meaning::Overloaded) {
+                self.counters.answered(host, meaning);
+            }
         }
-        if matches!(meaning, Meaning::Failed | Meaning::Overloaded) {
-            self.counters.answered(host, meaning);
+        if let Some(it) = &mut attempt.answered {
+            it.owes = false;
         }
     }
 
@@ -59,8 +73,8 @@ impl Observing {
         let Some(at) = attempt.at else { return };
         let first_byte_us = now_ns.saturating_sub(attempt.begun_ns) / 1_000;
         let meaning = answer.meaning();
-        let (output_tokens, is_grpc, switched) = (answer.output_tokens, answer.is_grpc(), answer.is_switch());
-        attempt.answered = Some(Answered { meaning, first_byte_us, output_tokens, is_grpc, switched });
+        let (output_tokens, owes, switched) = (answer.output_tokens, answer.is_open(), answer.is_switch());
+        attempt.answered = Some(Answered { meaning, first_byte_us, output_tokens, owes, switched });
         let beginning = Beginning {
             meaning,
             first_byte_us: Some(first_byte_us),

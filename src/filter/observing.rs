@@ -118,9 +118,9 @@ pub(super) const CLIENT_GONE: u64 = 1 << 14 | 1 << 18 | 1 << 28;
 pub(super) const OVERLOADED: u64 = 1 << 25;
 /// Why the proxy answers by itself: set before the attempt is ended on that account (seen on 1.40).
 const DETAILS: [&str; 2] = ["response", "code_details"];
-/// Its limits on a stream. Where the client had yet to send something, it is the client who let them pass; where the
-/// answer had begun, the client may have stopped to read it, and nobody can tell. Whoever could make that count against the
-/// substrate would open its circuit for all.
+/// Its limits on a stream. Where the client had yet to send something, it may be the
+/// client who let them pass; where the answer had begun, the client may have stopped to read it, and nobody can tell.
+/// Whoever could make that count against the substrate would open its circuit for all.
 const LIMITS: [&[u8]; 3] = [b"stream_idle_timeout", b"request_overall_timeout", b"max_duration_timeout"];
 
 impl Observing {
@@ -245,7 +245,7 @@ impl Observing {
             _ => {
                 let flags = host.property(&FLAGS).ok().and_then(|bytes| number(&bytes));
                 let limited = || host.property(&DETAILS).is_ok_and(|why| LIMITS.contains(&why.as_slice()));
-                let theirs = asked && answered.is_none();
+                let theirs = asked && answered.is_none() && !attempt.is_open();
                 let nobodys = flags.unwrap_or(0) & (CLIENT_GONE | OVERLOADED) != 0 || !theirs && limited();
                 if nobodys { Ending::Abandoned } else { Ending::Broken }
             }

@@ -286,13 +286,14 @@ async fn a_call_in_both_directions_is_bounded_by_the_time_for_requests_until_its
         let came = call(to, "/berth.Test/unbounded", &[hurry], Some(0), DEADLINE_MS * 3).await;
         assert!(came.is_none(), "{way:?} {came:?}");
         let came = call(to, "/berth.Test/ended", &[hurry], None, 10_000).await.unwrap();
-        assert!(came.status == "headers 14" && came.ms + 10 >= 300, "{way:?} {came:?}");
+        assert!(came.status == "headers 14" && came.ms + 10 >= 300 && came.ms < DEADLINE_MS, "{way:?} {came:?}");
 
         let (envoy, servers) = start(way, bounded).await;
         servers[0].does(Does::Hang);
+        let before = counting(&envoy).await;
         let came = call(envoy.listener(INGRESS), "/berth.Test/bounded", &[], Some(0), 10_000).await.unwrap();
-        println!("{way:?} {came:?}");
-        assert!(came.ms + 10 >= 1_500, "{way:?} {came:?}");
+        assert!(came.status == "headers 2" && came.ms + 10 >= 1_500, "{way:?} {came:?}");
+        assert_eq!(counted(&envoy, &before, 1).await, [0, 0, 0, 0, 1], "{way:?}");
         servers[0].does(Does::Echo);
         let came = call(envoy.listener(INGRESS), "/berth.Test/long", &[], Some(2_000), 10_000).await.unwrap();
         assert_eq!((came.status.as_str(), came.text.as_str()), ("trailers 0", "ahellobye"), "{way:?}: it came whole");

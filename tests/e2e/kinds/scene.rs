@@ -26,7 +26,7 @@ pub async fn counting(envoy: &Envoy) -> [u64; 5] {
     })
 }
 
-/// What so many more were counted as since then, once there are so many besides those that were given up.
+/// What so many more were counted as since then, once there are so many.
 pub async fn counted(envoy: &Envoy, before: &[u64; 5], many: u64) -> [u64; 5] {
     eventually("they are counted", || async {
         let now = counting(envoy).await;

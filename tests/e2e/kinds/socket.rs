@@ -75,7 +75,7 @@ async fn a_socket_lives_as_long_as_it_likes_and_is_one_good_answer_whichever_sid
 async fn lives(way: Way) {
     let scene = Scene::start_with(way, true, served).await;
     let a = &scene.hosts[0];
-    let long = DEADLINE_MS * 3;
+    let long = DEADLINE_MS * 2;
     let lives = [say(SWITCHED), say("a"), Step::Wait(long), say("still here")];
     for (who, last) in [("client", Step::Echo), ("substrate", Step::Wait(0)), ("reset", Step::Reset)] {
         a.does(&[&lives[..], &[last]].concat());

@@ -1,9 +1,9 @@
 //! The proxy's own life: its limits for clients, its overload manager, its restart, many workers.
 
 use crate::mesh::Mesh;
-use crate::support::bootstrap::INGRESS;
+use crate::support::bootstrap::{INGRESS, listener_by_lds};
 use crate::support::client::{Ask, BOTH, Line as Connection, Seen};
-use crate::support::envoy::{Envoy, workdir};
+use crate::support::envoy::{Envoy, replace_file, workdir};
 use crate::support::policy::{placement, policy, telemetry};
 use crate::support::raw::{Line, Opened, Resetting};
 use crate::support::upstream::Script;
@@ -334,6 +334,94 @@ async fn a_hot_restart_fails_no_request_and_leaves_no_envelope() {
         (mesh.envoy.stat("http.ingress.downstream_rq_total").await, sum(&mesh, "wasmcustom.berth.decisions.").await);
     println!("{decided} decisions counted of {asked} requests");
     assert!(asked.abs_diff(decided) < asked / 20, "{decided} decisions of {asked} requests");
+}
+
+/// For so long Envoy lets a listener drain here.
+const DRAIN: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_is_replaced_or_removed_lets_its_streams_end_for_as_long_as_it_drains() {
+    let mut file = Value::Null;
+    let mesh = mesh(|bootstrap, dir| {
+        file = listener_by_lds(bootstrap, INGRESS, &dir.join("lds.json"));
+        replace_file(dir, "lds.json", &file);
+    })
+    .await;
+    mesh.metal.does_at("/short", Script::Stream(10, Duration::from_millis(100)));
+    mesh.metal.does_at("/long", Script::Stream(200, Duration::from_millis(100)));
+    let asked = || async { mesh.envoy.stat("http.ingress.downstream_rq_total").await };
+    let members = |n: u64| mesh.envoy.await_stat("wasmcustom.berth.telemetry.members", move |now| now == n);
+    // Two workers' VMs of each role and one of the main thread's.
+    members(5).await;
+
+    let clients = Clients::begin(mesh.envoy.listener(INGRESS));
+    let streams = under_way(&mesh).await;
+    let placing = &mut file["resources"][0]["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"][0];
+    let carried = &mut placing["typed_config"]["config"]["configuration"]["value"];
+    let mut configuration: Value = serde_json::from_str(carried.as_str().unwrap()).unwrap();
+    configuration["policy"]["policy"]["version"] = json!(4);
+    *carried = configuration.to_string().into();
+    file["version_info"] = json!("2");
+    mesh.envoy.replace_file("lds.json", &file);
+    mesh.envoy.await_stat("listener_manager.listener_modified", |n| n == 1).await;
+    end(&mesh, streams).await;
+    mesh.envoy.await_stat("wasmcustom.berth.policy.version", |n| n == 4).await;
+    let all = clients.end().await;
+    println!("{} asked while it was replaced", all.len());
+    assert!(all.len() > 50 && all.iter().all(|seen| (seen.status, seen.broken) == (200, false)));
+    eventually("each is decided, begun and ended once", || async {
+        let (asked, decided) = (asked().await, sum(&mesh, "wasmcustom.berth.decisions.").await);
+        let (ended, seen) = (sum(&mesh, "wasmcustom.berth.answers.").await, counts(&mesh).await);
+        ((decided, ended, seen) == (asked, asked, [asked, 0, STREAMS])).then_some(())
+    })
+    .await;
+    members(5).await;
+
+    let before = asked().await;
+    let streams = under_way(&mesh).await;
+    mesh.envoy.replace_file("lds.json", &json!({"version_info": "3", "resources": []}));
+    mesh.envoy.await_stat("listener_manager.listener_removed", |n| n == 1).await;
+    let at = mesh.envoy.listener(INGRESS);
+    eventually("nobody listens", || async { tokio::net::TcpStream::connect(at).await.is_err().then_some(()) }).await;
+    end(&mesh, streams).await;
+    // Its own counters went with it.
+    let seen = [before + 2 * STREAMS, 0, 2 * STREAMS];
+    eventually("each has begun and ended once", || async { (counts(&mesh).await == seen).then_some(()) }).await;
+    members(3).await;
+    assert_eq!(circuit(&mesh).await, 0);
+    assert!(mesh.provider.received().is_empty(), "nothing left its envelope");
+}
+
+/// So many that end in time, and as many that do not.
+const STREAMS: u64 = 6;
+
+type Asking = tokio::task::JoinHandle<Result<Seen, String>>;
+
+async fn under_way(mesh: &Mesh) -> [Vec<Asking>; 2] {
+    let asked = || ["/short", "/long"].map(|path| mesh.metal.asked(path) as u64);
+    let wanted = asked().map(|before| before + STREAMS);
+    let ask = |path: &str, n: u64| tokio::spawn(mesh.chat().at(path).over(BOTH[n as usize % 2]).send());
+    let streams = ["/short", "/long"].map(|path| (0..STREAMS).map(|n| ask(path, n)).collect());
+    eventually("they are under way", || async { (asked() == wanted).then_some(()) }).await;
+    streams
+}
+
+/// The short ones end whole, the long ones with the drain time.
+async fn end(mesh: &Mesh, [short, long]: [Vec<Asking>; 2]) {
+    let changed = Instant::now();
+    for short in short {
+        let seen = short.await.unwrap().unwrap();
+        assert_eq!((seen.status, seen.broken), (200, false));
+    }
+    for long in long {
+        let seen = long.await.unwrap().unwrap();
+        assert_eq!((seen.status, seen.broken), (200, true));
+        assert!(seen.took >= DRAIN && changed.elapsed() < 5 * DRAIN, "{:?}", seen.took);
+    }
+    for name in ["total_listeners_draining", "total_filter_chains_draining"] {
+        mesh.envoy.await_stat(&format!("listener_manager.{name}"), |n| n == 0).await;
+    }
+    mesh.envoy.await_log_line(|line| line["path"] == "/long" && line["flags"] == "DC").await;
 }
 
 /// One worker, and many more than there are cores.

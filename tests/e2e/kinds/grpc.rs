@@ -275,29 +275,32 @@ async fn a_call_is_placed_tried_again_and_counted_by_what_it_came_to_wherever_th
 
 #[tokio::test]
 async fn a_call_in_both_directions_is_bounded_by_the_time_for_requests_until_its_answer_begins() {
+    let [simple, full, lanes] = WAYS.map(in_both_directions);
+    tokio::join!(simple, full, lanes);
+}
+
+async fn in_both_directions(way: Way) {
     // As `listen.request_ms: 1500` is rendered.
     let bounded = |manager: &mut serde_json::Value| manager["request_timeout"] = json!("1.500s");
     let hurry = ("grpc-timeout", "300m");
-    for way in WAYS {
-        let (envoy, servers) = start(way, |_| {}).await;
-        servers[0].does(Does::Hang);
-        let to = envoy.listener(INGRESS);
-        // A deadline begins when the request has ended, so a call that goes on has none that the proxy would hold it to.
-        let came = call(to, "/berth.Test/unbounded", &[hurry], Some(0), DEADLINE_MS * 3).await;
-        assert!(came.is_none(), "{way:?} {came:?}");
-        let came = call(to, "/berth.Test/ended", &[hurry], None, 10_000).await.unwrap();
-        assert!(came.status == "headers 14" && came.ms + 10 >= 300 && came.ms < DEADLINE_MS, "{way:?} {came:?}");
+    let (envoy, servers) = start(way, |_| {}).await;
+    servers[0].does(Does::Hang);
+    let to = envoy.listener(INGRESS);
+    // A deadline begins when the request has ended, so a call that goes on has none that the proxy would hold it to.
+    let came = call(to, "/berth.Test/unbounded", &[hurry], Some(0), DEADLINE_MS * 3).await;
+    assert!(came.is_none(), "{way:?} {came:?}");
+    let came = call(to, "/berth.Test/ended", &[hurry], None, 10_000).await.unwrap();
+    assert!(came.status == "headers 14" && came.ms + 10 >= 300 && came.ms < DEADLINE_MS, "{way:?} {came:?}");
 
-        let (envoy, servers) = start(way, bounded).await;
-        servers[0].does(Does::Hang);
-        let before = counting(&envoy).await;
-        let came = call(envoy.listener(INGRESS), "/berth.Test/bounded", &[], Some(0), 10_000).await.unwrap();
-        assert!(came.status == "headers 2" && came.ms + 10 >= 1_500, "{way:?} {came:?}");
-        assert_eq!(counted(&envoy, &before, 1).await, [0, 0, 0, 0, 1], "{way:?}");
-        servers[0].does(Does::Echo);
-        let came = call(envoy.listener(INGRESS), "/berth.Test/long", &[], Some(2_000), 10_000).await.unwrap();
-        assert_eq!((came.status.as_str(), came.text.as_str()), ("trailers 0", "ahellobye"), "{way:?}: it came whole");
-    }
+    let (envoy, servers) = start(way, bounded).await;
+    servers[0].does(Does::Hang);
+    let before = counting(&envoy).await;
+    let came = call(envoy.listener(INGRESS), "/berth.Test/bounded", &[], Some(0), 10_000).await.unwrap();
+    assert!(came.status == "headers 2" && came.ms + 10 >= 1_500, "{way:?} {came:?}");
+    assert_eq!(counted(&envoy, &before, 1).await, [0, 0, 0, 0, 1], "{way:?}");
+    servers[0].does(Does::Echo);
+    let came = call(envoy.listener(INGRESS), "/berth.Test/long", &[], Some(2_000), 10_000).await.unwrap();
+    assert_eq!((came.status.as_str(), came.text.as_str()), ("trailers 0", "ahellobye"), "{way:?}: it came whole");
 }
 
 #[tokio::test]

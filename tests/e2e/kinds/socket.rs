@@ -68,50 +68,52 @@ async fn a_handshake_is_placed_tried_again_and_bounded_as_a_request_is() {
 
 #[tokio::test]
 async fn a_socket_lives_as_long_as_it_likes_and_is_one_good_answer_whichever_side_ends_it() {
-    for way in WAYS {
-        let scene = Scene::start_with(way, true, served).await;
-        let a = &scene.hosts[0];
-        let long = DEADLINE_MS * 3;
-        let lives = [say(SWITCHED), say("a"), Step::Wait(long), say("still here")];
-        for (who, last) in [("client", Step::Echo), ("substrate", Step::Wait(0)), ("reset", Step::Reset)] {
-            a.does(&[&lives[..], &[last]].concat());
-            for more in ["", "x-stream: true\r\n"] {
-                let path = format!("/{who}/{}", more.len());
-                let before = counting(&scene.envoy).await;
-                let mut talk = scene.talk().await;
-                talk.say(&handshake(&path, more)).await;
-                assert_eq!(talk.head().await.unwrap().0, 101);
-                if way != Way::Lanes {
-                    eventually("it counts as long as it lives", || in_flight(&scene, 1)).await;
-                }
-                assert!(talk.hears("astill here").await && talk.ms() >= long, "{way:?} {path}: {} ms", talk.ms());
-                if who == "client" {
-                    drop(talk);
-                } else {
-                    talk.ends().await;
-                }
-                let line = scene.envoy.await_log_line(|line| line["path"] == path.as_str()).await;
-                assert_eq!((&line["status"], &line["cluster"].is_string()), (&json!(101), &true));
-                assert_eq!(counted(&scene.envoy, &before, 1).await, [1, 0, 0, 0, 0], "{way:?} {path}");
-                if way != Way::Lanes {
-                    eventually("its place is free again", || in_flight(&scene, 0)).await;
-                }
+    let [simple, full, lanes] = WAYS.map(lives);
+    tokio::join!(simple, full, lanes);
+}
+
+async fn lives(way: Way) {
+    let scene = Scene::start_with(way, true, served).await;
+    let a = &scene.hosts[0];
+    let long = DEADLINE_MS * 2;
+    let lives = [say(SWITCHED), say("a"), Step::Wait(long), say("still here")];
+    for (who, last) in [("client", Step::Echo), ("substrate", Step::Wait(0)), ("reset", Step::Reset)] {
+        a.does(&[&lives[..], &[last]].concat());
+        for more in ["", "x-stream: true\r\n"] {
+            let path = format!("/{who}/{}", more.len());
+            let before = counting(&scene.envoy).await;
+            let mut talk = scene.talk().await;
+            talk.say(&handshake(&path, more)).await;
+            assert_eq!(talk.head().await.unwrap().0, 101);
+            if way != Way::Lanes {
+                eventually("it counts as long as it lives", || in_flight(&scene, 1)).await;
+            }
+            assert!(talk.hears("astill here").await && talk.ms() >= long, "{way:?} {path}: {} ms", talk.ms());
+            if who == "client" {
+                drop(talk);
+            } else {
+                talk.ends().await;
+            }
+            let line = scene.envoy.await_log_line(|line| line["path"] == path.as_str()).await;
+            assert_eq!((&line["status"], &line["cluster"].is_string()), (&json!(101), &true));
+            assert_eq!(counted(&scene.envoy, &before, 1).await, [1, 0, 0, 0, 0], "{way:?} {path}");
+            if way != Way::Lanes {
+                eventually("its place is free again", || in_flight(&scene, 0)).await;
             }
         }
-        // How long sockets lived is no time that work takes; a circuit would have opened after so many failures.
-        let health = snapshot(&scene).await;
-        assert!(health["signals"]["total"].is_null(), "{health}");
-        assert_eq!(health["circuit"]["state"], "closed");
-        // Six good ends, none of which is late or cut, in the account of placed requests too.
-        let answers = || async {
-            let text = scene.envoy.admin_get("/stats?filter=berth.answers").await.text();
-            let some = text.lines().filter_map(|line| line.rsplit_once(": ")).filter(|(_, n)| *n != "0");
-            let some: Vec<_> =
-                some.map(|(name, n)| (name.rsplit('.').next().unwrap().to_owned(), n.to_owned())).collect();
-            (some == [("good".to_owned(), "6".to_owned())]).then_some(())
-        };
-        eventually("all are good in the account of placed requests", answers).await;
     }
+    // How long sockets lived is no time that work takes; a circuit would have opened after so many failures.
+    let health = snapshot(&scene).await;
+    assert!(health["signals"]["total"].is_null(), "{health}");
+    assert_eq!(health["circuit"]["state"], "closed");
+    // Six good ends, none of which is late or cut, in the account of placed requests too.
+    let answers = || async {
+        let text = scene.envoy.admin_get("/stats?filter=berth.answers").await.text();
+        let some = text.lines().filter_map(|line| line.rsplit_once(": ")).filter(|(_, n)| *n != "0");
+        let some: Vec<_> = some.map(|(name, n)| (name.rsplit('.').next().unwrap().to_owned(), n.to_owned())).collect();
+        (some == [("good".to_owned(), "6".to_owned())]).then_some(())
+    };
+    eventually("all are good in the account of placed requests", answers).await;
 }
 
 async fn snapshot(scene: &Scene) -> Value {

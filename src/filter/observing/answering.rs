@@ -61,6 +61,9 @@ impl Observing {
         let meaning = answer.meaning();
         let (output_tokens, is_grpc, switched) = (answer.output_tokens, answer.is_grpc(), answer.is_switch());
         attempt.answered = Some(Answered { meaning, first_byte_us, output_tokens, is_grpc, switched });
+        if switched {
+            self.member.with(|reporter| reporter.observer.switched(at));
+        }
         let beginning = Beginning {
             meaning,
             first_byte_us: Some(first_byte_us),

@@ -48,6 +48,8 @@ mod forged;
 mod harness;
 #[path = "e2e/hops.rs"]
 mod hops;
+#[path = "e2e/hurry.rs"]
+mod hurry;
 #[path = "e2e/identity.rs"]
 mod identity;
 #[path = "e2e/istio.rs"]

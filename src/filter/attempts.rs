@@ -74,14 +74,20 @@ pub(super) fn bound<H: Host>(
     let pace = decision.pace;
     // No total time for a stream: its deadline is for the first byte, and it may then run as long as it likes.
     number(host, text, TIMEOUT, if pace.stream { 0 } else { u64::from(pace.deadline_ms) })?;
+    per_try_ms(decision, attempts).map_or(Ok(()), |ms| number(host, text, PER_TRY, u64::from(ms)))
+}
+
+/// How long each of so many attempts may take until its first byte, where that is not the deadline alone.
+pub(super) fn per_try_ms(decision: &Decision, attempts: usize) -> Option<u32> {
+    let pace = decision.pace;
     // A plan that is not carried out leaves its only attempt all the time.
     let alone = attempts == 1 && decision.plan.len() > 1;
-    let per_try = match (alone, pace.stream) {
+    let ms = match (alone, pace.stream) {
         (false, _) => pace.per_try_ms,
         (true, true) => pace.deadline_ms,
         (true, false) => 0,
     };
-    if per_try > 0 { number(host, text, PER_TRY, u64::from(per_try)) } else { Ok(()) }
+    (ms > 0).then_some(ms)
 }
 
 fn number<H: Host>(host: &H, text: &mut String, name: &str, value: u64) -> Result<(), HostError> {

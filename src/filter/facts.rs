@@ -83,6 +83,8 @@ pub struct Found<'a> {
     pub budget: Option<&'a str>,
     /// The client speaks gRPC.
     pub grpc: bool,
+    /// The client asks for a socket. Where none are served, that is answered before it gets here.
+    pub socket: bool,
     /// Names of headers that only Berth may set, and that the client sent.
     pub forged: Vec<&'a str>,
     /// Which headers there are that would change what the router does with a plan; see [`Steering`].
@@ -150,6 +152,7 @@ impl Sources {
                 found.hurry(text().and_then(number_of));
             }
             b"grpc-timeout" => found.hurry(text().and_then(grpc_timeout_ms)),
+            b"upgrade" => found.socket = true,
             b"accept" => found.takes_events |= value.starts_with(b"text/event-stream"),
             _ => {}
         }

@@ -5,6 +5,7 @@ mod arm;
 pub mod attempts;
 pub mod body;
 pub mod canary;
+mod claimed;
 pub mod config;
 mod ends;
 pub mod facts;

@@ -2,6 +2,7 @@
 //! and keeps account of how each begins and ends. It knows no policy: whoever folds knows who is behind a cluster.
 
 mod answering;
+mod blame;
 mod fell;
 mod times;
 
@@ -205,16 +206,13 @@ impl Observing {
             self.closes(host, attempt, Some(&Headers::default()));
         }
         let Some(at) = attempt.at.take() else { return };
-        let ending = Self::ending(host, attempt);
+        let mut ending = Self::ending(host, attempt);
+        if ending == Ending::Broken {
+            ending = self.blame(host, at, attempt);
+        }
         let switched = attempt.answered.is_some_and(|it| it.switched);
         match ending {
-            Ending::Broken => {
-                self.counters.answered(host, Meaning::Failed);
-                if attempt.answered.is_none() {
-                    let times = (attempt.begun_ns, host.now_ns());
-                    self.fell.silent(host, &self.member, (at, &attempt.before), times);
-                }
-            }
+            Ending::Broken => self.counters.answered(host, Meaning::Failed),
             Ending::Abandoned if switched => {}
             Ending::Abandoned => add(host, self.counters.abandoned, 1),
             Ending::Whole { meaning: Meaning::Good, first_byte_us: Some(first_us), total_us, .. } => {

@@ -12,6 +12,7 @@ use super::arm::{Arm, Moment, Stream};
 use super::attempts::Steering;
 use super::body::Body;
 use super::canary::{Canary, Tickets};
+use super::claimed::Claim;
 use super::config::{Attach, Mode, PlacementConfig};
 use super::facts::Found;
 use super::held::Held;
@@ -92,6 +93,7 @@ struct Asked<'a> {
     steering: Steering,
     tenant: Option<Fact<&'a str>>,
     grpc: bool,
+    claim: Claim,
 }
 
 impl Placement {
@@ -273,7 +275,8 @@ impl Placement {
             _ => current.decide(host, &facts, moment, enforced),
         };
         let compared = self.canary.as_deref().is_some_and(|canary| !canary.is_back() && canary.compares(&facts));
-        let asked = Asked { side, told, steering: found.steering, tenant: facts.tenant, grpc: found.grpc };
+        let claim = Claim { own_ms: self.own_ms(side, &facts, &decision), socket: found.socket };
+        let asked = Asked { side, told, steering: found.steering, tenant: facts.tenant, grpc: found.grpc, claim };
         if compared {
             self.judge(host, context, side, &decision);
         }

@@ -1,7 +1,7 @@
 //! What a VM sees of the answers that pass through it: one observation at a time, without allocation, into counters
 //! that its slot carries to whoever folds.
 
-use super::quantile::{BUCKETS, bucket_of};
+use super::quantile::{BUCKETS, bucket_of, quantile};
 use super::slot::{Row, Said, SlotRecord, key_of};
 use crate::model::{Signal, order};
 
@@ -9,6 +9,9 @@ use crate::model::{Signal, order};
 pub const RETRY_S: core::ops::RangeInclusive<u32> = 1..=60;
 /// Values that answers say of themselves, at most, per substrate.
 const MOST_SAID: usize = 12;
+
+/// The share of good answers that is nearly all.
+const NEARLY_ALL_PPM: u64 = 950_000;
 
 /// The most substrates and clusters that one VM keeps account of.
 const MOST_KNOWN: usize = 8_192;
@@ -111,6 +114,7 @@ struct Seen {
     buckets: [u32; BUCKETS],
     usual_us: i64,
     touched: bool,
+    sockets: bool,
 }
 
 impl Observer {
@@ -167,6 +171,20 @@ impl Observer {
         }
     }
 
+    /// It became a socket.
+    pub fn switched(&mut self, substrate: usize) {
+        if let Some(seen) = self.seen.get_mut(substrate) {
+            seen.sockets = true;
+        }
+    }
+
+    /// Until when nearly all good answers had begun, once there was one, and whether anything ever became a socket.
+    #[must_use]
+    pub fn usual(&self, substrate: usize) -> (Option<u64>, bool) {
+        let usual = |seen: &Seen| (quantile(&seen.buckets, &[0; BUCKETS], NEARLY_ALL_PPM), seen.sockets);
+        self.seen.get(substrate).map_or((None, false), usual)
+    }
+
     /// An attempt has ended.
     pub fn ended(&mut self, substrate: usize, ending: &Ending) {
         if let Some(seen) = self.seen.get_mut(substrate) {
@@ -201,7 +219,7 @@ impl Seen {
     fn new(key: u64) -> Self {
         let said = Vec::with_capacity(MOST_SAID);
         let row = Row { substrate: key, said, ..Row::default() };
-        Self { row, buckets: [0; BUCKETS], usual_us: 0, touched: false }
+        Self { row, buckets: [0; BUCKETS], usual_us: 0, touched: false, sockets: false }
     }
 
     fn row(&self) -> Row {

@@ -29,6 +29,8 @@ pub const LATER_STATE: [&str; Plan::MOST - 1] = ["placement_2", "placement_3"];
 pub const REPLAY_STATE: &str = "placement_replay";
 /// Filter state: the attempts that came to nothing, and why, left inside the clusters.
 pub const FELL_STATE: &str = "placement_fell";
+/// Filter state: what a client said that makes attempts end badly wherever they run, only where it did.
+pub const CLAIMED_STATE: &str = "placement_claimed";
 /// Metadata of a host: the filter's name, and the key under which it says to which cluster it belongs.
 pub const METADATA: &str = "berth";
 /// The key of the cluster's name.

@@ -3,6 +3,8 @@
 
 #[path = "kinds/bodies.rs"]
 mod bodies;
+#[path = "kinds/breaking.rs"]
+mod breaking;
 #[path = "kinds/grpc.rs"]
 mod grpc;
 #[path = "kinds/odd.rs"]

@@ -72,3 +72,40 @@ fn a_lane_shorter_than_the_plan_divides_the_deadline_as_the_plan_does() {
     assert_eq!(sent(&lanes, &[("x-stream", "true")], PER_TRY).as_deref(), Some("60000"));
     assert_eq!(sent(&lanes, &[("x-stream", "false")], PER_TRY), None);
 }
+
+#[test]
+fn what_a_client_claims_to_be_in_a_hurry_for_or_wants_to_become_is_noted_and_nothing_else() {
+    let noted = |change: &dyn Fn(&mut Value), more: &[(&str, &str)]| {
+        let mut configuration = configuration("simple");
+        configuration["facts"]["deadline_ms"] = json!({"header": "x-deadline", "trusted": true});
+        change(&mut configuration);
+        let host = FakeHost::new();
+        let mut role = start(&host, &configuration);
+        assert_eq!(ask(&host, &mut role, &[&CHAT[..], more].concat()), Verdict::Continue);
+        let text = host.filter_state("placement_claimed").map(|bytes| String::from_utf8(bytes).unwrap());
+        text.map(|text| text.replace(&(host.now_ms() + 30_000).to_string(), "until"))
+    };
+    let never = format!("{0} {0} 0 1 ", u64::MAX);
+    for (more, expected) in [
+        (&[][..], None),
+        (&[("grpc-timeout", "30S")], Some("30000 until 0 0 ")),
+        (&[("grpc-timeout", "30S"), ("x-stream", "true")], Some("30000 until 1 0 ")),
+        (&[("grpc-timeout", "60S")], None),
+        (&[("x-deadline", "30000")], None),
+        (&[("x-deadline", "30000"), ("grpc-timeout", "40S")], None),
+        (&[("x-deadline", "40000"), ("grpc-timeout", "30S")], Some("30000 until 0 0 ")),
+        (&[("upgrade", "websocket")], Some(never.as_str())),
+        (&[("upgrade", "websocket"), ("grpc-timeout", "30S")], Some("30000 until 0 1 ")),
+    ] {
+        assert_eq!(noted(&|_| {}, more).as_deref(), expected, "{more:?}");
+    }
+    // Nobody holds it to its time.
+    assert_eq!(noted(&|it| it["deadline_header"] = false.into(), &[("grpc-timeout", "30S")]), None);
+    // A class that nobody trusted says, with less time.
+    let claimed = |it: &mut Value| {
+        it["trusted_headers"] = json!([]);
+        it["policy"]["classes"][0]["deadline_ms"] = 30_000.into();
+        it["policy"]["classes"][1]["deadline_ms"] = 60_000.into();
+    };
+    assert_eq!(noted(&claimed, &[]).as_deref(), Some("30000 until 0 0 "));
+}

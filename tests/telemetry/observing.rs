@@ -504,3 +504,83 @@ fn metadata_too_long_to_be_looked_at_leaves_the_attempt_to_the_cluster_that_was_
         assert_eq!(matches!(circuit, Circuit::Open { .. }), counts, "{padding}: {circuit:?}");
     }
 }
+
+#[test]
+fn time_that_a_client_claims_not_to_have_is_no_substrates_failure_unless_it_waited_for_twice_what_is_usual() {
+    let until = |more: u64| 1_790_000_000_000 + more;
+    // What the client claimed, how long good answers take, whether the request had ended, whether an answer had begun, how
+    // long the attempt lasted; whether it failed.
+    for (claim, usual_ms, asked, begun, lasted_ms, failed) in [
+        (Some((100, until(100), 0)), Some(90), true, false, 100, false),
+        // It was ended by the substrate; its client was not in a hurry; nothing ends before the request has.
+        (Some((100, until(100), 0)), Some(90), true, false, 40, true),
+        (None, Some(90), true, false, 100, true),
+        (Some((100, until(100), 0)), Some(90), false, false, 100, true),
+        // Long enough to say that none comes; nobody knows how long that is.
+        (Some((200, until(200), 0)), Some(90), true, false, 200, true),
+        (Some((100, until(100), 0)), None, true, false, 100, true),
+        // A later attempt has what is left.
+        (Some((100, until(60), 0)), Some(90), true, false, 60, false),
+        // An answer has begun: it has until the deadline, which for a stream is over by then.
+        (Some((50, until(300), 0)), Some(90), true, true, 300, false),
+        (Some((50, until(300), 0)), Some(90), true, true, 200, true),
+        (Some((50, until(300), 1)), Some(90), true, true, 300, true),
+    ] {
+        let mut proxy = Proxy::start(FakeHost::new());
+        proxy.host.set_property(&["xds", "cluster_name"], b"metal-fr");
+        let answer = |proxy: &mut Proxy, attempt: &mut _, whole| {
+            proxy.host.set_headers(MapKind::ResponseHeaders, &OK);
+            proxy.filter.on_answer(&proxy.host, attempt);
+            attempt.on_part(1, whole);
+        };
+        for _ in 0..usual_ms.map_or(0, |_| 20) {
+            let mut attempt = proxy.filter.on_attempt(&proxy.host);
+            proxy.host.advance_ms(usual_ms.unwrap_or_default());
+            answer(&mut proxy, &mut attempt, true);
+            proxy.filter.on_end(&proxy.host, &mut attempt);
+        }
+        proxy.host.set_now_ms(until(0));
+        if let Some((most, until, stream)) = claim {
+            proxy.host.leave_filter_state("placement_claimed", format!("{most} {until} {stream} 0 ").as_bytes());
+        }
+        let mut attempt = proxy.filter.on_attempt(&proxy.host);
+        attempt.on_request_part(3, asked);
+        if begun {
+            answer(&mut proxy, &mut attempt, false);
+        }
+        proxy.host.advance_ms(lasted_ms);
+        proxy.filter.on_end(&proxy.host, &mut attempt);
+        let [_, failures, _, _, abandoned, _] = proxy.counted();
+        let expected = (i64::from(failed), i64::from(!failed));
+        assert_eq!((failures, abandoned), expected, "{claim:?} {usual_ms:?} {asked} {begun} {lasted_ms}");
+        let word = proxy.host.filter_state("placement_fell").is_some();
+        assert_eq!(word, !begun, "whoever is next says so in any case");
+    }
+}
+
+#[test]
+fn who_never_became_a_socket_is_not_judged_by_sockets_that_fail_once_there_was_a_connection() {
+    for (switched, connected, claim, failed) in [
+        (false, true, Some("1"), false),
+        (true, true, Some("1"), true),
+        (false, false, Some("1"), true),
+        (false, true, Some("0"), true),
+        (false, true, Some("x"), true),
+        (false, true, None, true),
+    ] {
+        let mut proxy = Proxy::start(FakeHost::new());
+        if switched {
+            proxy.attempt("metal-fr", Some(&[(":status", "101"), ("upgrade", "websocket")]), false);
+        }
+        if connected {
+            proxy.host.set_property(&["upstream", "local_address"], b"127.0.0.1:1");
+        }
+        if let Some(socket) = claim {
+            let text = format!("{} {} 0 {socket} ", u64::MAX, u64::MAX);
+            proxy.host.leave_filter_state("placement_claimed", text.as_bytes());
+        }
+        proxy.attempt("metal-fr", None, false);
+        let [_, failures, _, _, abandoned, _] = proxy.counted();
+        assert_eq!((failures, abandoned), (i64::from(failed), i64::from(!failed)), "{switched} {connected} {claim:?}");
+    }
+}

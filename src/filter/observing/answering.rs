@@ -75,6 +75,9 @@ impl Observing {
         let meaning = answer.meaning();
         let (output_tokens, owes, switched) = (answer.output_tokens, answer.is_open(), answer.is_switch());
         attempt.answered = Some(Answered { meaning, first_byte_us, output_tokens, owes, switched });
+        if switched {
+            self.member.with(|reporter| reporter.observer.switched(at));
+        }
         let beginning = Beginning {
             meaning,
             first_byte_us: Some(first_byte_us),

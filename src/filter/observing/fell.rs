@@ -22,7 +22,7 @@ const NOTHING: &str = "none@";
 /// Why an attempt came to nothing, where that is known as it ends.
 const CAUSES: [&str; 5] = ["429", "503", "5xx", "grpc", "refused"];
 /// There once there was a connection.
-const CONNECTED: [&str; 2] = ["upstream", "local_address"];
+pub(super) const CONNECTED: [&str; 2] = ["upstream", "local_address"];
 
 /// What fell back, by where from, where to and why.
 #[derive(Debug, Default)]

@@ -7,8 +7,9 @@ use crate::filter::config::{Attach, Mode};
 use crate::filter::metrics::Cause;
 use crate::filter::{Host, MapKind, attempts, refusal};
 use crate::model::contract::{CLUSTER_HEADER, DECISION_HEADER, DECISION_STATE, SHADOW_HEADER};
-use crate::model::{Decision, Kind, Outcome};
+use crate::model::{ClassSource, Decision, Facts, Kind, Outcome};
 use crate::place::record::write_record;
+use crate::place::trusted_class;
 
 impl Placement {
     pub(super) fn act<H: Host>(&mut self, host: &H, asked: &Asked<'_>, decision: &Decision) -> Verdict {
@@ -38,6 +39,18 @@ impl Placement {
         }
     }
 
+    /// How long the request would have if only those were believed who are trusted; 0 where nobody holds it to its time.
+    pub(super) fn own_ms(&self, side: Side, facts: &Facts<'_>, decision: &Decision) -> u32 {
+        if !self.config.deadline_header {
+            return 0;
+        }
+        let policy = at_work(side, &self.current, self.canary.as_deref(), self.previous.as_deref()).policy();
+        let claimed = decision.class_source == ClassSource::Claimed;
+        let class = if claimed { trusted_class(policy, facts) } else { decision.class };
+        let trusted = facts.deadline_ms.filter(|fact| fact.trusted).map(|fact| fact.value);
+        policy.class(class).deadline_ms.min(trusted.unwrap_or(u32::MAX))
+    }
+
     /// Has a copy sent to where the request would have gone.
     #[inline(never)]
     fn mirror<H: Host>(&mut self, host: &H, side: Side, decision: &Decision) {
@@ -63,6 +76,7 @@ impl Placement {
         if self.config.attach != Attach::Simple {
             asked.steering.end(host);
         }
+        asked.claim.leave(host, decision, tries, &mut self.number);
         let bound = match self.config.deadline_header {
             true => attempts::bound(host, decision, tries, &mut self.number),
             false => Ok(()),

@@ -230,11 +230,10 @@ impl Seen {
 
     fn begin(&mut self, it: &Beginning<'_>, now_ms: u64) {
         self.hear(it, now_ms);
-        let row = &mut self.row;
-        row.answers.count(it.meaning);
+        self.row.answers.count(it.meaning);
         // Only work that was done tells how long work takes: a quick refusal is not a quick substrate.
         if let (Meaning::Good, Some(first_us)) = (it.meaning, it.first_byte_us) {
-            row.first.add(first_us);
+            self.row.first.add(first_us);
             if let Some(n) = self.buckets.get_mut(bucket_of(first_us)) {
                 *n = n.saturating_add(1);
             }
@@ -255,8 +254,8 @@ impl Seen {
             say(&mut self.row.said, *signal, *value, now_ms);
         }
         if let (Meaning::Overloaded | Meaning::Good, Some(hint)) = (it.meaning, it.retry_after_s) {
-            let cool_s = hint.clamp(*RETRY_S.start(), *RETRY_S.end());
-            self.row.retry_at_ms = now_ms.saturating_add(u64::from(cool_s) * 1_000);
+            self.row.retry_at_ms =
+                now_ms.saturating_add(u64::from(hint.clamp(*RETRY_S.start(), *RETRY_S.end())) * 1_000);
         }
     }
 

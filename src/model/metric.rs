@@ -60,7 +60,7 @@ families! {
     RUN_QUALITY = "run_quality_ppm" counter ["class", "hardware", "revision"] "Declared quality of those, summed in parts per million.";
     RUN_COST = "run_cost_uusd" counter ["class", "hardware", "revision"] "Micro-dollars that those are expected to cost.";
     WAYS = "ways" counter ["origin", "destination"] "Placed requests, by the caller's zone and the substrate's; `other` is a zone where no substrate is, `none` an unknown one.";
-    ANSWERS = "answers" counter ["class", "hardware", "revision", "answer"] "With `outcomes`, what those came to whose end was looked at: `good`, `late` (good after the deadline, which for a stream is for its first byte), `failed`, `overloaded`, `refused` (a bad request), `abandoned` (by the client).";
+    ANSWERS = "answers" counter ["class", "hardware", "revision", "answer"] "With `outcomes`, what those came to whose end was looked at: `good`, `late` (good after the deadline, which for a stream is for its first byte), `failed`, `overloaded`, `refused` (a bad request), `abandoned` (by the client; or a limit of the proxy's ended an answer that the client may have stopped to read).";
     WENT = "destinations" counter ["went"] "With `outcomes`, where they went against their plan: `first`, `later` (a fallback), `lane`, `elsewhere` (another cluster than any planned), `nowhere`.";
     CROSSED = "crossed" counter ["border"] "With `outcomes`, each attempt of those requests, by the widest border that it crossed; `none` if none.";
     WAY_BYTES = "way_bytes" counter ["origin", "destination", "flow"] "With `outcomes`, bytes of their bodies, `flow` is `request` or `answer`, by the zone where they really went.";

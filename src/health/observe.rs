@@ -173,9 +173,7 @@ impl Observer {
 
     /// It became a socket.
     pub fn switched(&mut self, substrate: usize) {
-        if let Some(seen) = self.seen.get_mut(substrate) {
-            seen.sockets = true;
-        }
+        self.seen.get_mut(substrate).into_iter().for_each(|seen| seen.sockets = true);
     }
 
     /// Until when nearly all good answers had begun, once there was one, and whether anything ever became a socket.

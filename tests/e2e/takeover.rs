@@ -126,16 +126,21 @@ async fn of_two_roles_that_start_at_once_one_leads_and_when_it_is_killed_the_oth
     // Four workers' VMs and two of the main thread; no placement filter has decided anything.
     world.envoy.await_stat("wasmcustom.berth.telemetry.members", |n| n == 6).await;
     let at = world.at(0).await;
-    let (writer, from_ms, _) = eventually("a snapshot is there", || written(at)).await;
+    let (first, from_ms, _) = eventually("a snapshot is there", || written(at)).await;
     everywhere("decisions are live", || async {
         let ask = Ask::post(world.envoy.listener(INGRESS), "/v1/x", "{}").header("x-tenant", "acme").send().await;
         ask.is_ok_and(|seen| seen.header("x-placement-decision").is_some_and(|d| d.contains("fresh=live")))
     })
     .await;
-    eventually("three seconds of it are written by the same", || async {
+    // On a busy machine the lead may pass on while all start; then it stays.
+    let held = std::sync::Mutex::new((first, from_ms));
+    let writer = eventually("three seconds of it are written by the same", || async {
         let (now, at_ms, _) = written(at).await?;
-        assert_eq!(now, writer, "one leads");
-        (at_ms > from_ms + 3 * PERIOD_MS).then_some(())
+        let mut held = held.lock().unwrap();
+        if now != held.0 {
+            *held = (now, at_ms);
+        }
+        (at_ms > held.1 + 3 * PERIOD_MS).then(|| held.0.clone())
     })
     .await;
     world.envoy.await_stat("wasmcustom.berth.telemetry.leading", |n| n == 1).await;

@@ -321,6 +321,20 @@ fn a_host_without_a_name_of_its_own_beside_one_that_has_is_warned_of() {
     assert!(code == 0 && !said.contains("BTH0215"), "{said}");
 }
 
+/// Whoever bounds slow clients at a listener that is not rendered must hear that nobody does.
+#[test]
+fn what_is_said_of_a_listener_that_is_not_rendered_is_warned_of() {
+    for (target, warned) in [("istio", true), ("envoy-gateway", true), ("envoy", false), ("kustomize", false)] {
+        let to = "listen: {at: '0.0.0.0:8080', websocket: true, request_ms: 30000}";
+        let (_, said) = changed(target, "listen: {at: '0.0.0.0:8080'}", to);
+        for (column, field) in [(10, "at"), (30, "websocket"), (47, "request_ms")] {
+            let warning =
+                format!(":5:{column}: warning: BTH0217 idle-listener at listen.{field}: expected an Envoy of");
+            assert_eq!(said.contains(&warning), warned, "{target} {field}: {said}");
+        }
+    }
+}
+
 /// What a waypoint cannot be told is not rendered for it, and what is rendered says what that is.
 #[test]
 fn a_waypoint_gets_the_filter_alone_and_hears_what_that_lacks() {

@@ -12,8 +12,11 @@ use berth::manifest::envoy::cluster::{Credential, Endpoint, separate};
 use berth::manifest::envoy::route::Way;
 use serde_json::{Value, json};
 
-/// Circuits that open by failures; what is measured of these upstreams moves nothing.
+/// Circuits that open by failures; what is measured of these upstreams moves nothing, and nobody is short of time.
 fn plain(mut policy: Value) -> Value {
+    for class in policy["classes"].as_array_mut().unwrap() {
+        class["deadline_ms"] = json!(30_000);
+    }
     policy["adaptive"] = json!({"latency": false, "risk": false});
     policy["selection"]["ramp_ms"] = json!(0);
     policy

@@ -7,7 +7,7 @@ use crate::support::envoy::{Envoy, replace_file, workdir};
 use crate::support::policy::{placement, policy, telemetry};
 use crate::support::raw::{Line, Opened, Resetting};
 use crate::support::upstream::Script;
-use crate::support::{RUN, eventually, everywhere, port};
+use crate::support::{RUN, eventually, everywhere, port, stopped};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -272,12 +272,7 @@ impl Clients {
     }
 
     async fn end(self) -> Vec<Seen> {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut all = Vec::new();
-        for asking in self.asking {
-            all.extend(asking.await.unwrap());
-        }
-        all
+        stopped(&self.stop, self.asking).await
     }
 }
 

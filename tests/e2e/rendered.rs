@@ -1,13 +1,13 @@
 //! What `berth render` writes, in a real Envoy: as it is for an Envoy of one's own, by small emulations of how Istio
 //! and Envoy Gateway apply patches for theirs.
 
-use crate::attempts::{LATE_MS, TRIES, silent};
+use crate::attempts::{LATE_MS, silent};
 use crate::mesh::health;
 use crate::support::client::{Ask, BOTH, Http, Seen};
 use crate::support::envoy::{Envoy, validate, version, workdir};
 use crate::support::patches::{self, yaml};
 use crate::support::upstream::{Script, Upstream};
-use crate::support::{built, eventually, everywhere};
+use crate::support::{TRIES, built, eventually, everywhere};
 use berth::model::contract::OWN;
 use serde_json::Value;
 use std::fs;

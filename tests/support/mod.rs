@@ -10,6 +10,7 @@
 
 pub mod bootstrap;
 pub mod broken;
+pub mod calm;
 pub mod client;
 pub mod envoy;
 pub mod generated;
@@ -20,6 +21,7 @@ pub mod raw;
 pub mod upstream;
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a condition may take before a test gives up on it.
@@ -63,6 +65,16 @@ where
 /// How often a measurement of time is made: on a machine that is busy with something else one may be late; a proxy that
 /// is, is late every time.
 pub const TRIES: usize = 10;
+
+/// What those who asked until they were told to stop have seen.
+pub async fn stopped<T>(stop: &AtomicBool, asking: Vec<tokio::task::JoinHandle<Vec<T>>>) -> Vec<T> {
+    stop.store(true, Ordering::Relaxed);
+    let mut all = Vec::new();
+    for asking in asking {
+        all.extend(asking.await.unwrap());
+    }
+    all
+}
 
 /// An address at which nobody listens, for as long as this is held: nobody else gets its port either.
 #[derive(Debug)]

@@ -90,7 +90,8 @@ fn render(args: &Args) -> Result<Vec<File>, Refused> {
     if !mistakes.is_empty() {
         return Err(wrong(&name, &mistakes));
     }
-    subject.suspicious(&file.node).iter().for_each(|warning| eprintln!("{}", line(&name, warning)));
+    let foreign = matches!(args.target, Target::Istio | Target::EnvoyGateway);
+    subject.suspicious(&file.node, foreign).iter().for_each(|warning| eprintln!("{}", line(&name, warning)));
     let rendered = match args.target {
         Target::Envoy => target::envoy::whole(&subject),
         Target::EnvoyDiscovered => target::envoy::discovered(&subject),

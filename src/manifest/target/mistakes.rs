@@ -3,7 +3,7 @@
 use super::Subject;
 use crate::manifest::envoy::route::Way;
 use crate::policy::codes::Code;
-use crate::policy::tree::{Node, Position};
+use crate::policy::tree::{Entry, Node, Position, Value};
 use crate::policy::{self, InvalidPolicy, codes, error::hint, permits::permits};
 
 impl Subject<'_> {
@@ -20,11 +20,12 @@ impl Subject<'_> {
         found
     }
 
-    /// What is legal, but suspicious.
+    /// What is legal, but suspicious. `foreign` is whether the listeners are a mesh's or a gateway's.
     #[must_use]
-    pub fn suspicious(&self, file: &Node) -> Vec<InvalidPolicy> {
+    pub fn suspicious(&self, file: &Node, foreign: bool) -> Vec<InvalidPolicy> {
         let mut found = self.open_otherwise(file);
         found.extend(self.left_authorities(file));
+        found.extend(foreign.then(|| idle_listener(file)).into_iter().flatten());
         found
     }
 
@@ -164,6 +165,17 @@ impl Subject<'_> {
         });
         strange.collect()
     }
+}
+
+/// What is said of a listener that is not rendered: whoever bounds slow clients or asks for certificates there must know.
+fn idle_listener(file: &Node) -> Vec<InvalidPolicy> {
+    let Some(Node { value: Value::Map(entries), .. }) = file.get("listen") else { return Vec::new() };
+    let of = |entry: &Entry| {
+        let path = format!("listen.{}", entry.key);
+        let expected = "an Envoy of its own to render it for: the listeners of Istio and Envoy Gateway are theirs";
+        InvalidPolicy::new(codes::IDLE_LISTENER, path, entry.at, String::new(), expected.to_owned())
+    };
+    entries.iter().map(of).collect()
 }
 
 /// Writers that could be nobody, or anybody: the rendered listener speaks no TLS, and what is rendered is read by many.

@@ -65,6 +65,14 @@ fn now_ms() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
+/// How long each core was taken away by whoever runs this machine (`steal`), in Linux's hundredths of a second; nothing
+/// where nobody says so.
+fn taken_ms() -> Vec<u64> {
+    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let cores = text.lines().filter(|line| line.strip_prefix("cpu").is_some_and(|rest| !rest.starts_with(' ')));
+    cores.filter_map(|line| Some(line.split_whitespace().nth(8)?.parse::<u64>().ok()? * 10)).collect()
+}
+
 fn policy(version: usize) -> Value {
     let mut policy = attempts::policy();
     policy["policy"]["version"] = version.into();
@@ -155,7 +163,7 @@ enum Why {
     Fault(How),
     /// Refused, as nobody who may serve the tenant was well.
     Shunned(String),
-    /// Too late, as the machine let nothing run.
+    /// Too late, as the machine let nothing run, or not on one of its cores.
     Stalled,
 }
 
@@ -163,8 +171,10 @@ struct World {
     envoy: Envoy,
     upstreams: Vec<Upstream>,
     faults: std::sync::Mutex<Vec<Fault>>,
-    /// From when until when nothing here ran.
+    /// From when until when nothing here ran, or one core was not there for half of it.
     stalls: std::sync::Mutex<Vec<(u64, u64)>>,
+    /// How long cores were not there, all in all.
+    taken_ms: AtomicU64,
     pushed: AtomicU64,
     answered: AtomicU64,
     statuses: std::sync::Mutex<BTreeMap<u16, u64>>,
@@ -208,6 +218,7 @@ impl World {
             upstreams,
             faults: std::sync::Mutex::default(),
             stalls: std::sync::Mutex::default(),
+            taken_ms: AtomicU64::new(0),
             pushed: AtomicU64::default(),
             answered: AtomicU64::default(),
             statuses: std::sync::Mutex::default(),
@@ -422,14 +433,25 @@ impl World {
         self.faults.lock().unwrap().iter().filter(met).map(|fault| fault.how).collect()
     }
 
-    /// Writes down when the machine did not let this program run.
+    /// Writes down when the machine did not let this program run, or one of its cores was not there: who waits for that one
+    /// waits while the rest runs.
     async fn watch_machine(self: Arc<Self>, done: Arc<AtomicBool>) {
+        let mut before = VecDeque::from([(now_ms(), taken_ms())]);
+        let first = before[0].1.iter().sum::<u64>();
         while !done.load(Ordering::Relaxed) {
             let from = now_ms();
             tokio::time::sleep(Duration::from_millis(20)).await;
-            let until = now_ms();
+            let (until, taken) = (now_ms(), taken_ms());
+            let (since, then) = &before[0];
             if until > from + 20 + STALLED_MS {
                 self.stalls.lock().unwrap().push((from, until));
+            } else if taken.iter().zip(then).any(|(now, then)| now - then >= STALLED_MS / 2) {
+                self.stalls.lock().unwrap().push((*since, until));
+            }
+            self.taken_ms.store(taken.iter().sum::<u64>() - first, Ordering::Relaxed);
+            before.push_back((until, taken));
+            while before[0].0 + 2 * STALLED_MS < until {
+                before.pop_front();
             }
         }
     }
@@ -664,8 +686,9 @@ async fn under_load_and_faults_every_answer_is_explained_and_nothing_leaves_its_
     );
     println!("| explained by | {:?} |", logged.whys);
     println!(
-        "| times that the machine let nothing run for over {STALLED_MS} ms | {} |",
-        world.stalls.lock().unwrap().len()
+        "| looks at which nothing had run for {STALLED_MS} ms, or a core was gone for half of that; time taken from cores | {}; {:.2} % |",
+        world.stalls.lock().unwrap().len(),
+        world.taken_ms.load(Ordering::Relaxed) as f64 / (10.0 * seconds as f64 * cores as f64)
     );
     println!("| outside their envelope | {outside} |");
     println!(

@@ -120,6 +120,37 @@ async fn lives(way: Way) {
     eventually("all are good in the account of placed requests", answers).await;
 }
 
+#[tokio::test]
+async fn whoever_answers_a_handshake_as_any_request_has_not_failed_unless_it_serves_sockets() {
+    for way in WAYS {
+        let scene = Scene::start_with(way, true, served).await;
+        let a = &scene.hosts[0];
+        let asks = async |many: u64| {
+            a.does(&[say("HTTP/1.1 200 X\r\ncontent-length: 0\r\n\r\n")]);
+            let before = counting(&scene.envoy).await;
+            for n in 0..many {
+                let mut talk = scene.talk().await;
+                talk.say(&handshake(&format!("/{many}/{n}"), "")).await;
+                assert_eq!(talk.head().await.unwrap().0, 200);
+            }
+            counted(&scene.envoy, &before, many).await
+        };
+        // Or whoever asks for sockets could open every circuit.
+        assert_eq!(asks(12).await, [0, 0, 0, 0, 12], "{way:?}");
+        assert_eq!(snapshot(&scene).await["circuit"]["state"], "closed", "{way:?}");
+        // Each worker learns for itself who serves sockets; connections land on either.
+        eventually("one that serves sockets has failed by such an answer", async || {
+            a.does(&[say(SWITCHED)]);
+            let mut talk = scene.talk().await;
+            talk.say(&handshake("/switches", "")).await;
+            assert_eq!(talk.head().await.unwrap().0, 101);
+            talk.ends().await;
+            (asks(1).await[1] == 1).then_some(())
+        })
+        .await;
+    }
+}
+
 async fn snapshot(scene: &Scene) -> Value {
     let seen = Ask::get(scene.envoy.listener("telemetry"), "/snapshot").send().await.unwrap();
     let snapshot: Value = serde_json::from_slice(&seen.body).unwrap_or_default();

@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long usual work takes, and long work.
-const USUAL_MS: u64 = 60;
-const LONG_MS: u64 = 500;
+/// How long usual work takes, and long work: so long that a busy machine adds little to it.
+const USUAL_MS: u64 = 200;
+const LONG_MS: u64 = 1_500;
 /// How long each scene lasts.
 const LASTS: Duration = Duration::from_secs(5);
 
@@ -32,7 +32,7 @@ async fn is_open(mesh: &Mesh) -> bool {
 async fn mesh() -> Arc<Mesh> {
     let mut policy = policy();
     for substrate in policy["substrates"].as_array_mut().unwrap() {
-        substrate["latency"] = json!({"first_token_ms": 50, "prefill_ms_per_ktok": 0, "ms_per_token": 0.01});
+        substrate["latency"] = json!({"first_token_ms": 160, "prefill_ms_per_ktok": 0, "ms_per_token": 0.01});
     }
     policy["envelopes"][0]["forbid"] = json!({"substrates": ["onprem-de"]});
     let mut telemetry = telemetry(&policy);
@@ -93,12 +93,12 @@ async fn clients_that_claim_to_have_less_time_than_their_work_takes_open_no_circ
     // How often others ask a second, and those who claim; what they ask for, the time that they claim, and whether that is
     // still a hole: work that takes more than twice as long as what is usual, asked for more often than all the rest.
     for (honest, hurried, path, claim, hole) in [
-        (10, 30, "/long", 90, false),
-        (10, 10, "/long", 90, false),
-        (0, 20, "/long", 90, false),
+        (10, 30, "/long", 300, false),
+        (10, 10, "/long", 300, false),
+        (0, 20, "/long", 300, false),
         // What is measured is what it takes, though less is declared: they are refused.
-        (10, 30, "/v1/x", 55, false),
-        (10, 30, "/long", 250, true),
+        (10, 30, "/v1/x", 180, false),
+        (10, 30, "/long", 800, true),
     ] {
         calmly(|| beside(honest, hurried, path, claim, hole)).await;
     }
@@ -109,7 +109,7 @@ async fn opens() -> Result<(), String> {
     let mesh = mesh().await;
     mesh.metal.does(Script::after(50_000, Script::ok("late")));
     for _ in 0..30 {
-        let claims = || mesh.chat().header("grpc-timeout", "300m").send();
+        let claims = || mesh.chat().header("grpc-timeout", "1000m").send();
         let _ = tokio::join!(claims(), claims());
         if is_open(&mesh).await {
             return Ok(());

@@ -290,6 +290,8 @@ fn tries_share_the_deadline_to_its_last_microsecond() {
     // With half as much again: not in what two tries before it leave, but in what one does.
     assert_eq!(tries(1_500_000, 1_800, &[600_000, 600_000]), 2);
     assert_eq!(tries(1_500_000, 1_800, &[400_000, 400_000]), 3);
+    // 1,999.5 and 2,001 of 2,000 ms that are left.
+    assert_eq!([1_333_000, 1_334_000].map(|us| tries(1_500_000, 4_000, &[us])), [2, 1]);
 }
 
 #[test]

@@ -213,14 +213,20 @@ fn used(until: Duration) -> &'static str {
 /// A row over both versions of HTTP, which must be the same and in time. `held` takes up the paths of tries during which
 /// time was taken from this machine: they say nothing.
 async fn both(lanes: &Lanes, way: Way, fault: &str, class: &str, stream: bool, held: &mut BTreeSet<String>) -> String {
-    let mut late = 0;
-    for n in 0..TRIES * TRIES {
+    let (mut late, mut shown) = (0, None);
+    for n in 0..TRIES * 3 {
         let paths = BOTH.map(|http| format!("/{}/{class}/{stream}/{http:?}/{n}", fault.replace(' ', "-")));
         let of = |http, path| row(lanes, way, fault, class, stream, http, path);
         let watch = Watch::begin();
         let ((one, in_time), (two, too)) = tokio::join!(of(BOTH[0], &paths[0]), of(BOTH[1], &paths[1]));
         if watch.held_up().await {
             held.extend(paths);
+            // What two such tries show alike, over both versions and in time, is no accident of theirs.
+            let alike = (in_time && too && one == two).then_some(one);
+            match alike {
+                Some(row) if shown.as_ref() == Some(&row) => return row,
+                alike => shown = alike.or(shown),
+            }
             continue;
         }
         // Only time is measured again: where a request goes is no matter of luck.

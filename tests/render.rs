@@ -324,6 +324,17 @@ fn a_host_without_a_name_of_its_own_beside_one_that_has_is_warned_of() {
 /// Whoever bounds slow clients at a listener that is not rendered must hear that nobody does.
 #[test]
 fn what_is_said_of_a_listener_that_is_not_rendered_is_warned_of() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for target in ["istio", "envoy-gateway"] {
+        let (from, dir) = (root.join("examples").join(target), folder(&format!("idle-{target}")));
+        let text = fs::read_to_string(from.join("deployment.yaml")).unwrap();
+        let policy = text.lines().find_map(|line| line.strip_prefix("policy: ")).unwrap();
+        let text = text.replace(policy, from.join(policy).to_str().unwrap());
+        let file = dir.join("deployment.yaml");
+        fs::write(&file, format!("{text}\nlisten: {{request_ms: 30000}}\n")).unwrap();
+        let (code, said) = berth(&["render", target, file.to_str().unwrap(), "-o", dir.join("out").to_str().unwrap()]);
+        assert!(code == 0 && said.contains("BTH0217 idle-listener at listen.request_ms"), "{target}: {code} {said}");
+    }
     for (target, warned) in [("istio", true), ("envoy-gateway", true), ("envoy", false), ("kustomize", false)] {
         let to = "listen: {at: '0.0.0.0:8080', websocket: true, request_ms: 30000}";
         let (_, said) = changed(target, "listen: {at: '0.0.0.0:8080'}", to);

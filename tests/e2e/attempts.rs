@@ -211,7 +211,7 @@ fn used(until: Duration) -> &'static str {
 }
 
 /// A row over both versions of HTTP, which must be the same and in time. `held` takes up the paths of tries during which
-/// time was taken from this machine: they say nothing.
+/// time was taken from this machine: what they show is no failure, and believed only where two of them show it alike.
 async fn both(lanes: &Lanes, way: Way, fault: &str, class: &str, stream: bool, held: &mut BTreeSet<String>) -> String {
     let (mut late, mut shown) = (0, None);
     for n in 0..TRIES * 3 {

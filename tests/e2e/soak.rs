@@ -60,6 +60,8 @@ const MOST_FAILED: f64 = 0.06;
 /// How much later than asked for this program has to wake up to know that the machine did not let it run: the
 /// substrates are in it, and answer as late.
 const STALLED_MS: u64 = 200;
+/// How long a core has to be gone within four times as long: what waits for that one is as late.
+const GONE_MS: u64 = 100;
 
 fn now_ms() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
@@ -171,7 +173,7 @@ struct World {
     envoy: Envoy,
     upstreams: Vec<Upstream>,
     faults: std::sync::Mutex<Vec<Fault>>,
-    /// From when until when nothing here ran, or one core was not there for half of it.
+    /// From when until when nothing here ran, or one core was gone for `GONE_MS`.
     stalls: std::sync::Mutex<Vec<(u64, u64)>>,
     /// How long cores were not there, all in all.
     taken_ms: AtomicU64,
@@ -445,12 +447,12 @@ impl World {
             let (since, then) = &before[0];
             if until > from + 20 + STALLED_MS {
                 self.stalls.lock().unwrap().push((from, until));
-            } else if taken.iter().zip(then).any(|(now, then)| now - then >= STALLED_MS / 2) {
+            } else if taken.iter().zip(then).any(|(now, then)| now.saturating_sub(*then) >= GONE_MS) {
                 self.stalls.lock().unwrap().push((*since, until));
             }
-            self.taken_ms.store(taken.iter().sum::<u64>() - first, Ordering::Relaxed);
+            self.taken_ms.store(taken.iter().sum::<u64>().saturating_sub(first), Ordering::Relaxed);
             before.push_back((until, taken));
-            while before[0].0 + 2 * STALLED_MS < until {
+            while before[0].0 + 4 * GONE_MS < until {
                 before.pop_front();
             }
         }
@@ -686,7 +688,8 @@ async fn under_load_and_faults_every_answer_is_explained_and_nothing_leaves_its_
     );
     println!("| explained by | {:?} |", logged.whys);
     println!(
-        "| looks at which nothing had run for {STALLED_MS} ms, or a core was gone for half of that; time taken from cores | {}; {:.2} % |",
+        "| looks at which nothing had run for {STALLED_MS} ms, or a core was gone for {GONE_MS} of {}; time taken from cores | {}; {:.2} % |",
+        4 * GONE_MS,
         world.stalls.lock().unwrap().len(),
         world.taken_ms.load(Ordering::Relaxed) as f64 / (10.0 * seconds as f64 * cores as f64)
     );

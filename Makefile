@@ -18,7 +18,7 @@ WASM_OPT_FLAGS = -O3 --one-caller-inline-max-function-size=100 --enable-bulk-mem
   --enable-mutable-globals --enable-multivalue --enable-reference-types --strip-producers
 export ENVOY
 
-.PHONY: help demo up down simulation noops wasm cli test test-native test-node lint e2e golden rust \
+.PHONY: help demo up down simulation noops wasm cli test test-native test-e2e test-node lint e2e golden rust \
   bench bench-wasm bench-memory bench-envoy bench-guard fuzz soak mutants oci reproducible compatibility
 
 help: ## list the targets
@@ -82,21 +82,25 @@ cli: rust ## build dist/berth, the tool
 
 test: ## every test: units, rules, both modules, the core in WebAssembly, a real Envoy
 	@$(MAKE) wasm
-	@$(MAKE) test-native
-	@$(MAKE) test-node
+	@$(MAKE) --keep-going test-native test-e2e test-node
 
+# Those in a real Envoy are run by .ci/e2e.
+BESIDE = $(filter-out tests/calibration.rs tests/e2e.rs,$(sort $(wildcard tests/*.rs)))
 test-native:
-	@echo "== units, rules, and end to end in a real Envoy"
-	@$(WITH_ENVOY) && $(CARGO) test --locked --no-fail-fast --lib --bins --tests --examples
+	@echo "== units and rules"
+	@$(WITH_ENVOY) && $(CARGO) test --locked --no-fail-fast --lib --bins --examples $(BESIDE:tests/%.rs=--test %)
 	@$(CARGO) test --locked --quiet --doc
+
+test-e2e:
+	@echo "== end to end in a real Envoy"
+	@$(WITH_ENVOY) && .ci/e2e
 
 test-node: rust
 	@echo "== the core in WebAssembly, under Node"
 	@runner=$$($(TOOLS) wasm-bindgen-runner) && export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$$runner" && \
 	  WASM_BINDGEN_TEST_ONLY_NODE=1 $(NODE) test --locked --test core
 
-e2e: wasm ## only the tests in a real Envoy
-	@$(WITH_ENVOY) && $(CARGO) test --locked --test e2e
+e2e: wasm test-e2e ## only the tests in a real Envoy
 
 golden: wasm ## rewrite the golden texts from what the code does now; look at the difference before committing it
 	@$(WITH_ENVOY) && BLESS=1 $(CARGO) test --locked --lib --bins --tests

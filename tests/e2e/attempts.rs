@@ -219,7 +219,7 @@ async fn both(lanes: &Lanes, way: Way, fault: &str, class: &str, stream: bool, h
         let of = |http, path| row(lanes, way, fault, class, stream, http, path);
         let watch = Watch::begin();
         let ((one, in_time), (two, too)) = tokio::join!(of(BOTH[0], &paths[0]), of(BOTH[1], &paths[1]));
-        if watch.held_up().await {
+        if watch.held_up().is_some() {
             held.extend(paths);
             // What two such tries show alike, over both versions and in time, is no accident of theirs.
             let alike = (in_time && too && one == two).then_some(one);

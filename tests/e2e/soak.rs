@@ -3,6 +3,7 @@
 
 use crate::attempts::{self, at};
 use crate::support::bootstrap::{Bootstrap, Carried, INGRESS, ecds_resource, wasm_filter, wasm_filter_by_ecds};
+use crate::support::calm::{GONE_MS, gone, taken_ms};
 use crate::support::client::{Http, Line};
 use crate::support::envoy::{Envoy, replace_file, workdir};
 use crate::support::policy::observe;
@@ -60,19 +61,8 @@ const MOST_FAILED: f64 = 0.06;
 /// How much later than asked for this program has to wake up to know that the machine did not let it run: the
 /// substrates are in it, and answer as late.
 const STALLED_MS: u64 = 200;
-/// How long a core has to be gone within four times as long: what waits for that one is as late.
-const GONE_MS: u64 = 100;
-
 fn now_ms() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
-}
-
-/// How long each core was taken away by whoever runs this machine (`steal`), in Linux's hundredths of a second; nothing
-/// where nobody says so.
-fn taken_ms() -> Vec<u64> {
-    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-    let cores = text.lines().filter(|line| line.strip_prefix("cpu").is_some_and(|rest| !rest.starts_with(' ')));
-    cores.filter_map(|line| Some(line.split_whitespace().nth(8)?.parse::<u64>().ok()? * 10)).collect()
 }
 
 fn policy(version: usize) -> Value {
@@ -447,7 +437,7 @@ impl World {
             let (since, then) = &before[0];
             if until > from + 20 + STALLED_MS {
                 self.stalls.lock().unwrap().push((from, until));
-            } else if taken.iter().zip(then).any(|(now, then)| now.saturating_sub(*then) >= GONE_MS) {
+            } else if gone(then, &taken) {
                 self.stalls.lock().unwrap().push((*since, until));
             }
             self.taken_ms.store(taken.iter().sum::<u64>().saturating_sub(first), Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! A real Envoy under test: started from a bootstrap on ports that the system picks, awaited, read, always ended.
 
+use super::calm::Watch;
 use super::client::{Ask, Seen};
 use super::{PATIENCE, eventually};
 use serde_json::Value;
@@ -21,6 +22,8 @@ pub struct Envoy {
     epoch: u32,
     admin: SocketAddr,
     listeners: BTreeMap<String, SocketAddr>,
+    /// A test that goes wrong says whether it was held up.
+    watch: Watch,
 }
 
 /// Becomes Envoy, and leaves a watcher behind that ends it when this process is gone, however it went: a killed test
@@ -145,7 +148,7 @@ impl Envoy {
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {}: {e}", binary()));
         let admin = ready(&mut child, &dir, epoch).await;
-        let mut envoy = Self { child, dir, epoch, admin, listeners: BTreeMap::new() };
+        let mut envoy = Self { child, dir, epoch, admin, listeners: BTreeMap::new(), watch: Watch::begin() };
         envoy.refresh_listeners().await;
         envoy
     }
@@ -276,6 +279,7 @@ fn tail(log: &str) -> String {
 
 impl Drop for Envoy {
     fn drop(&mut self) {
+        self.watch.end();
         drop(self.child.stdin.take());
         let end = Instant::now() + PATIENCE;
         while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < end {

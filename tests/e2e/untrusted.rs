@@ -2,6 +2,7 @@
 //! candidates away or changes nothing; no claim, and no two of them, bring one that it would not have had without.
 
 use crate::mesh::Mesh;
+use crate::support::TRIES;
 use crate::support::bootstrap::INGRESS;
 use crate::support::client::{Ask, BOTH};
 use crate::support::policy::{placement, policy, telemetry};
@@ -50,6 +51,21 @@ fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(ToString::to_string).collect()
 }
 
+/// They go to all of these, and nowhere else ever. Whoever answers late what its health is, is not asked for a while.
+async fn all_of(mesh: &Mesh, tenant: &str, claims: &[(&str, &str)], permitted: &[&str]) -> BTreeSet<String> {
+    let permitted = set(permitted);
+    let mut seen = Vec::new();
+    for _ in 0..TRIES {
+        let (to, statuses) = went(mesh, tenant, claims, 15).await;
+        assert!(to.is_subset(&permitted), "{tenant} {claims:?}: {to:?}");
+        if to == permitted {
+            return to;
+        }
+        seen.push((to, statuses));
+    }
+    panic!("{tenant} {claims:?}: {seen:?}, and they may go to {permitted:?}");
+}
+
 #[tokio::test]
 async fn whatever_a_client_claims_of_itself_brings_it_nowhere_where_it_might_not_go() {
     let mut policy = policy();
@@ -75,8 +91,7 @@ async fn whatever_a_client_claims_of_itself_brings_it_nowhere_where_it_might_not
     mesh.await_live().await;
 
     for (tenant, permitted) in TENANTS {
-        let (plain, statuses) = went(&mesh, tenant, &[], 15).await;
-        assert_eq!(plain, set(permitted), "{tenant}: {statuses:?}");
+        let plain = all_of(&mesh, tenant, &[], permitted).await;
         // Whoever may go everywhere can gain nothing.
         for (at, first) in CLAIMS.into_iter().enumerate().filter(|_| permitted.len() < 3) {
             let second = CLAIMS.into_iter().skip(at + 1).map(|second| vec![first, second]);
@@ -98,7 +113,7 @@ async fn whatever_a_client_claims_of_itself_brings_it_nowhere_where_it_might_not
         ("initech", ("x-residency", "US"), &[PROVIDER]),
         ("stranger", ("x-data", "public"), &[]),
     ] {
-        assert_eq!(went(&mesh, tenant, &[claim], 10).await.0, set(expected), "{tenant} {claim:?}");
+        all_of(&mesh, tenant, &[claim], expected).await;
     }
     // By what arrived, whatever was answered.
     for (upstream, only) in

@@ -214,6 +214,27 @@ fn a_tenant_goes_where_places_are_kept_for_it_as_if_they_were_not() {
     assert!((100..=166).contains(&others), "{others} of 400");
 }
 
+/// No worker knows what a tenant has by the others: one that has filled what it may by one of them still gets its part at the
+/// next, out of what is kept for another tenant. Where there is one worker, it does not.
+#[test]
+fn whoever_fills_its_own_and_the_common_places_by_one_worker_gets_its_part_at_each_other() {
+    let mut document = reserved();
+    document.substrates[0].capacity.keep_for_ppm = [0; 3];
+    let policy = Policy::new(document, [0; 32]);
+    let mut placer = Placer::new(&policy);
+    let mut placed = |tenant, workers: u16, in_flight: u32, here: u32| {
+        let in_flight = health("s0", &[(Signal::InFlight, i64::from(in_flight))]);
+        placer.refresh(Some(&Snapshot { slots: workers, ..snapshot(vec![in_flight]) }), NOW_MS);
+        let local = Local { tenant_placed: vec![here; 2], ..Local::default() };
+        placer.place(&local, &of(Some(Fact::trusted(tenant)), false), NOW_MS, 1).outcome == Outcome::Placed
+    };
+    // Of 16 places two are kept for globex.
+    assert_eq!([13, 14].map(|n| placed("acme", 2, n, n)), [true, false]);
+    assert_eq!([14, 15, 16].map(|n| placed("acme", 2, n, n - 14)), [true, true, false]);
+    assert_eq!([14, 15, 16].map(|n| placed("globex", 2, n, 0)), [true, true, false]);
+    assert_eq!([13, 14].map(|n| placed("acme", 1, n, n)), [true, false]);
+}
+
 /// What two tenants and the others have in flight, by worker.
 #[derive(Debug)]
 struct Running {
@@ -297,8 +318,12 @@ proptest! {
             prop_assert!(all < whole, "{step:?} with {running:?}");
             running.of[step.who][worker] += 1;
             for who in [0, 1] {
-                let not_its_own = running.all() - running.all_of(who);
-                prop_assert!(not_its_own + own[who] <= whole + over(1 - who), "{step:?} made {running:?}");
+                let (not_its_own, other) = (running.all() - running.all_of(who), 1 - who);
+                // One that has more than its part at a worker may have it of what is its own elsewhere, and still gets its
+                // part there.
+                let spread = running.of[other].iter().all(|n| *n <= even[other]);
+                let exceeds = if spread { over(other) } else { even[other] * (workers as u32 - 1) };
+                prop_assert!(not_its_own + own[who] <= whole + exceeds, "{step:?} made {running:?}");
             }
         }
     }

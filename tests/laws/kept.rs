@@ -249,6 +249,12 @@ impl Running {
     fn all_of(&self, who: usize) -> u32 {
         self.of[who].iter().sum()
     }
+
+    /// Whether it has no more than its part at each worker. One that has may have it of what is its own elsewhere, and still
+    /// gets its part there.
+    fn is_spread(&self, who: usize, even: &[u32; 2]) -> bool {
+        self.of[who].iter().all(|n| *n <= even[who])
+    }
 }
 
 /// One who comes or, of those that run, one who goes.
@@ -311,7 +317,10 @@ proptest! {
             if let Outcome::Refused { reason, .. } = outcome {
                 prop_assert_eq!(reason.code, Code::Headroom);
                 let has_its_own = even.get(step.who).is_none_or(|even| running.of[step.who][worker] >= *even);
-                let exceeded = || over(1 - step.who) > 0 || running.all_of(step.who) >= own[step.who];
+                let exceeded = || {
+                    let other = 1 - step.who;
+                    over(other) > 0 || !running.is_spread(other, &even) || running.all_of(step.who) >= own[step.who]
+                };
                 prop_assert!(has_its_own || (all >= whole && exceeded()), "{step:?} with {running:?}");
                 continue;
             }
@@ -319,9 +328,7 @@ proptest! {
             running.of[step.who][worker] += 1;
             for who in [0, 1] {
                 let (not_its_own, other) = (running.all() - running.all_of(who), 1 - who);
-                // One that has more than its part at a worker may have it of what is its own elsewhere, and still gets its
-                // part there.
-                let spread = running.of[other].iter().all(|n| *n <= even[other]);
+                let spread = running.is_spread(other, &even);
                 let exceeds = if spread { over(other) } else { even[other] * (workers as u32 - 1) };
                 prop_assert!(not_its_own + own[who] <= whole + exceeds, "{step:?} made {running:?}");
             }

@@ -61,6 +61,7 @@ const MOST_FAILED: f64 = 0.06;
 /// How much later than asked for this program has to wake up to know that the machine did not let it run: the
 /// substrates are in it, and answer as late.
 const STALLED_MS: u64 = 200;
+
 fn now_ms() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
